@@ -1,0 +1,37 @@
+#include "base/buffer.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+bool buffer_reserve(struct buffer *b, size_t n)
+{
+    size_t len = b->end - b->start;
+    if (n <= b->cap - b->end)
+        return true;
+    if (n > SIZE_MAX / 4 - len)
+        return false;
+    if (b->start && len + n <= b->cap) { /* enough room once the used front is given up */
+        memmove(b->data, b->data + b->start, len);
+    } else {
+        size_t cap = b->cap ? b->cap : 512;
+        while (cap < len + n)
+            cap *= 2;
+        char *data = malloc(cap);
+        if (data == NULL)
+            return false;
+        if (len)
+            memcpy(data, b->data + b->start, len);
+        free(b->data);
+        b->data = data;
+        b->cap = cap;
+    }
+    b->start = 0;
+    b->end = len;
+    return true;
+}
+
+void buffer_release(struct buffer *b)
+{
+    free(b->data);
+    *b = (struct buffer){0};
+}

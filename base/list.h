@@ -1,0 +1,54 @@
+/* An intrusive, circular, doubly linked list. The head is a link of its own.
+ *
+ * Invariants: a link is in at most one list; a link that is in none points at itself
+ * (list_init) and may be removed again without harm.
+ * Ownership: none, the links live in what they link. Threads: the owner's. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+struct list {
+    struct list *next, *prev;
+};
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+static inline void list_init(struct list *l)
+{
+    l->next = l->prev = l;
+}
+
+static inline bool list_empty(const struct list *l)
+{
+    return l->next == l;
+}
+
+static inline void list_insert_before(struct list *at, struct list *link)
+{
+    link->next = at;
+    link->prev = at->prev;
+    at->prev->next = link;
+    at->prev = link;
+}
+
+static inline void list_push_back(struct list *head, struct list *link)
+{
+    list_insert_before(head, link);
+}
+
+static inline void list_push_front(struct list *head, struct list *link)
+{
+    list_insert_before(head->next, link);
+}
+
+static inline void list_remove(struct list *link)
+{
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+    list_init(link);
+}
+
+/* The body may remove `it`, nothing else. */
+#define list_foreach_safe(it, nxt, head) \
+    for (struct list *it = (head)->next, *nxt = it->next; it != (head); it = nxt, nxt = it->next)
+#define list_foreach(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)

@@ -1,0 +1,136 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static _Atomic int threshold = LOG_INFO;
+
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+/* Room for what every line ends with. */
+#define TAIL 5
+
+static void put(struct log_line *l, const char *p, size_t n)
+{
+    size_t room = LOG_LINE_MAX - TAIL - l->n;
+    if (n > room)
+        n = room;
+    memcpy(l->text + l->n, p, n);
+    l->n += n;
+}
+
+static bool plain(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c <= ' ' || c >= 127 || c == '"' || c == '=' || c == '\\')
+            return false;
+    }
+    return n > 0;
+}
+
+static void put_escaped(struct log_line *l, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        char hex[5];
+        if (c == '"' || c == '\\') {
+            char esc[2] = {'\\', (char)c};
+            put(l, esc, 2);
+        } else if (c < ' ' || c == 127) {
+            snprintf(hex, sizeof hex, "\\x%02x", c);
+            put(l, hex, 4);
+        } else {
+            put(l, p + i, 1);
+        }
+    }
+}
+
+void log_strn(struct log_line *l, const char *key, const char *value, size_t n)
+{
+    if (l->n)
+        put(l, " ", 1);
+    put(l, key, strlen(key));
+    put(l, "=", 1);
+    if (plain(value, n)) {
+        put(l, value, n);
+        return;
+    }
+    put(l, "\"", 1);
+    put_escaped(l, value, n);
+    put(l, "\"", 1);
+}
+
+void log_str(struct log_line *l, const char *key, const char *value)
+{
+    log_strn(l, key, value, strlen(value));
+}
+
+void log_fmt(struct log_line *l, const char *key, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    log_str(l, key, text);
+}
+
+void log_u64(struct log_line *l, const char *key, uint64_t value)
+{
+    log_fmt(l, key, "%llu", (unsigned long long)value);
+}
+
+void log_share(struct log_line *l, const char *key, double share)
+{
+    log_fmt(l, key, "%.4f%%", share * 100);
+}
+
+bool log_begin(struct log_line *l, enum log_level level, const char *event)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed))
+        return false;
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t n = strftime(l->text, 64, "time=%Y-%m-%dT%H:%M:%S", &tm);
+    l->n = n + (size_t)snprintf(l->text + n, 16, ".%03dZ", (int)(now.tv_nsec / 1000000));
+    log_str(l, "level", names[level]);
+    log_str(l, "event", event);
+    return true;
+}
+
+void log_end(struct log_line *l)
+{
+    if (l->n >= LOG_LINE_MAX - TAIL) {
+        memcpy(l->text + l->n, "...", 3);
+        l->n += 3;
+    }
+    l->text[l->n++] = '\n';
+    for (size_t off = 0; off < l->n;) {
+        ssize_t w = write(STDERR_FILENO, l->text + off, l->n - off);
+        if (w < 0 && errno != EINTR)
+            return; /* stderr is gone or full: there is nowhere left to say so */
+        if (w > 0)
+            off += (size_t)w;
+    }
+}
+
+void log_event(enum log_level level, const char *event, const char *reason)
+{
+    struct log_line l;
+    if (!log_begin(&l, level, event))
+        return;
+    log_str(&l, "reason", reason);
+    log_end(&l);
+}
