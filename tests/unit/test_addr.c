@@ -1,0 +1,128 @@
+#include <stdio.h>
+
+#include "base/addr.h"
+#include "tests/lib/unit.h"
+
+static const struct {
+    const char *text;
+    enum addr_result result;
+    const char *canonical, *ip;
+    bool loopback;
+} addrs[] = {
+    {"127.0.0.1:80", ADDR_OK, "127.0.0.1:80", "127.0.0.1", true},
+    {"127.255.0.9:1", ADDR_OK, "127.255.0.9:1", "127.255.0.9", true},
+    {"0.0.0.0:65535", ADDR_OK, "0.0.0.0:65535", "0.0.0.0", false},
+    {"10.1.2.3:08080", ADDR_OK, "10.1.2.3:8080", "10.1.2.3", false},
+    {"[::1]:80", ADDR_OK, "[::1]:80", "::1", true},
+    {"[0:0::0:1]:80", ADDR_OK, "[::1]:80", "::1", true},
+    {"[::]:80", ADDR_OK, "[::]:80", "::", false},
+    {"[2001:DB8:0:0::5]:443", ADDR_OK, "[2001:db8::5]:443", "2001:db8::5", false},
+    {"[::ffff:127.0.0.2]:80", ADDR_OK, "127.0.0.2:80", "127.0.0.2", true},
+    {"[::ffff:10.0.0.2]:80", ADDR_OK, "10.0.0.2:80", "10.0.0.2", false},
+    {"[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe]:65535", ADDR_OK,
+     "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe]:65535", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
+     false},
+    {"localhost:80", ADDR_NAME},
+    {"b-1.example.org:80", ADDR_NAME},
+    {"1.2.3.4.example:80", ADDR_NAME},
+    {"unix:/run/x", ADDR_UNIX},
+    {"unix:x:80", ADDR_UNIX},
+    {"unix:", ADDR_BAD},
+    {"", ADDR_BAD},
+    {":", ADDR_BAD},
+    {":80", ADDR_BAD},
+    {"80", ADDR_BAD},
+    {"127.0.0.1", ADDR_BAD},
+    {"127.0.0.1:", ADDR_BAD},
+    {"127.0.0.1:0", ADDR_BAD},
+    {"127.0.0.1:65536", ADDR_BAD},
+    {"127.0.0.1:000080", ADDR_BAD},
+    {"127.0.0.1:-1", ADDR_BAD},
+    {"127.0.0.1:+80", ADDR_BAD},
+    {"127.0.0.1: 80", ADDR_BAD},
+    {"127.0.0.1:8x", ADDR_BAD},
+    {"127.0.0:80", ADDR_BAD},
+    {"127.1:80", ADDR_BAD},
+    {"256.0.0.1:80", ADDR_BAD},
+    {"1.2.3.4.5:80", ADDR_BAD},
+    {"::1:80", ADDR_BAD},
+    {"[::1]80", ADDR_BAD},
+    {"[]:80", ADDR_BAD},
+    {"[127.0.0.1]:80", ADDR_BAD},
+    {"[localhost]:80", ADDR_BAD},
+    {"[::1:80", ADDR_BAD},
+    {"::1]:80", ADDR_BAD},
+    {"[fe80::1%eth0]:80", ADDR_BAD},
+    {"a b:80", ADDR_BAD},
+    {"http://x:80", ADDR_BAD},
+};
+
+START_TEST(addresses_are_literals_with_a_port)
+{
+    struct addr a;
+    char text[ADDR_TEXT_MAX];
+    ck_assert_msg(addr_parse(str_of(addrs[_i].text), &a) == addrs[_i].result, "%s", addrs[_i].text);
+    if (addrs[_i].result != ADDR_OK)
+        return;
+    ck_assert_int_eq(addr_format(&a, text), (int)strlen(addrs[_i].canonical));
+    ck_assert_str_eq(text, addrs[_i].canonical);
+    ck_assert_int_eq(addr_format_ip(&a, text), (int)strlen(addrs[_i].ip));
+    ck_assert_str_eq(text, addrs[_i].ip);
+    ck_assert(addr_is_loopback(&a) == addrs[_i].loopback);
+    ck_assert_uint_eq(addr_port(&a), atoi(strrchr(addrs[_i].canonical, ':') + 1));
+}
+END_TEST
+
+START_TEST(equal_addresses_have_one_family_ip_and_port)
+{
+    static const char *const texts[] = {"127.0.0.1:80", "127.0.0.1:81",     "127.0.0.2:80",
+                                        "[::1]:80",     "[2001:db8::1]:80", "[::1]:81"};
+    const size_t n = sizeof texts / sizeof *texts;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++) {
+            struct addr a, b;
+            ck_assert_int_eq(addr_parse(str_of(texts[i]), &a), ADDR_OK);
+            ck_assert_int_eq(addr_parse(str_of(texts[k]), &b), ADDR_OK);
+            ck_assert(addr_eq(&a, &b) == (i == k));
+        }
+}
+END_TEST
+
+START_TEST(only_the_slice_is_read)
+{
+    struct addr a;
+    ck_assert_int_eq(addr_parse((struct str){"127.0.0.1:8099", 12}, &a), ADDR_OK);
+    ck_assert_uint_eq(addr_port(&a), 80);
+    ck_assert_int_eq(addr_parse((struct str){NULL, 0}, &a), ADDR_BAD);
+}
+END_TEST
+
+START_TEST(very_long_hosts_are_refused)
+{
+    char text[600];
+    struct addr a;
+    memset(text, 'a', sizeof text);
+    memcpy(text + 590, ":80", 4);
+    ck_assert_int_eq(addr_parse(str_of(text), &a), ADDR_BAD);
+    ck_assert_int_eq(addr_parse(str_of(text + 590 - 255), &a), ADDR_NAME);
+    ck_assert_int_eq(addr_parse(str_of(text + 590 - 256), &a), ADDR_BAD);
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("addr");
+    TCase *t = tcase_create("addr");
+    tcase_add_loop_test(t, addresses_are_literals_with_a_port, 0,
+                        (int)(sizeof addrs / sizeof *addrs));
+    tcase_add_test(t, equal_addresses_have_one_family_ip_and_port);
+    tcase_add_test(t, only_the_slice_is_read);
+    tcase_add_test(t, very_long_hosts_are_refused);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}

@@ -1,0 +1,102 @@
+/* The event log writes to stderr: a test puts a pipe in its place for one line. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "tests/lib/unit.h"
+
+/* log_end(), and what it wrote; less than a pipe holds, so that nothing blocks. */
+static void capture(struct log_line *l, char *out, size_t size)
+{
+    int ends[2], saved = dup(STDERR_FILENO);
+    ck_assert_int_ge(saved, 0);
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    log_end(l);
+    ck_assert_int_eq(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    ssize_t n = read(ends[0], out, size - 1);
+    ck_assert_int_ge(n, 0);
+    out[n] = 0;
+    close(ends[0]);
+}
+
+START_TEST(a_line_is_logfmt)
+{
+    struct log_line l;
+    char out[2048];
+    ck_assert(log_begin(&l, LOG_WARN, "backend down"));
+    log_str(&l, "pool", "cache");
+    log_str(&l, "reason", "no route to host");
+    log_u64(&l, "n", UINT64_MAX);
+    log_share(&l, "share", 0.200134);
+    log_fmt(&l, "at", "%s:%d", "x", 80);
+    log_str(&l, "empty", "");
+    capture(&l, out, sizeof out);
+    ck_assert(strncmp(out, "time=", 5) == 0 && out[28] == 'Z');
+    ck_assert_str_eq(out + 29, " level=warn event=\"backend down\" pool=cache "
+                               "reason=\"no route to host\" n=18446744073709551615 "
+                               "share=20.0134% at=x:80 empty=\"\"\n");
+}
+END_TEST
+
+START_TEST(nothing_can_forge_a_line)
+{
+    struct log_line l;
+    char out[2048];
+    ck_assert(log_begin(&l, LOG_ERROR, "x"));
+    log_strn(&l, "key", "a\"b\\c\nd\0e\x7f\x1b", 11);
+    log_str(&l, "equals", "a=b");
+    capture(&l, out, sizeof out);
+    ck_assert_ptr_nonnull(
+        strstr(out, " key=\"a\\\"b\\\\c\\x0ad\\x00e\\x7f\\x1b\" equals=\"a=b\"\n"));
+    ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
+}
+END_TEST
+
+START_TEST(a_long_line_is_cut)
+{
+    struct log_line l;
+    char out[4096], text[3000];
+    memset(text, '\n', sizeof text);
+    ck_assert(log_begin(&l, LOG_ERROR, "x"));
+    log_strn(&l, "a", text, sizeof text);
+    log_strn(&l, "b", text, sizeof text);
+    capture(&l, out, sizeof out);
+    ck_assert_uint_le(strlen(out), LOG_LINE_MAX);
+    ck_assert_str_eq(out + strlen(out) - 4, "...\n");
+    ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
+}
+END_TEST
+
+START_TEST(levels_below_the_wanted_one_are_not_written)
+{
+    struct log_line l;
+    ck_assert(!log_begin(&l, LOG_DEBUG, "x"));
+    ck_assert(log_begin(&l, LOG_INFO, "x"));
+    log_set_level(LOG_DEBUG);
+    ck_assert(log_begin(&l, LOG_DEBUG, "x"));
+    log_set_level(LOG_ERROR);
+    ck_assert(!log_begin(&l, LOG_WARN, "x"));
+    ck_assert(log_begin(&l, LOG_ERROR, "x"));
+    log_set_level(LOG_INFO);
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("log");
+    TCase *t = tcase_create("log");
+    tcase_add_test(t, a_line_is_logfmt);
+    tcase_add_test(t, nothing_can_forge_a_line);
+    tcase_add_test(t, a_long_line_is_cut);
+    tcase_add_test(t, levels_below_the_wanted_one_are_not_written);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
