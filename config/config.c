@@ -1,0 +1,152 @@
+#include "config/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buffer.h"
+#include "base/mem.h"
+#include "config/read.h"
+#include "config/rules.h"
+
+#define FILE_MAX (16u << 20)
+
+/* Reads to the end, also from a pipe (`-c <(...)`). False: the error says why. */
+static bool read_file(const char *file, struct buffer *out, struct error *e)
+{
+    bool ok = false;
+    FILE *f = fopen(file, "re");
+    if (f == NULL) {
+        error_errno(e, errno, "the file cannot be read");
+        return false;
+    }
+    while (buffer_len(out) <= FILE_MAX && !feof(f) && !ferror(f)) {
+        if (!buffer_reserve(out, 65536)) {
+            error_set(e, ENOMEM, "out of memory");
+            goto out;
+        }
+        errno = 0;
+        out->end += fread(out->data + out->end, 1, 65536, f);
+    }
+    if (ferror(f))
+        error_errno(e, errno, "the file cannot be read");
+    else if (buffer_len(out) > FILE_MAX)
+        error_set(e, EFBIG, "the file is larger than 16MiB");
+    else
+        ok = true;
+out:
+    fclose(f);
+    return ok;
+}
+
+/* The file as a whole is the place of what is wrong. */
+static struct config *refuse(const char *file, const char *why, struct config_errors *errors)
+{
+    struct report r = {.file = file};
+    report_at(&r, 1, 1, NULL, "%s", why);
+    report_finish(&r, errors);
+    return NULL;
+}
+
+struct config *config_load(const char *file, struct config_errors *errors)
+{
+    struct buffer text = {0};
+    struct error e;
+    struct config *c = read_file(file, &text, &e)
+                           ? config_parse(file, text.data, buffer_len(&text), errors)
+                           : refuse(file, e.text, errors);
+    buffer_release(&text);
+    return c;
+}
+
+struct config *config_parse(const char *file, const char *text, size_t len,
+                            struct config_errors *errors)
+{
+    struct report r = {.file = file};
+    struct yaml_tree tree;
+    struct yaml_fault fault;
+    if (len > FILE_MAX)
+        return refuse(file, "the file is larger than 16MiB", errors);
+    struct config *c = mem_zalloc(sizeof *c);
+    atomic_init(&c->refs, 1);
+    c->file = mem_strdup(file);
+    if (!yaml_tree_read(&tree, text ? text : "", len, &fault)) {
+        report_at(&r, fault.line, fault.column, NULL, "%s", fault.text);
+    } else if (tree.root == NULL) {
+        report_at(&r, 1, 1, NULL, "the file is empty, listeners and pools are required");
+    } else {
+        read_map(&r, &schema_document, tree.root, NULL, c);
+        rules_apply(&r, tree.root, c);
+    }
+    yaml_tree_free(&tree);
+    report_finish(&r, errors);
+    if (errors->count) {
+        config_unref(c);
+        return NULL;
+    }
+    return c;
+}
+
+void config_errors_free(struct config_errors *errors)
+{
+    for (size_t i = 0; i < errors->count; i++)
+        free(errors->lines[i]);
+    free(errors->lines);
+    *errors = (struct config_errors){0};
+}
+
+struct config *config_ref(struct config *c)
+{
+    unsigned before = atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
+    return c;
+}
+
+static void free_servers(struct config_server *servers, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(servers[i].name);
+        free(servers[i].address_text);
+        free(servers[i].for_backends);
+    }
+    free(servers);
+}
+
+static void free_pool(struct config_pool *p)
+{
+    free(p->name);
+    free(p->health.path);
+    free(p->health.host);
+    free(p->health.expect_status);
+    free(p->health.send);
+    free(p->health.expect);
+    free(p->passive.statuses);
+    free_servers(p->backends, p->nbackends);
+    free_servers(p->standbys, p->nstandbys);
+}
+
+static void free_listener(struct config_listener *l)
+{
+    free(l->name);
+    free(l->listen_text);
+    read_keys_free(l->keys, l->nkeys);
+}
+
+void config_unref(struct config *c)
+{
+    /* acq_rel: what other threads did with the config happened before it is freed here. */
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < c->nlisteners; i++)
+        free_listener(&c->listeners[i]);
+    for (size_t i = 0; i < c->npools; i++)
+        free_pool(&c->pools[i]);
+    free(c->listeners);
+    free(c->pools);
+    free(c->file);
+    free(c->admin_listen_text);
+    free(c->admin_token);
+    free(c);
+}

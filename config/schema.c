@@ -1,0 +1,167 @@
+#include "config/schema.h"
+
+#include "config/config.h"
+
+#define FIELD(s, m) .offset = offsetof(struct s, m), .size = sizeof(((struct s *)0)->m)
+#define AND(s, m) .second = offsetof(struct s, m)
+#define KEYS(array, s)                                             \
+    {                                                              \
+        (array), sizeof(array) / sizeof *(array), sizeof(struct s) \
+    }
+/* The range of nearly every duration of the contract. */
+#define TIME .min = 1, .max = SCHEMA_DAY_MS
+
+static const struct schema_word log_levels[] = {
+    {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL}};
+static const struct schema_word access_logs[] = {{"off"}, {NULL, 0, true}};
+static const struct schema_word listener_modes[] = {{"http"}, {"tcp", 0, true}, {NULL}};
+static const struct schema_word accept_heads[] = {{"off"}, {"accept", 0, true}, {NULL}};
+static const struct schema_word send_heads[] = {{"off"}, {"v1", 0, true}, {"v2", 0, true}, {NULL}};
+static const struct schema_word hashes[] = {{"xxh3"}, {NULL}};
+static const struct schema_word checks[] = {
+    {"http", CHECK_HTTP}, {"tcp", CHECK_TCP}, {"off", CHECK_OFF}, {NULL}};
+static const struct schema_word when_down[] = {
+    {"next", WHEN_DOWN_NEXT}, {"fail", WHEN_DOWN_FAIL}, {NULL}};
+static const struct schema_word failback_modes[] = {{"auto", false}, {"manual", true}, {NULL}};
+static const struct schema_word close_moved[] = {
+    {"never", CLOSE_MOVED_NEVER}, {"down", CLOSE_MOVED_DOWN}, {"always", 0, true}, {NULL}};
+
+static const struct schema_key admin_keys[] = {
+    {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config, admin_listen),
+     AND(config, admin_listen_text)},
+    {"token_file", SCHEMA_TEXT, .max = 4095},
+};
+static const struct schema admin = KEYS(admin_keys, config);
+
+static const struct schema_key log_keys[] = {
+    {"level", SCHEMA_WORD, .fallback = "info", FIELD(config, log_level), .words = log_levels},
+    {"access", SCHEMA_WORD, .fallback = "off", .words = access_logs},
+};
+static const struct schema log_schema = KEYS(log_keys, config);
+
+static const struct schema_key listener_timeout_keys[] = {
+    {"request", SCHEMA_DURATION, .fallback = "10s", TIME,
+     FIELD(config_listener, request_timeout_ms)},
+    {"idle", SCHEMA_DURATION, .fallback = "60s", TIME, FIELD(config_listener, idle_timeout_ms)},
+};
+static const struct schema listener_timeouts = KEYS(listener_timeout_keys, config_listener);
+
+static const struct schema_key listener_keys[] = {
+    {"name", SCHEMA_NAME, .required = true, FIELD(config_listener, name)},
+    {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config_listener, listen),
+     AND(config_listener, listen_text)},
+    {"mode", SCHEMA_WORD, .fallback = "http", .words = listener_modes},
+    {"pool", SCHEMA_NAME, .required = true},
+    {"key", SCHEMA_KEYS, FIELD(config_listener, keys), AND(config_listener, nkeys)},
+    {"max_connections", SCHEMA_NUMBER, .fallback = "10000", .min = 1, .max = 1000000,
+     FIELD(config_listener, max_connections)},
+    {"max_header_size", SCHEMA_SIZE, .fallback = "16KiB", .min = 1024, .max = 1048576,
+     FIELD(config_listener, max_header_size)},
+    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = accept_heads},
+    {"timeouts", SCHEMA_MAP, .inner = &listener_timeouts},
+};
+static const struct schema listener = KEYS(listener_keys, config_listener);
+
+static const struct schema_key ring_keys[] = {
+    {"vnodes", SCHEMA_NUMBER, .fallback = "512", .min = 1, .max = 4096, FIELD(config_pool, vnodes)},
+    {"hash", SCHEMA_WORD, .fallback = "xxh3", .words = hashes},
+    {"max_load", SCHEMA_FACTOR, .fallback = "off", .min = 101, .max = 10000,
+     FIELD(config_pool, max_load)},
+};
+static const struct schema ring = KEYS(ring_keys, config_pool);
+
+/* The defaults of `path` and `expect` are those of `check: http` alone: see rules.c. */
+static const struct schema_key health_keys[] = {
+    {"check", SCHEMA_WORD, .fallback = "tcp", FIELD(config_health, check), .words = checks},
+    {"path", SCHEMA_TEXT, .max = 4096, FIELD(config_health, path)},
+    {"host", SCHEMA_TEXT, .max = 255, FIELD(config_health, host)},
+    {"send", SCHEMA_TEXT, .max = 4096, FIELD(config_health, send)},
+    {"expect", SCHEMA_RULE},
+    {"interval", SCHEMA_DURATION, .fallback = "2s", TIME, FIELD(config_health, interval_ms)},
+    {"timeout", SCHEMA_DURATION, .fallback = "1s", TIME, FIELD(config_health, timeout_ms)},
+    {"fall", SCHEMA_NUMBER, .fallback = "3", .min = 1, .max = 100, FIELD(config_health, fall)},
+    {"rise", SCHEMA_NUMBER, .fallback = "2", .min = 1, .max = 100, FIELD(config_health, rise)},
+};
+static const struct schema health = KEYS(health_keys, config_health);
+
+static const struct schema_key passive_keys[] = {
+    {"failures", SCHEMA_NUMBER, .fallback = "5", .min = 1, .max = 100,
+     FIELD(config_passive, failures)},
+    {"statuses", SCHEMA_STATUSES, FIELD(config_passive, statuses), AND(config_passive, nstatuses)},
+};
+static const struct schema passive = KEYS(passive_keys, config_passive);
+
+static const struct schema_key failback_keys[] = {
+    {"mode", SCHEMA_WORD, .fallback = "auto", FIELD(config_failback, manual),
+     .words = failback_modes},
+    {"after", SCHEMA_DURATION, .fallback = "5s", .max = SCHEMA_DAY_MS,
+     FIELD(config_failback, after_ms)},
+    {"max_after", SCHEMA_DURATION, .fallback = "5m", TIME, FIELD(config_failback, max_after_ms)},
+    {"ramp", SCHEMA_DURATION, .fallback = "0s", .max = SCHEMA_DAY_MS,
+     FIELD(config_failback, ramp_ms)},
+};
+static const struct schema failback = KEYS(failback_keys, config_failback);
+
+static const struct schema_key pool_timeout_keys[] = {
+    {"connect", SCHEMA_DURATION, .fallback = "1s", TIME, FIELD(config_pool, connect_timeout_ms)},
+    {"response", SCHEMA_DURATION, .fallback = "30s", TIME, FIELD(config_pool, response_timeout_ms)},
+    {"idle", SCHEMA_DURATION, .fallback = "60s", TIME, FIELD(config_pool, idle_timeout_ms)},
+};
+static const struct schema pool_timeouts = KEYS(pool_timeout_keys, config_pool);
+
+static const struct schema_key backend_keys[] = {
+    {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
+    {"address", SCHEMA_ADDRESS, .required = true, FIELD(config_server, address),
+     AND(config_server, address_text)},
+    {"weight", SCHEMA_NUMBER, .fallback = "1", .min = 1, .max = 256, FIELD(config_server, weight)},
+    {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
+     FIELD(config_server, max_connections)},
+};
+static const struct schema backend = KEYS(backend_keys, config_server);
+
+static const struct schema_key standby_keys[] = {
+    {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
+    {"address", SCHEMA_ADDRESS, .required = true, FIELD(config_server, address),
+     AND(config_server, address_text)},
+    {"for", SCHEMA_RULE},
+    {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
+     FIELD(config_server, max_connections)},
+};
+static const struct schema standby = KEYS(standby_keys, config_server);
+
+static const struct schema_key pool_keys[] = {
+    {"name", SCHEMA_NAME, .required = true, FIELD(config_pool, name)},
+    {"ring", SCHEMA_MAP, .inner = &ring},
+    {"health", SCHEMA_MAP, FIELD(config_pool, health), .inner = &health},
+    {"passive", SCHEMA_MAP_OR_OFF, FIELD(config_pool, passive), .inner = &passive},
+    {"when_down", SCHEMA_WORD, .fallback = "next", FIELD(config_pool, when_down),
+     .words = when_down},
+    {"failback", SCHEMA_MAP, FIELD(config_pool, failback), .inner = &failback},
+    {"close_moved", SCHEMA_WORD, .fallback = "down", FIELD(config_pool, close_moved),
+     .words = close_moved},
+    {"retries", SCHEMA_NUMBER, .fallback = "2", .max = 10, FIELD(config_pool, retries)},
+    {"max_idle_connections", SCHEMA_NUMBER, .fallback = "64", .max = 65536,
+     FIELD(config_pool, max_idle_connections)},
+    {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},
+    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = send_heads},
+    {"resolve", SCHEMA_UNSUPPORTED},
+    {"backends", SCHEMA_LIST, .required = true, .min = 1, FIELD(config_pool, backends),
+     AND(config_pool, nbackends), .inner = &backend},
+    {"standbys", SCHEMA_LIST, FIELD(config_pool, standbys), AND(config_pool, nstandbys),
+     .inner = &standby},
+};
+static const struct schema pool = KEYS(pool_keys, config_pool);
+
+static const struct schema_key document_keys[] = {
+    {"workers", SCHEMA_NUMBER, .min = 1, .max = 256, FIELD(config, workers)},
+    {"shutdown_timeout", SCHEMA_DURATION, .fallback = "30s", TIME,
+     FIELD(config, shutdown_timeout_ms)},
+    {"admin", SCHEMA_MAP, .inner = &admin},
+    {"log", SCHEMA_MAP, .inner = &log_schema},
+    {"listeners", SCHEMA_LIST, .required = true, .min = 1, FIELD(config, listeners),
+     AND(config, nlisteners), .inner = &listener},
+    {"pools", SCHEMA_LIST, .required = true, .min = 1, FIELD(config, pools), AND(config, npools),
+     .inner = &pool},
+    {"cluster", SCHEMA_UNSUPPORTED},
+};
+const struct schema schema_document = KEYS(document_keys, config);

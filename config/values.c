@@ -1,0 +1,271 @@
+/* The values that have a small syntax of their own: names, statuses, keys. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "config/read.h"
+
+#define NAME_MAX_BYTES 255
+#define KEY_MAX_BYTES 4096
+
+/* The part of *rest before the next `sep`, which is dropped; *more says whether there was one. */
+static struct str cut(struct str *rest, char sep, bool *more)
+{
+    const char *at = rest->n ? memchr(rest->p, sep, rest->n) : NULL;
+    struct str part = {rest->p, at ? (size_t)(at - rest->p) : rest->n};
+    size_t used = part.n + (at != NULL);
+    *more = at != NULL;
+    *rest = (struct str){rest->p + used, rest->n - used};
+    return part;
+}
+
+bool read_name(struct report *r, const struct yaml_node *node, const struct report_path *path,
+               char **out)
+{
+    char text[REPORT_QUOTE_MAX];
+    if (node->kind != YAML_SCALAR || node->text.n == 0) {
+        read_wrong_kind(r, node, path, "a name");
+        return false;
+    }
+    if (node->text.n > NAME_MAX_BYTES) {
+        report_node(r, node, path, "a name of %zu bytes, allowed 1 to %d", node->text.n,
+                    NAME_MAX_BYTES);
+        return false;
+    }
+    if (!report_visible(node->text) || strpbrk(node->text.p, "\"/")) {
+        report_node(r, node, path,
+                    "%s is not a name, allowed visible characters without white space, '\"' and "
+                    "'/'",
+                    report_quote(node->text, text));
+        return false;
+    }
+    *out = mem_strdup(node->text.p);
+    return true;
+}
+
+bool read_text(struct report *r, const struct yaml_node *node, const struct report_path *path,
+               size_t max, char **out)
+{
+    if (node->kind != YAML_SCALAR || node->text.n == 0) {
+        read_wrong_kind(r, node, path, "a text");
+        return false;
+    }
+    if (node->text.n > max) {
+        report_node(r, node, path, "a text of %zu bytes, allowed 1 to %zu", node->text.n, max);
+        return false;
+    }
+    *out = mem_strdup(node->text.p);
+    return true;
+}
+
+/* ---- statuses ---- */
+
+static bool parse_status(struct str s, uint16_t *out)
+{
+    if (s.n != 3 || s.p[0] < '1' || s.p[0] > '5')
+        return false;
+    for (size_t i = 1; i < 3; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    *out = (uint16_t)((s.p[0] - '0') * 100 + (s.p[1] - '0') * 10 + (s.p[2] - '0'));
+    return true;
+}
+
+static bool parse_range(struct str s, struct config_range *out)
+{
+    bool more;
+    struct str from = cut(&s, '-', &more);
+    if (!parse_status(str_trim(from), &out->from))
+        return false;
+    out->to = out->from;
+    return !more || (parse_status(str_trim(s), &out->to) && out->from <= out->to);
+}
+
+/* Appends the ranges of one scalar; the array doubles when it is full. */
+static bool add_ranges(struct report *r, const struct yaml_node *node,
+                       const struct report_path *path, struct config_range **out, size_t *count)
+{
+    char text[REPORT_QUOTE_MAX];
+    struct str rest = node->text;
+    bool more = true;
+    if (node->kind != YAML_SCALAR || node->text.n == 0) {
+        read_wrong_kind(r, node, path, "statuses such as 200 or 200-399");
+        return false;
+    }
+    while (more) {
+        struct str part = str_trim(cut(&rest, ',', &more));
+        struct config_range range;
+        if (!parse_range(part, &range)) {
+            report_node(r, node, path,
+                        "%s is not a status or a range, allowed N or N-M from 100 "
+                        "to 599",
+                        report_quote(part, text));
+            return false;
+        }
+        if ((*count & (*count - 1)) == 0)
+            *out = mem_grow(*out, *count ? *count * 2 : 1, sizeof **out);
+        (*out)[(*count)++] = range;
+    }
+    return true;
+}
+
+bool read_statuses(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                   struct config_range **out, size_t *count)
+{
+    struct config_range *ranges = NULL;
+    size_t n = 0;
+    bool ok = true;
+    if (node->kind == YAML_LIST) {
+        for (size_t i = 0; i < node->count; i++) {
+            struct report_path at = {path, .index = i};
+            ok = add_ranges(r, node->items[i], &at, &ranges, &n) && ok;
+        }
+        if (node->count == 0) {
+            report_node(r, node, path, "the list is empty, allowed 1 or more");
+            ok = false;
+        }
+    } else {
+        ok = add_ranges(r, node, path, &ranges, &n);
+    }
+    if (!ok) {
+        free(ranges);
+        return false;
+    }
+    *out = ranges;
+    *count = n;
+    return true;
+}
+
+/* ---- keys ---- */
+
+static bool is_token(struct str s)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~"; /* RFC 9110 5.6.2 */
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!alnum && (c == 0 || strchr(others, c) == NULL))
+            return false;
+    }
+    return s.n > 0;
+}
+
+/* What can stand before '=' in a query as it is sent. */
+static bool is_parameter(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= ' ' || c == 0x7f || strchr("&=#", c))
+            return false;
+    }
+    return s.n > 0;
+}
+
+static const struct {
+    const char *word;
+    enum config_key_kind kind;
+    bool (*name_ok)(struct str name); /* NULL: it takes no name */
+} key_kinds[] = {
+    {"header", KEY_HEADER, is_token},
+    {"cookie", KEY_COOKIE, is_token},
+    {"query", KEY_QUERY, is_parameter},
+    {"path", KEY_PATH, NULL},
+    {"uri", KEY_URI, NULL},
+    {"host", KEY_HOST, NULL},
+    {"source_ip", KEY_SOURCE_IP, NULL},
+};
+
+/* One part of "a+b+c". */
+static bool read_part(struct report *r, const struct yaml_node *node,
+                      const struct report_path *path, struct str s, struct config_key_part *out)
+{
+    char text[REPORT_QUOTE_MAX];
+    struct str name = s;
+    bool named;
+    struct str word = cut(&name, ':', &named);
+    size_t k = 0;
+    const size_t kinds = sizeof key_kinds / sizeof *key_kinds;
+    report_quote(s, text);
+    while (k < kinds && !str_eq(word, str_of(key_kinds[k].word)))
+        k++;
+    if (str_eq(s, STR("sni"))) {
+        report_node(r, node, path, "sni is not supported by this version");
+    } else if (k == kinds) {
+        report_node(r, node, path,
+                    "%s is not a key, allowed header:NAME, cookie:NAME, query:NAME, path, uri, "
+                    "host, source_ip, joined with '+'",
+                    text);
+    } else if (key_kinds[k].name_ok == NULL && named) {
+        report_node(r, node, path, "%s takes no name, allowed %s", text, key_kinds[k].word);
+    } else if (key_kinds[k].name_ok && !key_kinds[k].name_ok(name)) {
+        report_node(r, node, path, "%s has no valid name, allowed %s:NAME", text,
+                    key_kinds[k].word);
+    } else {
+        *out = (struct config_key_part){.kind = key_kinds[k].kind};
+        if (named) {
+            out->name = mem_strndup(name.p, name.n);
+            out->name_len = name.n;
+        }
+        return true;
+    }
+    return false;
+}
+
+static bool read_key(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                     struct config_key *out)
+{
+    if (node->kind != YAML_SCALAR || node->text.n == 0) {
+        read_wrong_kind(r, node, path, "a key such as header:NAME or source_ip");
+        return false;
+    }
+    if (node->text.n > KEY_MAX_BYTES) {
+        report_node(r, node, path, "a key of %zu bytes, allowed 1 to %d", node->text.n,
+                    KEY_MAX_BYTES);
+        return false;
+    }
+    size_t parts = 1;
+    for (size_t i = 0; i < node->text.n; i++)
+        parts += node->text.p[i] == '+';
+    out->parts = mem_zalloc_array(parts, sizeof *out->parts);
+    struct str rest = node->text;
+    bool ok = true, more = true;
+    while (more) {
+        struct str part = cut(&rest, '+', &more);
+        if (read_part(r, node, path, part, &out->parts[out->nparts]))
+            out->nparts++;
+        else
+            ok = false;
+    }
+    assert(!ok || out->nparts == parts);
+    return ok;
+}
+
+bool read_keys(struct report *r, const struct yaml_node *node, const struct report_path *path,
+               struct config_key **out, size_t *count)
+{
+    bool list = node->kind == YAML_LIST, ok = true;
+    size_t n = list ? node->count : 1;
+    struct config_key *keys = mem_zalloc_array(n, sizeof *keys);
+    for (size_t i = 0; i < n; i++) {
+        struct report_path at = {path, .index = i};
+        const struct yaml_node *item = list ? node->items[i] : node;
+        ok = read_key(r, item, list ? &at : path, &keys[i]) && ok;
+    }
+    if (!ok) {
+        read_keys_free(keys, n);
+        return false;
+    }
+    *out = keys;
+    *count = n;
+    return true;
+}
+
+void read_keys_free(struct config_key *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t p = 0; p < keys[i].nparts; p++)
+            free(keys[i].parts[p].name);
+        free(keys[i].parts);
+    }
+    free(keys);
+}

@@ -1,0 +1,312 @@
+#include "config/yaml.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <yaml.h>
+
+#include "base/mem.h"
+
+#define MAX_DEPTH 32
+#define MAX_NODES 4000000
+#define MAX_ALIASED 100000 /* nodes that aliases stand for, all together */
+#define MAX_ANCHORS 1000
+
+struct anchor {
+    char *name;
+    struct yaml_node *node;
+};
+
+struct reader {
+    yaml_parser_t parser;
+    struct str input;
+    struct yaml_tree *tree;
+    struct yaml_fault *fault;
+    struct anchor anchors[MAX_ANCHORS];
+    size_t nanchors;
+    size_t aliased;
+};
+
+static void set_fault(struct reader *r, const yaml_mark_t *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void set_fault(struct reader *r, const yaml_mark_t *at, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    r->fault->line = (unsigned)at->line + 1;
+    r->fault->column = (unsigned)at->column + 1;
+    vsnprintf(r->fault->text, sizeof r->fault->text, format, ap);
+    va_end(ap);
+}
+
+/* Bytes that are not text have an offset and no mark: counts the mark out. */
+static yaml_mark_t mark_of_offset(struct str input, size_t offset)
+{
+    yaml_mark_t m = {0};
+    for (size_t i = 0; i < offset && i < input.n; i++) {
+        unsigned char c = (unsigned char)input.p[i];
+        if (c == '\n')
+            m.line++, m.column = 0;
+        else if ((c & 0xc0) != 0x80)
+            m.column++;
+    }
+    return m;
+}
+
+static void set_parser_fault(struct reader *r)
+{
+    const yaml_parser_t *p = &r->parser;
+    const char *problem = p->problem ? p->problem : "cannot be read";
+    if (p->error == YAML_READER_ERROR) {
+        yaml_mark_t at = mark_of_offset(r->input, p->problem_offset);
+        set_fault(r, &at, "not valid YAML: %s, allowed UTF-8 text", problem);
+    } else if (p->error == YAML_MEMORY_ERROR) {
+        set_fault(r, &p->mark, "out of memory");
+    } else if (p->context) {
+        set_fault(r, &p->problem_mark, "not valid YAML: %s %s", p->context, problem);
+    } else {
+        set_fault(r, &p->problem_mark, "not valid YAML: %s", problem);
+    }
+}
+
+static bool next_event(struct reader *r, yaml_event_t *ev)
+{
+    if (yaml_parser_parse(&r->parser, ev))
+        return true;
+    set_parser_fault(r);
+    return false;
+}
+
+static struct yaml_node *add_node(struct reader *r, enum yaml_kind kind, const yaml_mark_t *at)
+{
+    if (r->tree->nodes == MAX_NODES) {
+        set_fault(r, at, "more than %d values in the file", MAX_NODES);
+        return NULL;
+    }
+    struct yaml_node *n = mem_zalloc(sizeof *n);
+    n->kind = kind;
+    n->line = (unsigned)at->line + 1;
+    n->column = (unsigned)at->column + 1;
+    n->weight = 1;
+    n->next = r->tree->all;
+    r->tree->all = n;
+    r->tree->nodes++;
+    return n;
+}
+
+static struct yaml_node *read_scalar(struct reader *r, const yaml_event_t *ev)
+{
+    const char *p = (const char *)ev->data.scalar.value;
+    size_t len = ev->data.scalar.length;
+    if (memchr(p, 0, len)) {
+        set_fault(r, &ev->start_mark, "NUL in a text is not allowed");
+        return NULL;
+    }
+    struct yaml_node *n = add_node(r, YAML_SCALAR, &ev->start_mark);
+    if (n)
+        n->text = (struct str){mem_strndup(p, len), len};
+    return n;
+}
+
+/* The latest anchor of a name counts, as YAML has it. An anchor is known only after its value, so
+ * that nothing can contain itself. What a value weighs includes the aliases in it, so the sum over
+ * all aliases bounds every walk, however they are nested. */
+static struct yaml_node *resolve_alias(struct reader *r, const yaml_event_t *ev)
+{
+    const char *name = (const char *)ev->data.alias.anchor;
+    size_t i = r->nanchors;
+    while (i > 0 && strcmp(r->anchors[i - 1].name, name) != 0)
+        i--;
+    if (i == 0) {
+        set_fault(r, &ev->start_mark, "alias *%.64s has no anchor before it", name);
+        return NULL;
+    }
+    struct yaml_node *n = r->anchors[i - 1].node;
+    r->aliased += n->weight;
+    if (r->aliased > MAX_ALIASED) {
+        set_fault(r, &ev->start_mark, "aliases stand for more than %d values", MAX_ALIASED);
+        return NULL;
+    }
+    return n;
+}
+
+static bool add_anchor(struct reader *r, const yaml_char_t *name, struct yaml_node *node,
+                       const yaml_mark_t *at)
+{
+    if (name == NULL)
+        return true;
+    if (r->nanchors == MAX_ANCHORS) {
+        set_fault(r, at, "more than %d anchors in the file", MAX_ANCHORS);
+        return false;
+    }
+    r->anchors[r->nanchors++] = (struct anchor){mem_strdup((const char *)name), node};
+    return true;
+}
+
+/* Appends one item of a list, or one key or value of a mapping. `*cap` grows with it. */
+static void append(struct yaml_node *to, size_t *cap, struct yaml_node *item)
+{
+    if (to->count == *cap) {
+        *cap = *cap ? *cap * 2 : 8;
+        to->items = mem_grow(to->items, *cap, sizeof(struct yaml_node *));
+    }
+    to->items[to->count++] = item;
+    to->weight += item->weight;
+}
+
+static bool check_key(struct reader *r, const yaml_event_t *ev, const struct yaml_node *key)
+{
+    if (key->kind != YAML_SCALAR) {
+        set_fault(r, &ev->start_mark, "a key must be a word, found a %s",
+                  key->kind == YAML_LIST ? "list" : "mapping");
+        return false;
+    }
+    if (ev->type == YAML_SCALAR_EVENT && ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+        str_eq(key->text, STR("<<"))) {
+        set_fault(r, &ev->start_mark, "merge keys (<<) are not allowed");
+        return false;
+    }
+    return true;
+}
+
+static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, unsigned depth);
+
+/* The items up to the end of the list or mapping `to`. */
+static bool read_items(struct reader *r, struct yaml_node *to, unsigned depth)
+{
+    bool map = to->kind == YAML_MAP;
+    size_t cap = 0;
+    for (;;) {
+        yaml_event_t ev;
+        if (!next_event(r, &ev))
+            return false;
+        bool end = ev.type == YAML_SEQUENCE_END_EVENT || ev.type == YAML_MAPPING_END_EVENT;
+        struct yaml_node *item = end ? NULL : read_node(r, &ev, depth);
+        bool ok = end || (item && (!map || to->count % 2 || check_key(r, &ev, item)));
+        yaml_event_delete(&ev);
+        if (!ok)
+            return false;
+        if (item)
+            append(to, &cap, item);
+        if (end)
+            break;
+    }
+    if (map) {
+        assert(to->count % 2 == 0);
+        to->count /= 2;
+    }
+    return true;
+}
+
+/* The value that begins with `ev`, to its end; an anchor on it becomes known. */
+static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, unsigned depth)
+{
+    const yaml_char_t *tag, *anchor;
+    struct yaml_node *n;
+    if (ev->type == YAML_ALIAS_EVENT)
+        return resolve_alias(r, ev);
+    if (ev->type == YAML_SCALAR_EVENT) {
+        tag = ev->data.scalar.tag;
+        anchor = ev->data.scalar.anchor;
+        n = read_scalar(r, ev);
+    } else if (ev->type == YAML_SEQUENCE_START_EVENT) {
+        tag = ev->data.sequence_start.tag;
+        anchor = ev->data.sequence_start.anchor;
+        n = add_node(r, YAML_LIST, &ev->start_mark);
+    } else {
+        assert(ev->type == YAML_MAPPING_START_EVENT);
+        tag = ev->data.mapping_start.tag;
+        anchor = ev->data.mapping_start.anchor;
+        n = add_node(r, YAML_MAP, &ev->start_mark);
+    }
+    if (n == NULL)
+        return NULL;
+    if (tag) {
+        set_fault(r, &ev->start_mark, "tags are not allowed");
+        return NULL;
+    }
+    if (depth == MAX_DEPTH) {
+        set_fault(r, &ev->start_mark, "more than %d levels deep", MAX_DEPTH);
+        return NULL;
+    }
+    if (n->kind != YAML_SCALAR && !read_items(r, n, depth + 1))
+        return NULL;
+    return add_anchor(r, anchor, n, &ev->start_mark) ? n : NULL;
+}
+
+/* Stream start, document start, value, document end, stream end. */
+static bool read_stream(struct reader *r)
+{
+    bool done = false;
+    while (!done) {
+        yaml_event_t ev;
+        if (!next_event(r, &ev))
+            return false;
+        bool ok = true;
+        if (ev.type == YAML_DOCUMENT_START_EVENT && r->tree->root) {
+            set_fault(r, &ev.start_mark, "a second document, only one is allowed");
+            ok = false;
+        } else if (ev.type == YAML_STREAM_END_EVENT) {
+            done = true;
+        } else if (ev.type != YAML_STREAM_START_EVENT && ev.type != YAML_DOCUMENT_START_EVENT &&
+                   ev.type != YAML_DOCUMENT_END_EVENT) {
+            r->tree->root = read_node(r, &ev, 0);
+            ok = r->tree->root != NULL;
+        }
+        yaml_event_delete(&ev);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct yaml_fault *fault)
+{
+    *t = (struct yaml_tree){0};
+    *fault = (struct yaml_fault){.line = 1, .column = 1};
+    struct reader *r = mem_zalloc(sizeof *r);
+    r->input = (struct str){text, len};
+    r->tree = t;
+    r->fault = fault;
+    bool ok = false;
+    if (!yaml_parser_initialize(&r->parser)) {
+        snprintf(fault->text, sizeof fault->text, "out of memory");
+        goto out;
+    }
+    yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, len);
+    ok = read_stream(r);
+    yaml_parser_delete(&r->parser);
+out:
+    for (size_t i = 0; i < r->nanchors; i++)
+        free(r->anchors[i].name);
+    free(r);
+    if (!ok)
+        yaml_tree_free(t);
+    return ok;
+}
+
+void yaml_tree_free(struct yaml_tree *t)
+{
+    struct yaml_node *next;
+    for (struct yaml_node *n = t->all; n; n = next) {
+        next = n->next;
+        free(n->items);
+        free((void *)(uintptr_t)n->text.p);
+        free(n);
+    }
+    *t = (struct yaml_tree){0};
+}
+
+const struct yaml_node *yaml_tree_get(const struct yaml_node *map, const char *key)
+{
+    if (map == NULL || map->kind != YAML_MAP)
+        return NULL;
+    for (size_t i = 0; i < map->count; i++)
+        if (str_eq(map->items[2 * i]->text, str_of(key)))
+            return map->items[2 * i + 1];
+    return NULL;
+}

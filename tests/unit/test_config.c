@@ -1,0 +1,999 @@
+/* The configuration as users write it: what is loaded, and every message about what is not. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "config/config.h"
+#include "tests/lib/unit.h"
+
+/* A minimal file in two lines, and the same with one more line inside. */
+#define LISTENERS "listeners: [{name: web, listen: 127.0.0.1:8080, pool: p}]\n"
+#define POOLS "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001}]}]\n"
+#define TOP(line) line "\n" LISTENERS POOLS
+#define LISTENER(line) \
+    "listeners: [{name: web, listen: 127.0.0.1:8080, pool: p,\n" line "\n}]\n" POOLS
+#define POOL(line) \
+    "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001}],\n" line "\n}]\n" LISTENERS
+#define BACKEND(line) \
+    "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001,\n" line "\n}]}]\n" LISTENERS
+
+/* The contract's example, less what this version does not carry out. */
+static const char full[] =
+    "workers: 3\n"
+    "shutdown_timeout: 31s\n"
+    "admin:\n"
+    "  listen: 127.0.0.1:9900\n"
+    "log:\n"
+    "  level: warn   # a comment\n"
+    "  access: off\n"
+    "listeners:\n"
+    "  - name: web\n"
+    "    listen: 0.0.0.0:8080\n"
+    "    mode: http\n"
+    "    pool: cache\n"
+    "    key: [header:X-Session, cookie:sid+host, source_ip]\n"
+    "    max_connections: 10001\n"
+    "    max_header_size: 17KiB\n"
+    "    proxy_protocol: off\n"
+    "    timeouts: {request: 11s, idle: 61s}\n"
+    "pools:\n"
+    "  - name: cache\n"
+    "    ring: {vnodes: 513, hash: xxh3, max_load: 1.25}\n"
+    "    health:\n"
+    "      check: http\n"
+    "      path: /up\n"
+    "      host: b.example:80\n"
+    "      expect: [200-299, \"304, 401\"]\n"
+    "      interval: 2500ms\n"
+    "      timeout: 1500ms\n"
+    "      fall: 4\n"
+    "      rise: 5\n"
+    "    passive: {failures: 6, statuses: \"500, 502-599\"}\n"
+    "    when_down: fail\n"
+    "    failback: {mode: manual, after: 0s, max_after: 6m, ramp: 10s}\n"
+    "    close_moved: never\n"
+    "    retries: 0\n"
+    "    max_idle_connections: 0\n"
+    "    timeouts: {connect: 250ms, response: 32s, idle: 2m}\n"
+    "    proxy_protocol: off\n"
+    "    backends:\n"
+    "      - {name: b2, address: \"[::1]:9002\"}\n"
+    "      - {name: b1, address: 127.0.0.1:9001, weight: 7, max_connections: 100}\n"
+    "    standbys:\n"
+    "      - {name: s1, address: 127.0.0.1:9101, for: [b2, b1], max_connections: 50}\n"
+    "      - {name: s2, address: 127.0.0.1:9102}\n";
+
+static struct config *parse(const char *text)
+{
+    struct config_errors errors;
+    struct config *c = config_parse("t.yaml", text, strlen(text), &errors);
+    for (size_t i = 0; i < errors.count; i++)
+        fprintf(stderr, "unexpected: %s\n", errors.lines[i]);
+    ck_assert_ptr_nonnull(c);
+    ck_assert_uint_eq(errors.count, 0);
+    config_errors_free(&errors);
+    return c;
+}
+
+/* Exactly these lines (up to a NULL), in this order. */
+static void refuse(const char *text, const char *const *lines)
+{
+    struct config_errors errors;
+    size_t n = 0;
+    ck_assert_ptr_null(config_parse("t.yaml", text, strlen(text), &errors));
+    for (; lines[n] && n < errors.count; n++)
+        ck_assert_str_eq(errors.lines[n], lines[n]);
+    ck_assert_msg(lines[n] == NULL && n == errors.count, "%zu lines of %zu for:\n%s", errors.count,
+                  n, text);
+    config_errors_free(&errors);
+}
+
+/* ---- what is loaded ---- */
+
+START_TEST(the_contracts_example_has_its_values)
+{
+    struct config *c = parse(full);
+    ck_assert_str_eq(c->file, "t.yaml");
+    ck_assert_uint_eq(c->workers, 3);
+    ck_assert_uint_eq(c->shutdown_timeout_ms, 31000);
+    ck_assert(c->has_admin && addr_port(&c->admin_listen) == 9900);
+    ck_assert_str_eq(c->admin_listen_text, "127.0.0.1:9900");
+    ck_assert_ptr_null(c->admin_token);
+    ck_assert_int_eq(c->log_level, LOG_WARN);
+    ck_assert_uint_eq(c->nlisteners, 1);
+    ck_assert_uint_eq(c->npools, 1);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(the_examples_listener_has_its_values)
+{
+    struct config *c = parse(full);
+    const struct config_listener *l = &c->listeners[0];
+    ck_assert_str_eq(l->name, "web");
+    ck_assert_str_eq(l->listen_text, "0.0.0.0:8080");
+    ck_assert_uint_eq(addr_port(&l->listen), 8080);
+    ck_assert_uint_eq(l->pool, 0);
+    ck_assert_uint_eq(l->nkeys, 3);
+    ck_assert_uint_eq(l->keys[0].nparts, 1);
+    ck_assert_int_eq(l->keys[0].parts[0].kind, KEY_HEADER);
+    ck_assert_str_eq(l->keys[0].parts[0].name, "X-Session");
+    ck_assert_uint_eq(l->keys[0].parts[0].name_len, 9);
+    ck_assert_uint_eq(l->keys[1].nparts, 2);
+    ck_assert_int_eq(l->keys[1].parts[0].kind, KEY_COOKIE);
+    ck_assert_str_eq(l->keys[1].parts[0].name, "sid");
+    ck_assert_int_eq(l->keys[1].parts[1].kind, KEY_HOST);
+    ck_assert_ptr_null(l->keys[1].parts[1].name);
+    ck_assert_int_eq(l->keys[2].parts[0].kind, KEY_SOURCE_IP);
+    ck_assert_uint_eq(l->max_connections, 10001);
+    ck_assert_uint_eq(l->max_header_size, 17 * 1024);
+    ck_assert_uint_eq(l->request_timeout_ms, 11000);
+    ck_assert_uint_eq(l->idle_timeout_ms, 61000);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(the_examples_pool_has_its_values)
+{
+    struct config *c = parse(full);
+    const struct config_pool *p = &c->pools[0];
+    ck_assert_str_eq(p->name, "cache");
+    ck_assert_uint_eq(p->vnodes, 513);
+    ck_assert(p->max_load == 1.25);
+    ck_assert_int_eq(p->health.check, CHECK_HTTP);
+    ck_assert_str_eq(p->health.path, "/up");
+    ck_assert_str_eq(p->health.host, "b.example:80");
+    ck_assert_uint_eq(p->health.nexpect_status, 3);
+    ck_assert_uint_eq(p->health.expect_status[0].from, 200);
+    ck_assert_uint_eq(p->health.expect_status[0].to, 299);
+    ck_assert_uint_eq(p->health.expect_status[1].from, 304);
+    ck_assert_uint_eq(p->health.expect_status[1].to, 304);
+    ck_assert_uint_eq(p->health.expect_status[2].from, 401);
+    ck_assert_uint_eq(p->health.interval_ms, 2500);
+    ck_assert_uint_eq(p->health.timeout_ms, 1500);
+    ck_assert_uint_eq(p->health.fall, 4);
+    ck_assert_uint_eq(p->health.rise, 5);
+    ck_assert_uint_eq(p->passive.failures, 6);
+    ck_assert_uint_eq(p->passive.nstatuses, 2);
+    ck_assert_uint_eq(p->passive.statuses[1].to, 599);
+    ck_assert_int_eq(p->when_down, WHEN_DOWN_FAIL);
+    ck_assert(p->failback.manual);
+    ck_assert_uint_eq(p->failback.after_ms, 0);
+    ck_assert_uint_eq(p->failback.max_after_ms, 360000);
+    ck_assert_uint_eq(p->failback.ramp_ms, 10000);
+    ck_assert_int_eq(p->close_moved, CLOSE_MOVED_NEVER);
+    ck_assert_uint_eq(p->retries, 0);
+    ck_assert_uint_eq(p->max_idle_connections, 0);
+    ck_assert_uint_eq(p->connect_timeout_ms, 250);
+    ck_assert_uint_eq(p->response_timeout_ms, 32000);
+    ck_assert_uint_eq(p->idle_timeout_ms, 120000);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(the_examples_servers_have_their_values)
+{
+    struct config *c = parse(full);
+    const struct config_pool *p = &c->pools[0];
+    ck_assert_uint_eq(p->nbackends, 2);
+    ck_assert_str_eq(p->backends[0].name, "b1");
+    ck_assert_str_eq(p->backends[0].address_text, "127.0.0.1:9001");
+    ck_assert_uint_eq(p->backends[0].weight, 7);
+    ck_assert_uint_eq(p->backends[0].max_connections, 100);
+    ck_assert_uint_eq(p->backends[1].weight, 1);
+    ck_assert_uint_eq(addr_port(&p->backends[1].address), 9002);
+    ck_assert_int_eq(p->backends[1].address.sa.sa_family, AF_INET6);
+    ck_assert_uint_eq(p->nstandbys, 2);
+    ck_assert_str_eq(p->standbys[0].name, "s1");
+    ck_assert_uint_eq(p->standbys[0].nfor, 2);
+    ck_assert_uint_eq(p->standbys[0].for_backends[0], 0);
+    ck_assert_uint_eq(p->standbys[0].for_backends[1], 1);
+    ck_assert_uint_eq(p->standbys[0].weight, 1);
+    ck_assert_uint_eq(p->standbys[0].max_connections, 50);
+    ck_assert_uint_eq(p->standbys[1].nfor, 0);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_minimal_listener_has_the_defaults)
+{
+    struct config *c = parse(LISTENERS POOLS);
+    ck_assert(c->workers >= 1 && c->workers <= 256);
+    ck_assert_uint_eq(c->shutdown_timeout_ms, 30000);
+    ck_assert(!c->has_admin);
+    ck_assert_ptr_null(c->admin_token);
+    ck_assert_int_eq(c->log_level, LOG_INFO);
+    const struct config_listener *l = &c->listeners[0];
+    ck_assert_uint_eq(l->nkeys, 0);
+    ck_assert_uint_eq(l->max_connections, 10000);
+    ck_assert_uint_eq(l->max_header_size, 16384);
+    ck_assert_uint_eq(l->request_timeout_ms, 10000);
+    ck_assert_uint_eq(l->idle_timeout_ms, 60000);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_minimal_pool_has_the_defaults)
+{
+    struct config *c = parse(LISTENERS POOLS);
+    const struct config_pool *p = &c->pools[0];
+    ck_assert_uint_eq(p->vnodes, 512);
+    ck_assert(p->max_load == 0);
+    ck_assert_int_eq(p->health.check, CHECK_TCP);
+    ck_assert(!p->health.path && !p->health.host && !p->health.send && !p->health.expect);
+    ck_assert_uint_eq(p->health.nexpect_status, 0);
+    ck_assert_uint_eq(p->health.interval_ms, 2000);
+    ck_assert_uint_eq(p->health.timeout_ms, 1000);
+    ck_assert_uint_eq(p->health.fall, 3);
+    ck_assert_uint_eq(p->health.rise, 2);
+    ck_assert_uint_eq(p->passive.failures, 5);
+    ck_assert_uint_eq(p->passive.nstatuses, 0);
+    ck_assert_int_eq(p->when_down, WHEN_DOWN_NEXT);
+    ck_assert(!p->failback.manual);
+    ck_assert_uint_eq(p->failback.after_ms, 5000);
+    ck_assert_uint_eq(p->failback.max_after_ms, 300000);
+    ck_assert_uint_eq(p->failback.ramp_ms, 0);
+    ck_assert_int_eq(p->close_moved, CLOSE_MOVED_DOWN);
+    ck_assert_uint_eq(p->retries, 2);
+    ck_assert_uint_eq(p->max_idle_connections, 64);
+    ck_assert_uint_eq(p->connect_timeout_ms, 1000);
+    ck_assert_uint_eq(p->response_timeout_ms, 30000);
+    ck_assert_uint_eq(p->idle_timeout_ms, 60000);
+    ck_assert_uint_eq(p->backends[0].weight, 1);
+    ck_assert_uint_eq(p->backends[0].max_connections, 0);
+    ck_assert_uint_eq(p->nstandbys, 0);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(an_http_check_has_its_own_defaults)
+{
+    struct config *c = parse(POOL("health: {check: http}"));
+    const struct config_health *h = &c->pools[0].health;
+    ck_assert_str_eq(h->path, "/healthz");
+    ck_assert_uint_eq(h->nexpect_status, 1);
+    ck_assert_uint_eq(h->expect_status[0].from, 200);
+    ck_assert_uint_eq(h->expect_status[0].to, 399);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_tcp_check_sends_and_expects_texts)
+{
+    struct config *c = parse(POOL("health: {send: \"PING\\r\\n\", expect: +PONG}"));
+    ck_assert_str_eq(c->pools[0].health.send, "PING\r\n");
+    ck_assert_str_eq(c->pools[0].health.expect, "+PONG");
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(passive_checks_can_be_off)
+{
+    struct config *c = parse(POOL("passive: off"));
+    ck_assert_uint_eq(c->pools[0].passive.failures, 0);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_longer_after_alone_takes_max_after_with_it)
+{
+    struct config *c = parse(POOL("failback: {after: 10m}"));
+    ck_assert_uint_eq(c->pools[0].failback.after_ms, 600000);
+    ck_assert_uint_eq(c->pools[0].failback.max_after_ms, 600000);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(quotes_do_not_matter)
+{
+    struct config *c = parse(POOL("\"retries\": \"7\", passive: 'off', ring: {max_load: '2'}"));
+    ck_assert_uint_eq(c->pools[0].retries, 7);
+    ck_assert_uint_eq(c->pools[0].passive.failures, 0);
+    ck_assert(c->pools[0].max_load == 2);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(bounds_themselves_are_allowed)
+{
+    struct config *c = parse(
+        "workers: 256\nshutdown_timeout: 1ms\n"
+        "listeners: [{name: web, listen: 127.0.0.1:65535, pool: p, max_connections: 1000000,\n"
+        "  max_header_size: 1MiB, timeouts: {request: 24h, idle: 86400000ms}}]\n"
+        "pools: [{name: p, ring: {vnodes: 4096, max_load: 1.01}, retries: 10,\n"
+        "  max_idle_connections: 65536, health: {fall: 100, rise: 1}, passive: {failures: 100},\n"
+        "  failback: {after: 0s, max_after: 1ms, ramp: 24h},\n"
+        "  backends: [{name: b, address: 127.0.0.1:1, weight: 256, max_connections: 1000000}]}]\n");
+    ck_assert_uint_eq(c->listeners[0].request_timeout_ms, 86400000);
+    ck_assert_uint_eq(c->listeners[0].max_header_size, 1048576);
+    ck_assert_uint_eq(c->pools[0].backends[0].weight, 256);
+    ck_assert(c->pools[0].max_load == 1.01);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(slots_do_not_depend_on_the_order_of_the_file)
+{
+    static const char *const files[] = {
+        LISTENERS
+        "pools: [{name: p,\n"
+        "  backends: [{name: b, address: 127.0.0.1:2}, {name: B, address: 127.0.0.1:1},\n"
+        "    {name: \"\xc3\xa9\", address: 127.0.0.1:4}, {name: b0, address: 127.0.0.1:3}],\n"
+        "  standbys: [{name: t, address: 127.0.0.1:6},\n"
+        "    {name: s, address: 127.0.0.1:5, for: [b0, B]}]}]\n",
+        LISTENERS
+        "pools: [{name: p,\n"
+        "  standbys: [{name: s, address: 127.0.0.1:5, for: [B, b0]},\n"
+        "    {name: t, address: 127.0.0.1:6}],\n"
+        "  backends: [{name: B, address: 127.0.0.1:1}, {name: b0, address: 127.0.0.1:3},\n"
+        "    {name: b, address: 127.0.0.1:2}, {name: \"\xc3\xa9\", address: 127.0.0.1:4}]}]\n"};
+    static const char *const names[] = {"B", "b", "b0", "\xc3\xa9"};
+    for (size_t f = 0; f < 2; f++) {
+        struct config *c = parse(files[f]);
+        const struct config_pool *p = &c->pools[0];
+        ck_assert_uint_eq(p->nbackends, 4);
+        for (unsigned i = 0; i < 4; i++) {
+            ck_assert_str_eq(p->backends[i].name, names[i]);
+            ck_assert_uint_eq(addr_port(&p->backends[i].address), i + 1);
+        }
+        ck_assert_str_eq(p->standbys[0].name, "s");
+        ck_assert_uint_eq(p->standbys[0].nfor, 2);
+        ck_assert_uint_eq(p->standbys[0].for_backends[0], 0);
+        ck_assert_uint_eq(p->standbys[0].for_backends[1], 2);
+        ck_assert_uint_eq(p->standbys[1].nfor, 0);
+        config_unref(c);
+    }
+}
+END_TEST
+
+START_TEST(listeners_find_their_pools_by_name)
+{
+    struct config *c = parse("listeners:\n"
+                             "  - {name: x, listen: 127.0.0.1:1, pool: q}\n"
+                             "  - {name: y, listen: 127.0.0.1:2, pool: p}\n"
+                             "  - {name: z, listen: 127.0.0.1:3, pool: q}\n"
+                             "pools:\n"
+                             "  - &p {name: q, backends: [{name: a, address: 127.0.0.1:4}]}\n"
+                             "  - {name: p, backends: [{name: a, address: 127.0.0.1:4}]}\n");
+    ck_assert_uint_eq(c->listeners[0].pool, 0);
+    ck_assert_uint_eq(c->listeners[1].pool, 1);
+    ck_assert_uint_eq(c->listeners[2].pool, 0);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(aliases_stand_for_their_anchors)
+{
+    struct config *c =
+        parse("listeners:\n"
+              "  - {name: x, listen: 127.0.0.1:1, pool: &p cache, timeouts: &t {idle: 1s}}\n"
+              "  - {name: y, listen: 127.0.0.1:2, pool: *p, timeouts: *t}\n"
+              "pools: [{name: *p, backends: [{name: a, address: 127.0.0.1:4}]}]\n");
+    ck_assert_uint_eq(c->listeners[1].idle_timeout_ms, 1000);
+    ck_assert_str_eq(c->pools[0].name, "cache");
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_config_lives_until_its_last_reference)
+{
+    struct config *c = parse(LISTENERS POOLS);
+    ck_assert_ptr_eq(config_ref(c), c);
+    config_unref(c);
+    ck_assert_str_eq(c->pools[0].name, "p");
+    config_unref(c);
+    config_unref(NULL);
+}
+END_TEST
+
+/* ---- what is refused ---- */
+
+static const struct {
+    const char *text;
+    const char *lines[9];
+} broken[] = {
+    {"", {"t.yaml:1:1: (document): the file is empty, listeners and pools are required"}},
+    {"# nothing\n",
+     {"t.yaml:1:1: (document): the file is empty, listeners and pools are required"}},
+    {"- a\n", {"t.yaml:1:1: (document): found a list, allowed a mapping"}},
+    {"hello\n", {"t.yaml:1:1: (document): found a single value, allowed a mapping"}},
+    {"{}\n",
+     {"t.yaml:1:1: listeners: missing, it is required",
+      "t.yaml:1:1: pools: missing, it is required"}},
+    {"a: [1\nb: 2\n",
+     {"t.yaml:2:2: (document): not valid YAML: while parsing a flow sequence did not find expected "
+      "',' or ']'"}},
+    {"a: \"\\q\"\n",
+     {"t.yaml:1:5: (document): not valid YAML: while parsing a quoted scalar found unknown escape "
+      "character"}},
+    {"a: *x\n", {"t.yaml:1:4: (document): alias *x has no anchor before it"}},
+    {"a: &x [*x]\n", {"t.yaml:1:8: (document): alias *x has no anchor before it"}},
+    {"a: !!int 5\n", {"t.yaml:1:4: (document): tags are not allowed"}},
+    {"<<: {a: 1}\n", {"t.yaml:1:1: (document): merge keys (<<) are not allowed"}},
+    {"? [a]\n: b\n", {"t.yaml:1:3: (document): a key must be a word, found a list"}},
+    {"a: \"\\0\"\n", {"t.yaml:1:4: (document): NUL in a text is not allowed"}},
+    {"a: b\n---\nc: d\n", {"t.yaml:2:1: (document): a second document, only one is allowed"}},
+    {"ok: 1\na: \xff",
+     {"t.yaml:2:4: (document): not valid YAML: invalid leading UTF-8 octet, allowed UTF-8 text"}},
+    {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+     {"t.yaml:1:33: (document): more than 32 levels deep"}},
+    {"listeners: []\npools: []\n",
+     {"t.yaml:1:12: listeners: the list is empty, allowed 1 or more",
+      "t.yaml:2:8: pools: the list is empty, allowed 1 or more"}},
+    {"listeners: {}\npools: 5\n",
+     {"t.yaml:1:12: listeners: found a mapping, allowed a list of mappings",
+      "t.yaml:2:8: pools: found a single value, allowed a list of mappings"}},
+    {"listeners:\npools:\n",
+     {"t.yaml:1:11: listeners: found nothing, allowed a list of mappings",
+      "t.yaml:2:7: pools: found nothing, allowed a list of mappings"}},
+    {"listeners: [web]\npools: [{}]\n",
+     {"t.yaml:1:13: listeners[0]: found a single value, allowed a mapping",
+      "t.yaml:2:9: pools[0].name: missing, it is required",
+      "t.yaml:2:9: pools[0].backends: missing, it is required"}},
+    {TOP("workers: 0"), {"t.yaml:1:10: workers: 0 is out of range, allowed 1 to 256"}},
+    {TOP("workers: 257"), {"t.yaml:1:10: workers: 257 is out of range, allowed 1 to 256"}},
+    {TOP("workers: two"), {"t.yaml:1:10: workers: two is not a whole number, allowed 1 to 256"}},
+    {TOP("workers: [1]"), {"t.yaml:1:10: workers: found a list, allowed 1 to 256"}},
+    {TOP("workers: 08"), {"t.yaml:1:10: workers: 08 is not a whole number, allowed 1 to 256"}},
+    {TOP("workers: -1"), {"t.yaml:1:10: workers: -1 is out of range, allowed 1 to 256"}},
+    {TOP("workers: 99999999999999999999"),
+     {"t.yaml:1:10: workers: 99999999999999999999 is out of range, allowed 1 to 256"}},
+    {TOP("workers:"), {"t.yaml:1:9: workers: found nothing, allowed 1 to 256"}},
+    {TOP("workers: 1.5"), {"t.yaml:1:10: workers: 1.5 is not a whole number, allowed 1 to 256"}},
+    {TOP("worker: 2"),
+     {"t.yaml:1:1: worker: unknown key, did you mean workers? allowed workers, shutdown_timeout, "
+      "admin, log, listeners, pools"}},
+    {TOP("zzz: 2"),
+     {"t.yaml:1:1: zzz: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
+      "pools"}},
+    {TOP("workers: 2\nworkers: 3"),
+     {"t.yaml:2:1: workers: given twice, first in line 1; allowed once"}},
+    {TOP("shutdown_timeout: 30"),
+     {"t.yaml:1:19: shutdown_timeout: 30 is not a duration such as 250ms, 2s or 1m, allowed 1ms to "
+      "24h"}},
+    {TOP("shutdown_timeout: 0s"),
+     {"t.yaml:1:19: shutdown_timeout: 0s is out of range, allowed 1ms to 24h"}},
+    {TOP("shutdown_timeout: 25h"),
+     {"t.yaml:1:19: shutdown_timeout: 25h is out of range, allowed 1ms to 24h"}},
+    {TOP("shutdown_timeout: {a: 1s}"),
+     {"t.yaml:1:19: shutdown_timeout: found a mapping, allowed 1ms to 24h"}},
+    {TOP("cluster: {redis: []}"), {"t.yaml:1:10: cluster: not supported by this version"}},
+    {TOP("log: {level: loud}"),
+     {"t.yaml:1:14: log.level: loud is unknown, allowed debug, info, warn, error"}},
+    {TOP("log: {access: stdout}"),
+     {"t.yaml:1:15: log.access: stdout is not supported by this version, allowed off"}},
+    {TOP("log: {access: /tmp/x}"),
+     {"t.yaml:1:15: log.access: /tmp/x is not supported by this version, allowed off"}},
+    {TOP("log: off"), {"t.yaml:1:6: log: found a single value, allowed a mapping"}},
+    {TOP("admin: {}"), {"t.yaml:1:8: admin.listen: missing, it is required"}},
+    {TOP("admin: {listen: 0.0.0.0:9900}"),
+     {"t.yaml:1:8: admin.token_file: missing, it is required as admin.listen is not loopback"}},
+    {TOP("admin: {listen: 127.0.0.1:8080}"),
+     {"t.yaml:1:17: admin.listen: 127.0.0.1:8080 is the address of listeners[0], addresses must "
+      "differ"}},
+    {TOP("admin: {listen: 127.0.0.1:9900, token_file: /nonexistent/token}"),
+     {"t.yaml:1:45: admin.token_file: /nonexistent/token cannot be read: No such file or "
+      "directory"}},
+    {TOP("admin: {listen: 127.0.0.1:9900, token_file: /}"),
+     {"t.yaml:1:45: admin.token_file: / is not a regular file"}},
+    {LISTENER("mode: tcp"),
+     {"t.yaml:2:7: listeners[0].mode: tcp is not supported by this version, allowed http"}},
+    {LISTENER("mode: udp"), {"t.yaml:2:7: listeners[0].mode: udp is unknown, allowed http"}},
+    {LISTENER("key: sni"), {"t.yaml:2:6: listeners[0].key: sni is not supported by this version"}},
+    {LISTENER("key: [source_ip, sni]"),
+     {"t.yaml:2:18: listeners[0].key[1]: sni is not supported by this version"}},
+    {LISTENER("key: header"),
+     {"t.yaml:2:6: listeners[0].key: header has no valid name, allowed header:NAME"}},
+    {LISTENER("key: \"header:X Y\""),
+     {"t.yaml:2:6: listeners[0].key: \"header:X Y\" has no valid name, allowed header:NAME"}},
+    {LISTENER("key: path:x"), {"t.yaml:2:6: listeners[0].key: path:x takes no name, allowed path"}},
+    {LISTENER("key: path+"),
+     {"t.yaml:2:6: listeners[0].key: \"\" is not a key, allowed header:NAME, cookie:NAME, "
+      "query:NAME, path, uri, host, source_ip, joined with '+'"}},
+    {LISTENER("key: \"\""),
+     {"t.yaml:2:6: listeners[0].key: found nothing, allowed a key such as header:NAME or "
+      "source_ip"}},
+    {LISTENER("key: [[path]]"),
+     {"t.yaml:2:7: listeners[0].key[0]: found a list, allowed a key such as header:NAME or "
+      "source_ip"}},
+    {LISTENER("key: query:a&b"),
+     {"t.yaml:2:6: listeners[0].key: query:a&b has no valid name, allowed query:NAME"}},
+    {LISTENER("key: cookie:a=b"),
+     {"t.yaml:2:6: listeners[0].key: cookie:a=b has no valid name, allowed cookie:NAME"}},
+    {LISTENER("key: ip"),
+     {"t.yaml:2:6: listeners[0].key: ip is not a key, allowed header:NAME, cookie:NAME, "
+      "query:NAME, path, uri, host, source_ip, joined with '+'"}},
+    {LISTENER("max_connections: 0"),
+     {"t.yaml:2:18: listeners[0].max_connections: 0 is out of range, allowed 1 to 1000000"}},
+    {LISTENER("max_connections: 1000001"),
+     {"t.yaml:2:18: listeners[0].max_connections: 1000001 is out of range, allowed 1 to 1000000"}},
+    {LISTENER("max_header_size: 1023B"),
+     {"t.yaml:2:18: listeners[0].max_header_size: 1023B is out of range, allowed 1KiB to 1MiB"}},
+    {LISTENER("max_header_size: 2MiB"),
+     {"t.yaml:2:18: listeners[0].max_header_size: 2MiB is out of range, allowed 1KiB to 1MiB"}},
+    {LISTENER("max_header_size: 4096"),
+     {"t.yaml:2:18: listeners[0].max_header_size: 4096 is not a size such as 16KiB or 1MiB, "
+      "allowed 1KiB to 1MiB"}},
+    {LISTENER("proxy_protocol: accept"),
+     {"t.yaml:2:17: listeners[0].proxy_protocol: accept is not supported by this version, allowed "
+      "off"}},
+    {LISTENER("proxy_protocol: v1"),
+     {"t.yaml:2:17: listeners[0].proxy_protocol: v1 is unknown, allowed off"}},
+    {LISTENER("timeouts: {request: 0s}"),
+     {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
+    {LISTENER("timeouts: {response: 1s}"),
+     {"t.yaml:2:12: listeners[0].timeouts.response: unknown key, allowed request, idle"}},
+    {LISTENER("timeouts: 10s"),
+     {"t.yaml:2:11: listeners[0].timeouts: found a single value, allowed a mapping"}},
+    {"listeners:\n  - {name: web, listen: localhost:80, pool: p}\n  - {name: web, listen: "
+     "\"unix:/run/x\", pool: q}\n  - {name: \"a/b\", listen: 127.0.0.1:0, pool: p}\n" POOLS,
+     {"t.yaml:2:25: listeners[0].listen: localhost:80: host names are not supported by this "
+      "version, give an IP address",
+      "t.yaml:3:12: listeners[1].name: web is taken already in line 2, names of listeners must "
+      "differ",
+      "t.yaml:3:25: listeners[1].listen: unix:/run/x is not supported by this version, allowed "
+      "IP:PORT or [IPV6]:PORT",
+      "t.yaml:3:46: listeners[1].pool: q is no pool of this file, allowed a pool's name",
+      "t.yaml:4:12: listeners[2].name: a/b is not a name, allowed visible characters without white "
+      "space, '\"' and '/'",
+      "t.yaml:4:27: listeners[2].listen: 127.0.0.1:0 is not an address with a port from 1 to "
+      "65535, allowed IP:PORT or [IPV6]:PORT"}},
+    {"listeners:\n  - {name: a, listen: \"[::1]:80\", pool: p}\n  - {name: b, listen: "
+     "\"[0::1]:80\", pool: p}\n" POOLS,
+     {"t.yaml:3:23: listeners[1].listen: [::1]:80 is taken already in line 2, addresses of "
+      "listeners must differ"}},
+    {POOL("ring: {vnodes: 0}"),
+     {"t.yaml:2:16: pools[0].ring.vnodes: 0 is out of range, allowed 1 to 4096"}},
+    {POOL("ring: {vnodes: 4097}"),
+     {"t.yaml:2:16: pools[0].ring.vnodes: 4097 is out of range, allowed 1 to 4096"}},
+    {POOL("ring: {hash: md5}"), {"t.yaml:2:14: pools[0].ring.hash: md5 is unknown, allowed xxh3"}},
+    {POOL("ring: {max_load: 1.0}"),
+     {"t.yaml:2:18: pools[0].ring.max_load: 1.0 is out of range, allowed off or 1.01 to 100"}},
+    {POOL("ring: {max_load: 100.1}"),
+     {"t.yaml:2:18: pools[0].ring.max_load: 100.1 is out of range, allowed off or 1.01 to 100"}},
+    {POOL("ring: {max_load: 1e1}"),
+     {"t.yaml:2:18: pools[0].ring.max_load: 1e1 is not a number, allowed off or 1.01 to 100"}},
+    {POOL("ring: {max_load: [off]}"),
+     {"t.yaml:2:18: pools[0].ring.max_load: found a list, allowed off or 1.01 to 100"}},
+    {POOL("health: {check: icmp}"),
+     {"t.yaml:2:17: pools[0].health.check: icmp is unknown, allowed http, tcp, off"}},
+    {POOL("health: {path: /x}"),
+     {"t.yaml:2:16: pools[0].health.path: means nothing with check: tcp, allowed with check: "
+      "http"}},
+    {POOL("health: {check: http, send: x}"),
+     {"t.yaml:2:29: pools[0].health.send: means nothing with check: http, allowed with check: "
+      "tcp"}},
+    {POOL("health: {check: off, expect: 200}"),
+     {"t.yaml:2:30: pools[0].health.expect: means nothing with check: off, allowed with check: "
+      "http or tcp"}},
+    {POOL("health: {check: http, expect: 600}"),
+     {"t.yaml:2:31: pools[0].health.expect: 600 is not a status or a range, allowed N or N-M from "
+      "100 to 599"}},
+    {POOL("health: {check: http, expect: 300-200}"),
+     {"t.yaml:2:31: pools[0].health.expect: 300-200 is not a status or a range, allowed N or N-M "
+      "from 100 to 599"}},
+    {POOL("health: {check: http, expect: []}"),
+     {"t.yaml:2:31: pools[0].health.expect: the list is empty, allowed 1 or more"}},
+    {POOL("health: {check: http, expect: \"200,\"}"),
+     {"t.yaml:2:31: pools[0].health.expect: \"\" is not a status or a range, allowed N or N-M from "
+      "100 to 599"}},
+    {POOL("health: {check: http, path: healthz}"),
+     {"t.yaml:2:29: pools[0].health.path: healthz is not a path, allowed '/' and visible ASCII "
+      "characters"}},
+    {POOL("health: {check: http, path: \"/a b\"}"),
+     {"t.yaml:2:29: pools[0].health.path: \"/a b\" is not a path, allowed '/' and visible ASCII "
+      "characters"}},
+    {POOL("health: {check: http, host: a/b}"),
+     {"t.yaml:2:29: pools[0].health.host: a/b is not a host, allowed a name or an address, with or "
+      "without a port"}},
+    {POOL("health: {fall: 0, rise: 101}"),
+     {"t.yaml:2:16: pools[0].health.fall: 0 is out of range, allowed 1 to 100",
+      "t.yaml:2:25: pools[0].health.rise: 101 is out of range, allowed 1 to 100"}},
+    {POOL("health: {interval: 0s, timeout: 1d}"),
+     {"t.yaml:2:20: pools[0].health.interval: 0s is out of range, allowed 1ms to 24h",
+      "t.yaml:2:33: pools[0].health.timeout: 1d is not a duration such as 250ms, 2s or 1m, allowed "
+      "1ms to 24h"}},
+    {POOL("passive: on"),
+     {"t.yaml:2:10: pools[0].passive: found a single value, allowed off or a mapping"}},
+    {POOL("passive: {failures: 0}"),
+     {"t.yaml:2:21: pools[0].passive.failures: 0 is out of range, allowed 1 to 100"}},
+    {POOL("passive: {statuses: 5xx}"),
+     {"t.yaml:2:21: pools[0].passive.statuses: 5xx is not a status or a range, allowed N or N-M "
+      "from 100 to 599"}},
+    {POOL("passive: {statuses: [500, 99]}"),
+     {"t.yaml:2:27: pools[0].passive.statuses[1]: 99 is not a status or a range, allowed N or N-M "
+      "from 100 to 599"}},
+    {POOL("when_down: retry"),
+     {"t.yaml:2:12: pools[0].when_down: retry is unknown, allowed next, fail"}},
+    {POOL("failback: {mode: later}"),
+     {"t.yaml:2:18: pools[0].failback.mode: later is unknown, allowed auto, manual"}},
+    {POOL("failback: {after: 10m, max_after: 1m}"),
+     {"t.yaml:2:35: pools[0].failback.max_after: 1m is less than after, allowed 10m or more"}},
+    {POOL("failback: {max_after: 1s}"),
+     {"t.yaml:2:23: pools[0].failback.max_after: 1s is less than after, allowed 5s or more"}},
+    {POOL("failback: {ramp: 25h}"),
+     {"t.yaml:2:18: pools[0].failback.ramp: 25h is out of range, allowed 0s to 24h"}},
+    {POOL("close_moved: always"),
+     {"t.yaml:2:14: pools[0].close_moved: always is not supported by this version, allowed never, "
+      "down"}},
+    {POOL("close_moved: sometimes"),
+     {"t.yaml:2:14: pools[0].close_moved: sometimes is unknown, allowed never, down"}},
+    {POOL("retries: 11"), {"t.yaml:2:10: pools[0].retries: 11 is out of range, allowed 0 to 10"}},
+    {POOL("max_idle_connections: 65537"),
+     {"t.yaml:2:23: pools[0].max_idle_connections: 65537 is out of range, allowed 0 to 65536"}},
+    {POOL("timeouts: {connect: 0s}"),
+     {"t.yaml:2:21: pools[0].timeouts.connect: 0s is out of range, allowed 1ms to 24h"}},
+    {POOL("proxy_protocol: v2"),
+     {"t.yaml:2:17: pools[0].proxy_protocol: v2 is not supported by this version, allowed off"}},
+    {POOL("resolve: 5s"), {"t.yaml:2:10: pools[0].resolve: not supported by this version"}},
+    {POOL("passiv: off"),
+     {"t.yaml:2:1: pools[0].passiv: unknown key, did you mean passive? allowed name, ring, health, "
+      "passive, when_down, failback, close_moved, retries, max_idle_connections, timeouts, "
+      "proxy_protocol, backends, standbys"}},
+    {POOL("standbys: [{name: b1, address: 127.0.0.1:9}]"),
+     {"t.yaml:2:19: pools[0].standbys[0].name: b1 is taken already in line 1, names of backends "
+      "and standbys of a pool must differ"}},
+    {POOL("standbys: [{name: s, address: 127.0.0.1:9, for: [b2]}]"),
+     {"t.yaml:2:50: pools[0].standbys[0].for[0]: b2 is no backend of this pool, allowed a "
+      "backend's name"}},
+    {POOL("standbys: [{name: s, address: 127.0.0.1:9, for: [b1, b1]}]"),
+     {"t.yaml:2:54: pools[0].standbys[0].for[1]: b1 is in the list already, allowed once"}},
+    {POOL("standbys: [{name: s, address: 127.0.0.1:9, for: b1}]"),
+     {"t.yaml:2:49: pools[0].standbys[0].for: found a single value, allowed a list of names of "
+      "backends"}},
+    {POOL("standbys: [{name: s, address: 127.0.0.1:9, weight: 2}]"),
+     {"t.yaml:2:44: pools[0].standbys[0].weight: unknown key, allowed name, address, for, "
+      "max_connections"}},
+    {POOL("standbys: s1"),
+     {"t.yaml:2:11: pools[0].standbys: found a single value, allowed a list of mappings"}},
+    {BACKEND("weight: 0"),
+     {"t.yaml:2:9: pools[0].backends[0].weight: 0 is out of range, allowed 1 to 256"}},
+    {BACKEND("weight: 257"),
+     {"t.yaml:2:9: pools[0].backends[0].weight: 257 is out of range, allowed 1 to 256"}},
+    {BACKEND("max_connections: -1"),
+     {"t.yaml:2:18: pools[0].backends[0].max_connections: -1 is out of range, allowed 0 to "
+      "1000000"}},
+    {BACKEND("for: [b1]"),
+     {"t.yaml:2:1: pools[0].backends[0].for: unknown key, allowed name, address, weight, "
+      "max_connections"}},
+    {BACKEND("name: b2"),
+     {"t.yaml:2:1: pools[0].backends[0].name: given twice, first in line 1; allowed once"}},
+    {"pools:\n  - name: p\n    backends:\n      - {name: \"\", address: 127.0.0.1:1}\n      - "
+     "{name: \"a b\", address: \"::1:80\"}\n      - {name: \"x\\ty\", address: 300.0.0.1:80}\n     "
+     " - {address: 127.0.0.1:99999}\n" LISTENERS,
+     {"t.yaml:4:16: pools[0].backends[0].name: found nothing, allowed a name",
+      "t.yaml:5:16: pools[0].backends[1].name: \"a b\" is not a name, allowed visible characters "
+      "without white space, '\"' and '/'",
+      "t.yaml:5:32: pools[0].backends[1].address: ::1:80 is not an address with a port from 1 to "
+      "65535, allowed IP:PORT or [IPV6]:PORT",
+      "t.yaml:6:16: pools[0].backends[2].name: \"x\\x09y\" is not a name, allowed visible "
+      "characters without white space, '\"' and '/'",
+      "t.yaml:6:33: pools[0].backends[2].address: 300.0.0.1:80 is not an address with a port from "
+      "1 to 65535, allowed IP:PORT or [IPV6]:PORT",
+      "t.yaml:7:9: pools[0].backends[3].name: missing, it is required",
+      "t.yaml:7:19: pools[0].backends[3].address: 127.0.0.1:99999 is not an address with a port "
+      "from 1 to 65535, allowed IP:PORT or [IPV6]:PORT"}},
+    {"pools:\n  - {name: p, backends: [{name: a, address: 127.0.0.1:1}]}\n  - {name: p, backends: "
+     "[{name: a, address: 127.0.0.1:1}]}\n" LISTENERS,
+     {"t.yaml:3:12: pools[1].name: p is taken already in line 2, names of pools must differ"}},
+};
+
+START_TEST(each_mistake_has_its_message)
+{
+    refuse(broken[_i].text, broken[_i].lines);
+}
+END_TEST
+
+static void append(struct buffer *b, const char *text)
+{
+    ck_assert(buffer_append(b, text, strlen(text)));
+}
+
+/* One pool of n backends and m standbys, all with these other fields. */
+static char *make_pool(unsigned n, unsigned m, const char *fields)
+{
+    struct buffer b = {0};
+    char line[128];
+    append(&b, LISTENERS "pools: [{name: p, ring: {vnodes: 4096}, backends: [\n");
+    for (unsigned i = 0; i < n + m; i++) {
+        if (i == n)
+            append(&b, "], standbys: [\n");
+        snprintf(line, sizeof line, "{name: s%u, address: 127.0.0.1:%u%s},\n", i, i % 60000 + 1,
+                 i < n ? fields : "");
+        append(&b, line);
+    }
+    append(&b, "]}]\n");
+    ck_assert(buffer_append(&b, "", 1));
+    return b.data;
+}
+
+START_TEST(a_ring_can_have_its_greatest_number_of_points)
+{
+    char *text = make_pool(4, 0, ", weight: 256"); /* 4 x 256 x 4096 = 4194304 */
+    struct config *c = parse(text);
+    ck_assert_uint_eq(c->pools[0].nbackends, 4);
+    config_unref(c);
+    free(text);
+}
+END_TEST
+
+START_TEST(a_ring_cannot_have_more_points)
+{
+    static const char *const lines[] = {
+        "t.yaml:2:51: pools[0].backends: 5242880 points (weights 1280 x vnodes 4096), "
+        "allowed 4194304",
+        NULL};
+    char *text = make_pool(5, 0, ", weight: 256");
+    refuse(text, lines);
+    free(text);
+}
+END_TEST
+
+START_TEST(a_pool_cannot_have_more_servers)
+{
+    static const char *const lines[] = {
+        "t.yaml:1027:14: pools[0].standbys: 4097 backends and standbys in the pool, allowed 4096",
+        NULL};
+    char *text = make_pool(1024, 3072, "");
+    struct config *c = parse(text);
+    ck_assert_uint_eq(c->pools[0].nstandbys, 3072);
+    config_unref(c);
+    free(text);
+    text = make_pool(1024, 3073, "");
+    refuse(text, lines);
+    free(text);
+}
+END_TEST
+
+START_TEST(nested_aliases_do_not_blow_up)
+{
+    static const char *const lines[] = {
+        "t.yaml:5:8: (document): aliases stand for more than 100000 values", NULL};
+    refuse("a: &a [x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x]\n"
+           "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
+           "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n"
+           "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
+           "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
+           lines);
+}
+END_TEST
+
+START_TEST(names_are_bounded)
+{
+    static const char format[] =
+        LISTENERS "pools: [{name: p, backends: [{name: %s, address: 127.0.0.1:9001}]}]\n";
+    static const char *const lines[] = {
+        "t.yaml:2:37: pools[0].backends[0].name: a name of 256 bytes, allowed 1 to 255", NULL};
+    char name[257] = "", text[512];
+    memset(name, 'n', 255);
+    snprintf(text, sizeof text, format, name);
+    struct config *c = parse(text);
+    ck_assert_str_eq(c->pools[0].backends[0].name, name);
+    config_unref(c);
+    name[255] = 'n';
+    snprintf(text, sizeof text, format, name);
+    refuse(text, lines);
+}
+END_TEST
+
+/* ---- files ---- */
+
+/* A scratch folder with a configuration and a token in it. */
+struct scratch {
+    char folder[64], config[128], token[128];
+};
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static void scratch_open(struct scratch *s, const char *config, const char *token)
+{
+    strcpy(s->folder, "/tmp/test_config.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(s->folder));
+    snprintf(s->config, sizeof s->config, "%s/ringproxy.yaml", s->folder);
+    snprintf(s->token, sizeof s->token, "%s/admin.token", s->folder);
+    write_file(s->config, config);
+    write_file(s->token, token);
+}
+
+static void scratch_close(struct scratch *s)
+{
+    ck_assert_int_eq(unlink(s->config), 0);
+    ck_assert_int_eq(unlink(s->token), 0);
+    ck_assert_int_eq(rmdir(s->folder), 0);
+}
+
+#define ADMIN TOP("admin: {listen: 0.0.0.0:9900, token_file: admin.token}")
+
+START_TEST(the_token_is_read_from_beside_the_file_and_trimmed)
+{
+    struct scratch s;
+    struct config_errors errors;
+    scratch_open(&s, ADMIN, "\t s3cret-token= \r\n");
+    struct config *c = config_load(s.config, &errors);
+    ck_assert_ptr_nonnull(c);
+    ck_assert_str_eq(c->admin_token, "s3cret-token=");
+    ck_assert_str_eq(c->file, s.config);
+    config_unref(c);
+    config_errors_free(&errors);
+    scratch_close(&s);
+}
+END_TEST
+
+START_TEST(a_token_that_no_field_can_hold_is_refused)
+{
+    static const char *const tokens[] = {"", " \n", "two words\n", "a\nb", "\xc3\xa9"};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        struct scratch s;
+        struct config_errors errors;
+        scratch_open(&s, ADMIN, tokens[i]);
+        ck_assert_ptr_null(config_load(s.config, &errors));
+        ck_assert_uint_eq(errors.count, 1);
+        ck_assert_ptr_nonnull(strstr(errors.lines[0], "ringproxy.yaml:1:43: admin.token_file: "));
+        ck_assert_ptr_nonnull(
+            strstr(errors.lines[0],
+                   "/admin.token holds no token, allowed 1 to 1024 visible ASCII characters"));
+        config_errors_free(&errors);
+        scratch_close(&s);
+    }
+}
+END_TEST
+
+static void refuse_file(const char *file, const char *line)
+{
+    struct config_errors errors;
+    ck_assert_ptr_null(config_load(file, &errors));
+    ck_assert_uint_eq(errors.count, 1);
+    ck_assert_str_eq(errors.lines[0], line);
+    config_errors_free(&errors);
+}
+
+START_TEST(a_file_that_cannot_be_read_is_an_error_of_the_document)
+{
+    refuse_file("/nonexistent/x.yaml", "/nonexistent/x.yaml:1:1: (document): the file cannot be "
+                                       "read: No such file or directory");
+    refuse_file("/", "/:1:1: (document): the file cannot be read: Is a directory");
+    refuse_file("/dev/null",
+                "/dev/null:1:1: (document): the file is empty, listeners and pools are required");
+    refuse_file("/dev/zero", "/dev/zero:1:1: (document): the file is larger than 16MiB");
+}
+END_TEST
+
+/* ---- whatever is written ---- */
+
+/* xorshift64*: the same mutations in every run. */
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
+/* "t.yaml:LINE:COLUMN: PATH: text", printable. */
+static void check_line(const char *line)
+{
+    unsigned row, column;
+    int n = 0;
+    ck_assert_int_eq(sscanf(line, "t.yaml:%u:%u: %n", &row, &column, &n), 2);
+    ck_assert(n > 0 && row >= 1 && column >= 1 && line[n] != ':' && line[n] != ' ');
+    ck_assert_ptr_nonnull(strstr(line + n, ": "));
+    for (; *line; line++)
+        ck_assert((unsigned char)*line >= ' ' && *line != 0x7f);
+}
+
+/* 1: it loads; 0: it does not, and says why. */
+static int check_any(const char *text, size_t len)
+{
+    struct config_errors errors;
+    char *copy = malloc(len ? len : 1); /* of this very size, so that a read past its end is seen */
+    ck_assert_ptr_nonnull(copy);
+    memcpy(copy, text, len);
+    struct config *c = config_parse("t.yaml", copy, len, &errors);
+    int loads = c != NULL;
+    ck_assert(loads == (errors.count == 0));
+    for (size_t i = 0; i < errors.count; i++)
+        check_line(errors.lines[i]);
+    config_errors_free(&errors);
+    config_unref(c);
+    free(copy);
+    return loads;
+}
+
+START_TEST(every_truncation_loads_or_says_why)
+{
+    int loads = 0;
+    size_t len = strlen(full);
+    for (size_t n = 0; n <= len; n++)
+        loads += check_any(full, n);
+    ck_assert_int_ge(loads, 1);
+    ck_assert_int_lt(loads, 200);
+}
+END_TEST
+
+START_TEST(flipped_bits_load_or_say_why)
+{
+    uint64_t state = 42;
+    size_t len = strlen(full);
+    int loads = 0;
+    for (int i = 0; i < 2000; i++) {
+        char text[sizeof full];
+        memcpy(text, full, sizeof full);
+        for (unsigned flips = i % 4 + 1; flips > 0; flips--) {
+            uint64_t r = next_random(&state);
+            text[r % len] ^= (char)(1u << (r >> 32) % 8);
+        }
+        loads += check_any(text, len);
+    }
+    ck_assert_int_ge(loads, 1); /* a digit for another */
+    ck_assert_int_lt(loads, 2000);
+}
+END_TEST
+
+START_TEST(doubled_and_moved_lines_load_or_say_why)
+{
+    uint64_t state = 7;
+    size_t starts[128], lines = 0, len = strlen(full);
+    for (size_t i = 0; i < len; i++)
+        if (i == 0 || full[i - 1] == '\n')
+            starts[lines++] = i;
+    starts[lines] = len;
+    for (int i = 0; i < 1000; i++) {
+        char text[2 * sizeof full];
+        size_t from = next_random(&state) % lines, to = next_random(&state) % lines;
+        size_t n = starts[to], part = starts[from + 1] - starts[from];
+        memcpy(text, full, n);
+        memcpy(text + n, full + starts[from], part);
+        memcpy(text + n + part, full + n, len - n);
+        check_any(text, len + part);
+    }
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("config");
+    TCase *t = tcase_create("config");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, the_contracts_example_has_its_values);
+    tcase_add_test(t, the_examples_listener_has_its_values);
+    tcase_add_test(t, the_examples_pool_has_its_values);
+    tcase_add_test(t, the_examples_servers_have_their_values);
+    tcase_add_test(t, a_minimal_listener_has_the_defaults);
+    tcase_add_test(t, a_minimal_pool_has_the_defaults);
+    tcase_add_test(t, an_http_check_has_its_own_defaults);
+    tcase_add_test(t, a_tcp_check_sends_and_expects_texts);
+    tcase_add_test(t, passive_checks_can_be_off);
+    tcase_add_test(t, a_longer_after_alone_takes_max_after_with_it);
+    tcase_add_test(t, quotes_do_not_matter);
+    tcase_add_test(t, bounds_themselves_are_allowed);
+    tcase_add_test(t, slots_do_not_depend_on_the_order_of_the_file);
+    tcase_add_test(t, listeners_find_their_pools_by_name);
+    tcase_add_test(t, aliases_stand_for_their_anchors);
+    tcase_add_test(t, a_config_lives_until_its_last_reference);
+    tcase_add_loop_test(t, each_mistake_has_its_message, 0, (int)(sizeof broken / sizeof *broken));
+    tcase_add_test(t, a_ring_can_have_its_greatest_number_of_points);
+    tcase_add_test(t, a_ring_cannot_have_more_points);
+    tcase_add_test(t, a_pool_cannot_have_more_servers);
+    tcase_add_test(t, nested_aliases_do_not_blow_up);
+    tcase_add_test(t, names_are_bounded);
+    tcase_add_test(t, the_token_is_read_from_beside_the_file_and_trimmed);
+    tcase_add_test(t, a_token_that_no_field_can_hold_is_refused);
+    tcase_add_test(t, a_file_that_cannot_be_read_is_an_error_of_the_document);
+    tcase_add_test(t, every_truncation_loads_or_says_why);
+    tcase_add_test(t, flipped_bits_load_or_say_why);
+    tcase_add_test(t, doubled_and_moved_lines_load_or_say_why);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
