@@ -1,0 +1,481 @@
+/* Who may serve a request, and the taking of it.
+ *
+ *   first try        home slot -> its published owner, unless that is out or full
+ *   a further try    home slot -> the owner it would have if the servers tried were out (whatif)
+ *   no owner, full   outward from the key, slot by slot, until one takes it
+ *   keyless          in turn over the slots, by weight, until one takes it
+ *
+ * All but the quickest case are one loop over slots in different orders: offer() a slot the
+ * request; it refuses or a server is taken. A slot that refused is not asked again in the same
+ * call, however many points it has. */
+#include "pool/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define GOLDEN 0x9e3779b97f4a7c15u /* 2^64 / the golden ratio: steps by it spread evenly */
+#define MAX_TRIED 15
+
+/* ---- the word of a slot: owner in bits 0 to 15, from in 16 to 31, share above ---- */
+
+static uint64_t pack(struct pool_owner o)
+{
+    assert(o.share <= 65536);
+    return o.owner | (uint64_t)o.from << 16 | (uint64_t)o.share << 32;
+}
+
+static inline uint16_t word_owner(uint64_t word)
+{
+    return (uint16_t)word;
+}
+
+static inline uint16_t word_from(uint64_t word)
+{
+    return (uint16_t)(word >> 16);
+}
+
+/* Who serves a key of this slot. */
+static inline uint16_t word_decide(uint64_t word, uint64_t hash)
+{
+    if (word_from(word) != SERVER_NONE && (hash & 0xffff) >= word >> 32)
+        return word_from(word);
+    return word_owner(word);
+}
+
+/* Acquire: who sees an owner sees what the control thread wrote before it. */
+static inline uint64_t load_word(const struct pool *p, unsigned slot)
+{
+    return atomic_load_explicit(&p->owner[slot], memory_order_acquire);
+}
+
+static inline bool usable(const struct pool *p, uint16_t id)
+{
+    return atomic_load_explicit(&p->servers[id].usable, memory_order_relaxed);
+}
+
+/* ---- life ---- */
+
+static void init_server(struct pool *p, uint16_t id, const struct config_server *c)
+{
+    struct server *s = &p->servers[id];
+    s->name = c->name;
+    s->address_text = c->address_text;
+    s->address = c->address;
+    s->id = id;
+    s->standby = id >= p->nbackends;
+    s->weight = c->weight;
+    s->max_connections = c->max_connections;
+    s->passive_failures = p->config->passive.failures;
+    s->cells = server_zalloc_lines(p->nworkers, sizeof(struct server_cell));
+    atomic_init(&s->usable, true);
+    p->limited |= c->max_connections != 0;
+}
+
+static void init_servers(struct pool *p)
+{
+    const struct config_pool *c = p->config;
+    p->servers = server_zalloc_lines(p->nservers, sizeof(struct server));
+    for (uint16_t id = 0; id < p->nservers; id++)
+        init_server(p, id, id < p->nbackends ? &c->backends[id] : &c->standbys[id - p->nbackends]);
+}
+
+static uint32_t common_divisor(uint32_t a, uint32_t b)
+{
+    while (b) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* A round has a turn for each unit of weight. Going through it in steps of about 0.618 of it,
+ * coprime to its length, comes to each turn once and mixes heavy and light backends well. */
+static void init_turns(struct pool *p)
+{
+    p->turn_end = mem_zalloc_array(p->nbackends, sizeof(*p->turn_end));
+    for (uint16_t b = 0; b < p->nbackends; b++) {
+        p->turns += p->config->backends[b].weight;
+        p->turn_end[b] = p->turns;
+    }
+    p->turn_step = (uint32_t)((uint64_t)p->turns * 618 / 1000) + 1;
+    while (common_divisor(p->turn_step, p->turns) != 1)
+        p->turn_step++;
+}
+
+static struct ring *make_ring(const struct config_pool *config, struct error *e)
+{
+    struct ring_member *members = mem_zalloc_array(config->nbackends, sizeof(*members));
+    for (size_t i = 0; i < config->nbackends; i++)
+        members[i] =
+            (struct ring_member){str_of(config->backends[i].name), config->backends[i].weight};
+    struct ring *ring = ring_new(members, config->nbackends, config->vnodes, e);
+    free(members);
+    return ring;
+}
+
+struct pool *pool_new(const struct config_pool *config, unsigned nworkers, struct error *e)
+{
+    assert(config->nbackends > 0 && config->nbackends + config->nstandbys <= 4096);
+    struct ring *ring = make_ring(config, e);
+    if (ring == NULL)
+        return NULL;
+    struct pool *p = server_zalloc_lines(1, sizeof(*p));
+    p->config = config;
+    p->nworkers = nworkers;
+    p->ring = ring;
+    p->failover = failover_new(config);
+    p->nbackends = (uint16_t)config->nbackends;
+    p->nservers = (uint16_t)(config->nbackends + config->nstandbys);
+    p->load_millionths = (uint64_t)(config->max_load * 1e6 + 0.5);
+    p->limited = p->load_millionths != 0;
+    init_servers(p);
+    init_turns(p);
+    p->owner = mem_zalloc_array(p->nbackends, sizeof(*p->owner));
+    for (uint16_t b = 0; b < p->nbackends; b++)
+        atomic_init(&p->owner[b], pack((struct pool_owner){b, SERVER_NONE, 0}));
+    atomic_init(&p->live_slots, p->nbackends);
+    atomic_init(&p->live_weight, p->turns);
+    return p;
+}
+
+void pool_free(struct pool *p)
+{
+    if (p == NULL)
+        return;
+    for (uint16_t id = 0; id < p->nservers; id++)
+        free(p->servers[id].cells);
+    free(p->servers);
+    free(p->owner);
+    free(p->turn_end);
+    failover_free(p->failover);
+    ring_free(p->ring);
+    free(p);
+}
+
+void pool_view_deinit(struct pool_view *v)
+{
+    free(v->refused);
+    free(v->whatif_owner);
+    free(v->whatif_out);
+    memset(v, 0, sizeof(*v));
+}
+
+/* ---- owners ---- */
+
+struct pool_owner pool_owner_of(const struct pool *p, unsigned slot)
+{
+    assert(slot < p->nbackends);
+    uint64_t word = load_word(p, slot);
+    return (struct pool_owner){word_owner(word), word_from(word), (uint32_t)(word >> 32)};
+}
+
+/* The version comes last: who reads it first and the words after it can only have words that are
+ * newer than it says, and looks again at the next request. */
+void pool_publish(struct pool *p, const struct pool_owner *owners)
+{
+    uint32_t slots = 0, weight = 0;
+    for (uint16_t slot = 0; slot < p->nbackends; slot++) {
+        struct pool_owner o = owners[slot];
+        assert(o.owner == SERVER_NONE || o.owner == slot ||
+               (o.owner >= p->nbackends && o.owner < p->nservers));
+        assert(o.from == SERVER_NONE || (o.from < p->nservers && o.owner != SERVER_NONE));
+        atomic_store_explicit(&p->owner[slot], pack(o), memory_order_release);
+        if (o.owner == SERVER_NONE)
+            continue;
+        slots++;
+        weight += p->config->backends[slot].weight;
+    }
+    atomic_store_explicit(&p->live_slots, slots, memory_order_relaxed);
+    atomic_store_explicit(&p->live_weight, weight, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
+}
+
+struct find {
+    const struct pool *pool;
+    uint64_t hash;
+};
+
+static bool has_owner(const void *arg, unsigned slot)
+{
+    const struct find *f = arg;
+    return word_decide(load_word(f->pool, slot), f->hash) != SERVER_NONE;
+}
+
+uint16_t pool_find(const struct pool *p, uint64_t hash)
+{
+    struct find f = {p, hash};
+    unsigned slot = ring_find(p->ring, hash);
+    uint16_t id = word_decide(load_word(p, slot), hash);
+    if (id != SERVER_NONE || p->config->when_down == WHEN_DOWN_FAIL ||
+        atomic_load_explicit(&p->live_slots, memory_order_relaxed) == 0)
+        return id;
+    slot = ring_walk(p->ring, hash, has_owner, &f);
+    return slot == RING_NONE ? SERVER_NONE : word_decide(load_word(p, slot), hash);
+}
+
+uint16_t pool_home(const struct pool *p, uint64_t hash)
+{
+    return (uint16_t)ring_find(p->ring, hash);
+}
+
+/* ---- limits ---- */
+
+/* ceil(max_load x total x weight / weight in service). In integers, so that 1.1 means 11/10: the
+ * product fits for less than 700 million requests at once. */
+static uint64_t load_cap(const struct pool *p, unsigned slot, uint32_t total)
+{
+    uint64_t all = atomic_load_explicit(&p->live_weight, memory_order_relaxed);
+    if (all == 0) /* everyone has just gone out of service */
+        return UINT64_MAX;
+    uint64_t divisor = UINT64_C(1000000) * all;
+    uint64_t product = p->load_millionths * total * p->config->backends[slot].weight;
+    return (product + divisor - 1) / divisor;
+}
+
+void pool_release(struct pool *p, struct server *s)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
+    assert(before > 0);
+    if (p->load_millionths)
+        atomic_fetch_sub_explicit(&p->active, 1, memory_order_relaxed);
+}
+
+/* Raises `active`, checks, and gives back if a limit was passed. The slot tells whose weight the
+ * server has: a standby that of the backend it stands in for. */
+static bool take(struct pool *p, struct server *s, unsigned slot)
+{
+    uint32_t active = atomic_fetch_add_explicit(&s->active, 1, memory_order_relaxed) + 1;
+    bool fits = s->max_connections == 0 || active <= s->max_connections;
+    if (p->load_millionths) {
+        uint32_t total = atomic_fetch_add_explicit(&p->active, 1, memory_order_relaxed) + 1;
+        fits = fits && active <= load_cap(p, slot, total);
+    }
+    if (!fits)
+        pool_release(p, s);
+    return fits;
+}
+
+/* ---- who would have the slots if the servers tried were out ---- */
+
+static bool was_tried(const struct pool_request *r, uint16_t id)
+{
+    for (unsigned i = 0; i < r->ntried; i++)
+        if (r->tried[i] == id)
+            return true;
+    return false;
+}
+
+static void sort_tried(const struct pool_request *r, uint16_t *sorted)
+{
+    for (unsigned i = 0; i < r->ntried; i++) {
+        unsigned j = i;
+        for (; j > 0 && sorted[j - 1] > r->tried[i]; j--)
+            sorted[j] = sorted[j - 1];
+        sorted[j] = r->tried[i];
+    }
+}
+
+static void mark_out(const struct pool *p, const struct pool_request *r, bool *out)
+{
+    for (uint16_t id = 0; id < p->nservers; id++) {
+        bool in_service = usable(p, id);
+        if (id < p->nbackends)
+            in_service = in_service && word_owner(load_word(p, id)) == id;
+        out[id] = !in_service;
+    }
+    for (unsigned i = 0; i < r->ntried; i++)
+        out[r->tried[i]] = true;
+}
+
+static void compute_whatif(const struct pool *p, struct pool_view *v, const struct pool_request *r)
+{
+    if (v->whatif_owner == NULL) {
+        v->whatif_owner = mem_zalloc_array(p->nbackends, sizeof(*v->whatif_owner));
+        v->whatif_out = mem_zalloc_array(p->nservers, sizeof(*v->whatif_out));
+    }
+    mark_out(p, r, v->whatif_out);
+    failover_owners(p->failover, v->whatif_out, v->whatif_owner);
+    v->whatif_live = 0;
+    for (uint16_t slot = 0; slot < p->nbackends; slot++)
+        v->whatif_live += v->whatif_owner[slot] != SERVER_NONE;
+}
+
+/* The owners if `tried` were out. The last answer is kept, as after a server's death all that
+ * waited for it ask the same. A server can also become unusable without a new version (in an old
+ * generation): the answer is made anew when it would send the request to one. */
+static const uint16_t *whatif(const struct pool *p, struct pool_view *v,
+                              const struct pool_request *r, unsigned home)
+{
+    uint16_t tried[MAX_TRIED + 1] = {0};
+    size_t bytes = r->ntried * sizeof(*tried);
+    sort_tried(r, tried);
+    uint64_t version = atomic_load_explicit(&p->version, memory_order_acquire);
+    if (v->whatif_valid && v->whatif_version == version && v->whatif_ntried == r->ntried &&
+        memcmp(v->whatif_tried, tried, bytes) == 0) {
+        uint16_t id = v->whatif_owner[home];
+        if (id == SERVER_NONE || usable(p, id))
+            return v->whatif_owner;
+    }
+    compute_whatif(p, v, r);
+    memcpy(v->whatif_tried, tried, sizeof(tried));
+    v->whatif_ntried = r->ntried;
+    v->whatif_version = version;
+    v->whatif_valid = true;
+    return v->whatif_owner;
+}
+
+/* ---- offering ---- */
+
+struct offer {
+    struct pool *pool;
+    const struct pool_request *request;
+    uint64_t hash;
+    const uint16_t *whatif; /* NULL: the published owners count */
+    uint64_t *refused;      /* a bit a slot that was asked on the walk */
+    unsigned nrefused;
+    struct server *taken;
+    bool full; /* someone would have served it, but is at a limit */
+};
+
+/* During a ramp both sides are in service, so it goes on for a further try of a key that came to
+ * neither of them yet. */
+static bool ramp_holds(const struct offer *o, uint64_t word)
+{
+    uint16_t owner = word_owner(word), from = word_from(word);
+    return from != SERVER_NONE && !was_tried(o->request, owner) && !was_tried(o->request, from) &&
+           usable(o->pool, owner) && usable(o->pool, from);
+}
+
+/* True: o->taken is lent. */
+static bool offer(struct offer *o, unsigned slot)
+{
+    struct pool *p = o->pool;
+    uint64_t word = load_word(p, slot);
+    uint16_t id = word_decide(word, o->hash);
+    if (o->whatif && !ramp_holds(o, word))
+        id = o->whatif[slot];
+    if (id == SERVER_NONE || was_tried(o->request, id) || !usable(p, id))
+        return false;
+    /* What a full server passes on is not for a standby that nobody promoted. */
+    if (o->full && id != word_owner(word) && id != word_from(word))
+        return false;
+    if (!take(p, &p->servers[id], slot)) {
+        o->full = true;
+        return false;
+    }
+    o->taken = &p->servers[id];
+    return true;
+}
+
+static enum pool_outcome outcome(const struct offer *o, struct server **server)
+{
+    if (o->taken == NULL)
+        return o->full ? POOL_FULL : POOL_NONE_LIVE;
+    *server = o->taken;
+    return POOL_OK;
+}
+
+/* One slot's answer, asked for once; true ends the walk. */
+static bool ask(struct offer *o, unsigned slot)
+{
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+    if (o->refused[slot / 64] & bit)
+        return false;
+    if (offer(o, slot))
+        return true;
+    o->refused[slot / 64] |= bit;
+    o->nrefused++;
+    return o->nrefused == o->pool->nbackends;
+}
+
+static bool ask_on_walk(const void *arg, unsigned slot)
+{
+    return ask(*(struct offer *const *)arg, slot);
+}
+
+static void forget_refusals(struct offer *o, struct pool_view *v)
+{
+    size_t words = (o->pool->nbackends + 63u) / 64;
+    if (v->refused == NULL)
+        v->refused = mem_zalloc_array(words, sizeof(*v->refused));
+    memset(v->refused, 0, words * sizeof(*v->refused));
+    o->refused = v->refused;
+}
+
+static enum pool_outcome acquire_keyed(struct pool *p, struct pool_view *v,
+                                       const struct pool_request *r, struct server **server)
+{
+    struct offer o = {.pool = p, .request = r, .hash = r->hash}, *arg = &o;
+    unsigned home = ring_find(p->ring, r->hash);
+    unsigned live = atomic_load_explicit(&p->live_slots, memory_order_relaxed);
+    uint16_t id = word_decide(load_word(p, home), r->hash);
+    if (r->ntried > 0 || (id != SERVER_NONE && !usable(p, id))) {
+        o.whatif = whatif(p, v, r, home);
+        live = v->whatif_live;
+    }
+    if (live > 0 && !offer(&o, home) && p->config->when_down == WHEN_DOWN_NEXT) {
+        forget_refusals(&o, v);
+        o.refused[home / 64] |= UINT64_C(1) << (home % 64);
+        o.nrefused = 1;
+        if (o.nrefused < p->nbackends)
+            ring_walk(p->ring, r->hash, ask_on_walk, &arg);
+    }
+    return outcome(&o, server);
+}
+
+/* The backend whose turn it is. */
+static unsigned slot_of_turn(const struct pool *p, uint64_t turn)
+{
+    uint32_t at = (uint32_t)(turn % p->turns * p->turn_step % p->turns);
+    unsigned low = 0, high = p->nbackends - 1u;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (at < p->turn_end[middle])
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* A request that has no key belongs to nobody: whoever can't take it is passed over. In a ramp a
+ * number that is spread like a hash decides which side gets it. After a turn for each backend those
+ * that had none yet, because others are much heavier, are asked in order. */
+static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
+                                         const struct pool_request *r, struct server **server)
+{
+    struct offer o = {.pool = p, .request = r};
+    if (atomic_load_explicit(&p->live_slots, memory_order_relaxed) == 0)
+        return POOL_NONE_LIVE;
+    forget_refusals(&o, v);
+    bool done = false;
+    for (unsigned i = 0; i < p->nbackends && !done; i++) {
+        o.hash = v->turn * GOLDEN >> 48;
+        done = ask(&o, slot_of_turn(p, v->turn));
+        v->turn++;
+    }
+    for (unsigned slot = 0; slot < p->nbackends && !done; slot++)
+        done = ask(&o, slot);
+    return outcome(&o, server);
+}
+
+enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct pool_request *r,
+                               struct server **server)
+{
+    assert(r->ntried <= MAX_TRIED);
+    if (r->keyless)
+        return acquire_keyless(p, v, r, server);
+    if (r->ntried == 0 && !p->limited) {
+        uint16_t id = word_decide(load_word(p, ring_find(p->ring, r->hash)), r->hash);
+        if (id != SERVER_NONE && usable(p, id)) {
+            atomic_fetch_add_explicit(&p->servers[id].active, 1, memory_order_relaxed);
+            *server = &p->servers[id];
+            return POOL_OK;
+        }
+    }
+    return acquire_keyed(p, v, r, server);
+}

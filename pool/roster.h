@@ -1,0 +1,95 @@
+/* Who is in service: checks, passive failures, drains, failback waits, holds and ramps of the
+ * servers of one pool, and the owners that follow. CONTRACT "Routing", "Failback".
+ *
+ * What for: every event goes in here with the time; out come the published owners (pool_publish),
+ * each server's `usable`, and notices to log. It starts no timer and reads no clock, so a test
+ * drives it through a table of events. now_ms is any clock that does not go back.
+ * Invariants: owners are always failover_owners() of the servers that are out, plus ramps; a key is
+ * served by exactly one server at any time and moves once in a ramp. A backend is usable if it is
+ * neither down nor drained, a standby if it is in service (so not while it waits either). Notices
+ * are given after the owners they tell of are published; who gets them must not call back in.
+ * Ownership: roster_new() to roster_free(); the pool must outlive it. Threads: control alone. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool/pool.h"
+
+/* A drained server is `draining` whatever its checks say; last_check tells those. */
+enum roster_state { /* the `state` of GET /status */
+                    ROSTER_UP,
+                    ROSTER_DOWN,
+                    ROSTER_DRAINING,
+                    ROSTER_RETURNING,
+                    ROSTER_STANDBY,
+                    ROSTER_PROMOTED,
+};
+
+struct roster_check { /* last_check of GET /status */
+    bool done;        /* false: never checked */
+    bool ok;
+    uint64_t at_ms;
+    char reason[128]; /* "200 in 3 ms", "connection refused", ... */
+};
+
+enum roster_event {
+    ROSTER_SERVER_UP,   /* checks pass again (it may still have to wait before it takes its keys) */
+    ROSTER_SERVER_DOWN, /* reason; its waiting requests must go on elsewhere */
+    ROSTER_PROMOTION,   /* `by` (a standby) serves the points of `server` (a backend) */
+    ROSTER_TAKEOVER_ENDED, /* `by` no longer does (it went out or serves another) */
+    ROSTER_NEXT,     /* `server` has no standby: its keys go to the next owners (or are refused) */
+    ROSTER_RAMP,     /* `server` begins to take its keys back from `by` */
+    ROSTER_FAILBACK, /* `server` has all its keys again; `by`: who had them, or NULL */
+    ROSTER_HELD,     /* `server` is up but waits: for wait_ms, or (manual) for an operator */
+    ROSTER_DRAINED,  /* an operator drained it */
+    ROSTER_ENABLED,  /* an operator put it back */
+};
+
+struct roster_notice {
+    enum roster_event event;
+    const struct pool *pool;
+    const struct server *server;
+    const struct server *by;
+    const char *reason; /* or NULL */
+    uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */
+    /* The exact share of the key space that moved with this event; of a ramp the whole, at its
+     * start and again with the failback at its end. -1: no keys moved with it, or it is not known.
+     */
+    double moved;
+};
+
+typedef void roster_notify_fn(void *arg, const struct roster_notice *n);
+
+struct roster;
+
+struct roster *roster_new(struct pool *p, roster_notify_fn *notify, void *arg);
+void roster_free(struct roster *r); /* NULL is fine */
+
+/* The very first check of each server decides how it starts; roster_start() then publishes. With
+ * `check: off` every server starts up and roster_first() need not be called. */
+void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
+void roster_start(struct roster *r, uint64_t now_ms);
+
+/* The result of one active check after the start. Returns whether the server is changing state
+ * (some but not all of fall or rise seen), so that the next check comes sooner. */
+bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
+/* Live traffic failed `passive.failures` times in a row. */
+void roster_passive_down(struct roster *r, unsigned server, uint64_t now_ms);
+
+/* Operators. Enabling also ends a wait or a hold; with a ramp the keys still come back gradually.
+ * A failback puts a drained server back, too. */
+void roster_drain(struct roster *r, unsigned server, uint64_t now_ms);
+void roster_enable(struct roster *r, unsigned server, uint64_t now_ms);
+/* False: the server is down (409). */
+bool roster_failback(struct roster *r, unsigned server, uint64_t now_ms);
+
+/* When roster_tick() wants to be called next; UINT64_MAX: no wait is running. Ramps ask for steps
+ * of about 1/256 of their length, at least 10 ms. */
+uint64_t roster_next_ms(const struct roster *r);
+void roster_tick(struct roster *r, uint64_t now_ms);
+
+enum roster_state roster_state(const struct roster *r, unsigned server);
+const char *roster_state_name(enum roster_state s);
+const struct roster_check *roster_last_check(const struct roster *r, unsigned server);
+/* True while fewer than all of fall or rise were seen in a row. */
+bool roster_changing(const struct roster *r, unsigned server);

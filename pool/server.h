@@ -1,0 +1,64 @@
+/* One backend or standby as all threads see it.
+ *
+ * What for: its address, whether it may be given requests, how busy it is, what it has done.
+ * Invariants: what stands under "constant" never changes. `usable` is written by the control thread
+ * alone. `failures` counts consecutive failures of live traffic; any worker may raise or reset it.
+ * Ownership: the pool's. Threads: see each group; the atomics need no order among themselves
+ * (relaxed), as no other memory is published through them. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+#define SERVER_ERROR_KINDS 4
+
+/* One worker's counters of one server: written by that worker alone, read by the control thread. */
+struct server_cell {
+    _Atomic uint64_t requests; /* tries that were sent or were about to be */
+    _Atomic uint64_t errors;   /* tries that failed: connect, reset, timeout, broken answer */
+    char pad[48];
+};
+
+struct server {
+    /* constant */
+    const char *name;         /* the configuration's */
+    const char *address_text; /* "127.0.0.1:9001", as configured */
+    struct addr address;
+    uint16_t id; /* within the pool, see failover.h */
+    bool standby;
+    uint32_t weight;           /* 1 for a standby */
+    uint32_t max_connections;  /* 0: no limit */
+    unsigned passive_failures; /* the pool's threshold; 0: off */
+    struct server_cell *cells; /* one a worker */
+
+    /* any thread */
+    _Alignas(64) _Atomic uint32_t active; /* requests in flight and tunnels, all workers */
+    _Atomic uint32_t failures;            /* consecutive, see server_failed() */
+    _Atomic bool usable; /* neither down nor drained, nor a standby that waits for its return */
+};
+
+static inline void cell_add(_Atomic uint64_t *c, uint64_t n)
+{
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* A failure of live traffic. True if this one reaches the threshold (told once: the caller mails
+ * control, which calls roster_passive_down()). */
+bool server_failed(struct server *s);
+/* A success: the count of consecutive failures starts again. */
+static inline void server_succeeded(struct server *s)
+{
+    if (atomic_load_explicit(&s->failures, memory_order_relaxed))
+        atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
+}
+/* Sums over the workers' cells. */
+uint64_t server_requests(const struct server *s, unsigned nworkers);
+uint64_t server_errors(const struct server *s, unsigned nworkers);
+
+/* A zeroed array whose elements begin at cache lines, so that threads which write to different ones
+ * do not disturb each other; size is a multiple of 64. Aborts when memory is out; free() it. */
+void *server_zalloc_lines(size_t count, size_t size);

@@ -1,0 +1,34 @@
+#include "pool/verdict.h"
+
+#include <assert.h>
+
+void verdict_init(struct verdict *v, unsigned fall, unsigned rise, bool up)
+{
+    assert(fall >= 1 && rise >= 1);
+    *v = (struct verdict){.fall = fall, .rise = rise, .up = up};
+}
+
+enum verdict_change verdict_check(struct verdict *v, bool ok)
+{
+    if (ok == v->up) {
+        v->count = 0;
+        return VERDICT_SAME;
+    }
+    unsigned need = v->up ? v->fall : v->rise;
+    assert(v->count < need);
+    if (++v->count < need)
+        return VERDICT_SAME;
+    verdict_force(v, ok);
+    return ok ? VERDICT_UP : VERDICT_DOWN;
+}
+
+void verdict_force(struct verdict *v, bool up)
+{
+    v->up = up;
+    v->count = 0;
+}
+
+bool verdict_changing(const struct verdict *v)
+{
+    return v->count > 0;
+}
