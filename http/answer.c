@@ -1,0 +1,67 @@
+#include "http/answer.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+const char *answer_reason(int status)
+{
+    switch (status) {
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "Unknown";
+    }
+}
+
+/* A 405 must say what is allowed (RFC 9110 15.5.6); only CONNECT is not. */
+static const char *extra_fields(int status)
+{
+    return status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n" : "";
+}
+
+bool answer_write(struct buffer *out, int status, bool close, bool head)
+{
+    assert(status >= 200 && status <= 599 && status != 204 && status != 304);
+    char body[64], text[384];
+    int nbody = snprintf(body, sizeof(body), "%d %s\n", status, answer_reason(status));
+    assert(nbody > 0 && (size_t)nbody < sizeof(body));
+    int n = snprintf(text, sizeof(text),
+                     "HTTP/1.1 %d %s\r\n"
+                     "Content-Type: text/plain\r\n"
+                     "Content-Length: %d\r\n"
+                     "%s%s\r\n%s",
+                     status, answer_reason(status), nbody, extra_fields(status),
+                     close ? "Connection: close\r\n" : "", head ? "" : body);
+    assert(n > 0 && (size_t)n < sizeof(text));
+    return buffer_append(out, text, (size_t)n);
+}

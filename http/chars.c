@@ -1,0 +1,105 @@
+#include "http/chars.h"
+
+#include <arpa/inet.h>
+
+#define IS_DIGIT(c) ((c) >= '0' && (c) <= '9')
+#define IS_ALPHA(c) (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z'))
+#define IS_ALNUM(c) (IS_DIGIT(c) || IS_ALPHA(c))
+#define IS_HEX(c) (IS_DIGIT(c) || ((c) >= 'a' && (c) <= 'f') || ((c) >= 'A' && (c) <= 'F'))
+#define IS_VISIBLE(c) ((c) > ' ' && (c) < 127)
+#define IS_SUB_DELIM(c)                                                                   \
+    ((c) == '!' || (c) == '$' || (c) == '&' || (c) == '\'' || (c) == '(' || (c) == ')' || \
+     (c) == '*' || (c) == '+' || (c) == ',' || (c) == ';' || (c) == '=')
+#define IS_UNRESERVED(c) (IS_ALNUM(c) || (c) == '-' || (c) == '.' || (c) == '_' || (c) == '~')
+#define IS_TOKEN(c)                                                                       \
+    (IS_ALNUM(c) || (c) == '!' || (c) == '#' || (c) == '$' || (c) == '%' || (c) == '&' || \
+     (c) == '\'' || (c) == '*' || (c) == '+' || (c) == '-' || (c) == '.' || (c) == '^' || \
+     (c) == '_' || (c) == '`' || (c) == '|' || (c) == '~')
+
+#define CLASSES(c)                                                                           \
+    (IS_TOKEN(c) ? CHAR_TOKEN : 0) | (IS_VISIBLE(c) && (c) != '#' ? CHAR_TARGET : 0) |       \
+        (IS_VISIBLE(c) || (c) == ' ' || (c) == '\t' || (c) >= 128 ? CHAR_TEXT : 0) |         \
+        (IS_UNRESERVED(c) || IS_SUB_DELIM(c) ? CHAR_HOST : 0) | (IS_HEX(c) ? CHAR_HEX : 0) | \
+        (IS_DIGIT(c) ? CHAR_DIGIT : 0)
+#define FOUR(c) CLASSES(c), CLASSES((c) + 1), CLASSES((c) + 2), CLASSES((c) + 3)
+#define ROW(c) FOUR(c), FOUR((c) + 4), FOUR((c) + 8), FOUR((c) + 12)
+
+const uint8_t char_classes[256] = {
+    ROW(0x00), ROW(0x10), ROW(0x20), ROW(0x30), ROW(0x40), ROW(0x50), ROW(0x60), ROW(0x70),
+    ROW(0x80), ROW(0x90), ROW(0xa0), ROW(0xb0), ROW(0xc0), ROW(0xd0), ROW(0xe0), ROW(0xf0),
+};
+
+bool chars_are_token(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!char_is(s.p[i], CHAR_TOKEN))
+            return false;
+    return s.n > 0;
+}
+
+/* *DIGIT and not beyond what a port can be; an empty one is in the grammar. */
+static bool is_port(struct str s)
+{
+    unsigned port = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if (!char_is(s.p[i], CHAR_DIGIT))
+            return false;
+        port = port * 10 + (unsigned)(s.p[i] - '0');
+        if (port > 65535)
+            return false;
+    }
+    return true;
+}
+
+/* How many bytes from the first on are a reg-name, which an IPv4 address is a case of. */
+static size_t reg_name_len(struct str s)
+{
+    size_t i = 0;
+    for (;;) {
+        while (i < s.n && char_is(s.p[i], CHAR_HOST))
+            i++;
+        if (s.n - i < 3 || s.p[i] != '%' || !char_is(s.p[i + 1], CHAR_HEX) ||
+            !char_is(s.p[i + 2], CHAR_HEX))
+            return i;
+        i += 3;
+    }
+}
+
+/* What stands in the brackets: IPv6address, or IPvFuture ("v" 1*HEXDIG "." 1*...). */
+static bool is_ip_literal(struct str s)
+{
+    if (s.n && (s.p[0] | 0x20) == 'v') {
+        size_t i = 1;
+        while (i < s.n && char_is(s.p[i], CHAR_HEX))
+            i++;
+        if (i == 1 || i + 1 >= s.n || s.p[i] != '.')
+            return false;
+        for (i++; i < s.n; i++)
+            if (!char_is(s.p[i], CHAR_HOST) && s.p[i] != ':')
+                return false;
+        return true;
+    }
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr unused;
+    if (s.n == 0 || s.n >= sizeof(text) || memchr(s.p, '\0', s.n))
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    return inet_pton(AF_INET6, text, &unused) == 1;
+}
+
+bool chars_are_authority(struct str s)
+{
+    size_t host = 0;
+    if (s.n && s.p[0] == '[') {
+        const char *close = memchr(s.p, ']', s.n);
+        if (close == NULL || !is_ip_literal((struct str){s.p + 1, (size_t)(close - s.p) - 1}))
+            return false;
+        host = (size_t)(close - s.p) + 1;
+    } else {
+        host = reg_name_len(s);
+    }
+    if (host == 0 || host == s.n)
+        return host > 0;
+    return s.p[host] == ':' && is_port((struct str){s.p + host + 1, s.n - host - 1});
+}

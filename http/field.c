@@ -1,0 +1,166 @@
+#include "http/field.h"
+
+#include <assert.h>
+
+#include "http/chars.h"
+
+static inline uint64_t word(const char *p, size_t n)
+{
+    uint64_t w = 0;
+    memcpy(&w, p, n);
+    return w;
+}
+
+/* The two below compare without case, a word at a time; `lower` has no upper case. Among tchars
+ * setting bit 5 makes letters lower and nothing else a letter or a '-'. With n a constant all of
+ * this is straight code. */
+#define CASE_BITS 0x2020202020202020u
+
+static inline bool is_short(const char *p, const char *lower, size_t n)
+{
+    return ((word(p, n) | CASE_BITS) ^ (word(lower, n) | CASE_BITS)) == 0;
+}
+
+/* n is at least 8; the last word may overlap the one before. */
+static inline bool is_long(const char *p, const char *lower, size_t n)
+{
+    uint64_t diff = (word(p + n - 8, 8) | CASE_BITS) ^ word(lower + n - 8, 8);
+    for (size_t i = 0; i + 8 <= n; i += 8)
+        diff |= (word(p + i, 8) | CASE_BITS) ^ word(lower + i, 8);
+    return diff == 0;
+}
+
+#define IS(literal)                                                      \
+    (sizeof(literal) > 8 ? is_long(name, (literal), sizeof(literal) - 1) \
+                         : is_short(name, (literal), sizeof(literal) - 1))
+
+enum field_id field_identify(const char *name, size_t n)
+{
+    switch (n) {
+    case 2:
+        return IS("te") ? FIELD_TE : FIELD_OTHER;
+    case 3:
+        return IS("via") ? FIELD_VIA : FIELD_OTHER;
+    case 4:
+        return IS("host") ? FIELD_HOST : FIELD_OTHER;
+    case 6:
+        return IS("cookie") ? FIELD_COOKIE : IS("expect") ? FIELD_EXPECT : FIELD_OTHER;
+    case 7:
+        return IS("upgrade") ? FIELD_UPGRADE : IS("trailer") ? FIELD_TRAILER : FIELD_OTHER;
+    case 10:
+        return IS("connection")   ? FIELD_CONNECTION
+               : IS("keep-alive") ? FIELD_KEEP_ALIVE
+                                  : FIELD_OTHER;
+    case 14:
+        return IS("content-length") ? FIELD_CONTENT_LENGTH : FIELD_OTHER;
+    case 15:
+        return IS("x-forwarded-for") ? FIELD_X_FORWARDED_FOR : FIELD_OTHER;
+    case 16:
+        return IS("x-forwarded-host")   ? FIELD_X_FORWARDED_HOST
+               : IS("proxy-connection") ? FIELD_PROXY_CONNECTION
+                                        : FIELD_OTHER;
+    case 17:
+        return IS("transfer-encoding")   ? FIELD_TRANSFER_ENCODING
+               : IS("x-forwarded-proto") ? FIELD_X_FORWARDED_PROTO
+                                         : FIELD_OTHER;
+    default:
+        return FIELD_OTHER;
+    }
+}
+
+bool field_not_in_trailers(enum field_id id, struct str name)
+{
+    static const char *const names[] = {
+        "authorization",
+        "proxy-authorization",
+        "proxy-authenticate",
+        "www-authenticate",
+        "set-cookie",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "range",
+        "if-range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "max-forwards",
+        "cache-control",
+        "pragma",
+        "age",
+        "expires",
+        "date",
+        "location",
+        "retry-after",
+        "vary",
+        "forwarded",
+    };
+    /* of those with an id only Via says something that may come late */
+    if (id != FIELD_OTHER)
+        return id != FIELD_VIA;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (str_eq_nocase(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+bool field_list_next(struct str *rest, struct str *element)
+{
+    if (rest->p == NULL)
+        return false;
+    const char *comma = rest->n ? memchr(rest->p, ',', rest->n) : NULL;
+    if (comma == NULL) {
+        *element = str_trim(*rest);
+        *rest = (struct str){NULL, 0};
+    } else {
+        size_t n = (size_t)(comma - rest->p);
+        *element = str_trim((struct str){rest->p, n});
+        *rest = (struct str){comma + 1, rest->n - n - 1};
+    }
+    return true;
+}
+
+bool field_parse_length(struct str value, uint64_t *length)
+{
+    uint64_t n = 0;
+    if (value.n == 0)
+        return false;
+    for (size_t i = 0; i < value.n; i++) {
+        if (!char_is(value.p[i], CHAR_DIGIT))
+            return false;
+        unsigned digit = (unsigned)(value.p[i] - '0');
+        if (n > ((uint64_t)INT64_MAX - digit) / 10)
+            return false;
+        n = n * 10 + digit;
+    }
+    *length = n;
+    return true;
+}
+
+/* A coding that is not `chunked`: its name must be a token, its parameters are not read. */
+static int refuse_coding(struct str element)
+{
+    size_t n = 0;
+    while (n < element.n && element.p[n] != ';' && element.p[n] != ' ' && element.p[n] != '\t')
+        n++;
+    struct str name = {element.p, n};
+    if (!chars_are_token(name))
+        return 400;
+    /* chunked has no parameters (RFC 9112 7.1), so with some it is malformed, not unknown */
+    return str_eq_nocase(name, STR("chunked")) ? 400 : 501;
+}
+
+int field_check_codings(struct str value, bool *chunked)
+{
+    struct str rest = value, element;
+    assert(value.p != NULL);
+    while (field_list_next(&rest, &element)) {
+        if (*chunked) /* another coding behind the last, or chunked twice (RFC 9112 6.1) */
+            return 400;
+        if (!str_eq_nocase(element, STR("chunked")))
+            return refuse_coding(element);
+        *chunked = true;
+    }
+    return 0;
+}

@@ -1,0 +1,27 @@
+#include "http/head.h"
+
+const struct head_field *head_find(const struct head *h, const char *base, struct str name)
+{
+    for (unsigned i = 0; i < h->nfields; i++)
+        if (str_eq_nocase(head_name(base, &h->fields[i]), name))
+            return &h->fields[i];
+    return NULL;
+}
+
+bool method_idempotent(enum method m)
+{
+    switch (m) {
+    case METHOD_GET:
+    case METHOD_HEAD:
+    case METHOD_PUT:
+    case METHOD_DELETE:
+    case METHOD_OPTIONS:
+    case METHOD_TRACE:
+        return true;
+    case METHOD_POST:
+    case METHOD_CONNECT:
+    case METHOD_OTHER:
+        return false;
+    }
+    return false;
+}

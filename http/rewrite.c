@@ -1,0 +1,221 @@
+#include "http/rewrite.h"
+
+#include <assert.h>
+
+/* Room is reserved once, for the most that can come out: every field line as received plus the
+ * space behind its colon, the Host once more in X-Forwarded-Host, and our own lines, which with
+ * two numbers stay far below OWN_LINES. So the put_*() below need not check. */
+#define OWN_LINES 512
+
+static bool reserve(struct buffer *out, const struct head *h, size_t more)
+{
+    return buffer_reserve(out, 2 * (size_t)h->size + h->nfields + more + OWN_LINES);
+}
+
+static void put(struct buffer *out, const char *p, size_t n)
+{
+    assert(n <= out->cap - out->end);
+    memcpy(out->data + out->end, p, n);
+    out->end += n;
+}
+
+static void put_str(struct buffer *out, struct str s)
+{
+    if (s.n)
+        put(out, s.p, s.n);
+}
+
+#define PUT(out, literal) put((out), (literal), sizeof(literal) - 1)
+
+static void put_number(struct buffer *out, uint64_t n)
+{
+    char digits[20];
+    size_t i = sizeof(digits);
+    do
+        digits[--i] = (char)('0' + n % 10);
+    while (n /= 10);
+    put(out, digits + i, sizeof(digits) - i);
+}
+
+/* "Name: value\r\n"; in one go where it was sent in just that form. */
+static void put_field(struct buffer *out, const char *base, const struct head_field *f)
+{
+    if (f->value == f->name + f->name_len + 2u && base[f->value - 1] == ' ') {
+        put(out, base + f->name, f->name_len + 2u + f->value_len);
+    } else {
+        put_str(out, head_name(base, f));
+        PUT(out, ": ");
+        put_str(out, head_value(base, f));
+    }
+    PUT(out, "\r\n");
+}
+
+/* An Upgrade that is passed on has to be named by Connection again (RFC 9110 7.8). */
+static void put_upgrade(struct buffer *out, const struct head *h, const char *base)
+{
+    PUT(out, "Connection: Upgrade\r\n");
+    for (unsigned i = 0; i < h->nfields; i++)
+        if (h->fields[i].id == FIELD_UPGRADE)
+            put_field(out, base, &h->fields[i]);
+}
+
+static void put_via(struct buffer *out)
+{
+    PUT(out, "Via: 1.1 ringproxy\r\n");
+}
+
+static void put_length(struct buffer *out, uint64_t length)
+{
+    PUT(out, "Content-Length: ");
+    put_number(out, length);
+    PUT(out, "\r\n");
+}
+
+/* The target in the form for an origin server (RFC 9112 3.2.1, 3.2.4). */
+static void put_target(struct buffer *out, const struct head *h, const char *base)
+{
+    struct str target = head_str(base, h->target);
+    if (target.p[0] == '/' || target.p[0] == '*') {
+        put_str(out, target);
+        return;
+    }
+    bool no_path = h->path.off < h->host.off; /* the parser's stand-in for an empty path */
+    bool query = base[h->query.off - 1] == '?';
+    if (no_path && !query && h->method == METHOD_OPTIONS) {
+        PUT(out, "*");
+        return;
+    }
+    put_str(out, head_str(base, h->path));
+    if (query) {
+        PUT(out, "?");
+        put_str(out, head_str(base, h->query));
+    }
+}
+
+static bool passes_to_backend(const struct head *h, const struct head_field *f)
+{
+    if (f->hop)
+        return false;
+    switch (f->id) {
+    case FIELD_CONTENT_LENGTH: /* written anew */
+    case FIELD_X_FORWARDED_FOR:
+    case FIELD_X_FORWARDED_PROTO:
+    case FIELD_X_FORWARDED_HOST:
+        return false;
+    case FIELD_EXPECT: /* to be ignored from HTTP/1.0, and we say 1.1 (RFC 9110 10.1.1) */
+        return h->minor != 0;
+    default:
+        return true;
+    }
+}
+
+/* What was sent, in the order sent, and the peer last. */
+static void put_forwarded_for(struct buffer *out, const struct head *h, const char *base,
+                              struct str peer)
+{
+    PUT(out, "X-Forwarded-For: ");
+    for (unsigned i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        if (f->id == FIELD_X_FORWARDED_FOR && !f->hop && f->value_len) {
+            put_str(out, head_value(base, f));
+            PUT(out, ", ");
+        }
+    }
+    put_str(out, peer);
+    PUT(out, "\r\n");
+}
+
+static void put_forwarded(struct buffer *out, const struct head *h, const char *base,
+                          const struct rewrite_request *r)
+{
+    put_forwarded_for(out, h, base, r->peer);
+    PUT(out, "X-Forwarded-Proto: ");
+    put_str(out, r->proto);
+    PUT(out, "\r\n");
+    if (h->host.len) {
+        PUT(out, "X-Forwarded-Host: ");
+        put_str(out, head_str(base, h->host));
+        PUT(out, "\r\n");
+    }
+}
+
+bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
+                     const struct rewrite_request *r)
+{
+    if (!reserve(out, h, r->peer.n + r->proto.n))
+        return false;
+    put_str(out, head_str(base, h->method_text));
+    PUT(out, " ");
+    put_target(out, h, base);
+    PUT(out, " HTTP/1.1\r\n");
+    bool host = false;
+    for (unsigned i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        host = host || f->id == FIELD_HOST;
+        if (passes_to_backend(h, f))
+            put_field(out, base, f);
+    }
+    if (!host && h->host.len) { /* HTTP/1.0 with an absolute-form target */
+        PUT(out, "Host: ");
+        put_str(out, head_str(base, h->host));
+        PUT(out, "\r\n");
+    }
+    put_forwarded(out, h, base, r);
+    put_via(out);
+    if (r->upgrade)
+        put_upgrade(out, h, base);
+    if (h->body == BODY_CHUNKED)
+        PUT(out, "Transfer-Encoding: chunked\r\n");
+    else if (h->has_length)
+        put_length(out, h->content_length);
+    return true;
+}
+
+static void put_status_line(struct buffer *out, const struct head *h, const char *base)
+{
+    PUT(out, "HTTP/1.1 ");
+    put_number(out, h->status);
+    PUT(out, " ");
+    put_str(out, head_str(base, h->reason));
+    PUT(out, "\r\n");
+}
+
+bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
+                    const struct rewrite_answer *r)
+{
+    if (!reserve(out, h, 0))
+        return false;
+    put_status_line(out, h, base);
+    for (unsigned i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        if (!f->hop && f->id != FIELD_CONTENT_LENGTH)
+            put_field(out, base, f);
+    }
+    put_via(out);
+    if (h->status >= 200 && h->status != 204) { /* RFC 9110 8.6, RFC 9112 6.1 */
+        if (r->body == BODY_CHUNKED)
+            PUT(out, "Transfer-Encoding: chunked\r\n");
+        else if (h->has_length && r->body != BODY_CLOSE)
+            put_length(out, h->content_length);
+    }
+    if (r->upgrade)
+        put_upgrade(out, h, base);
+    else if (r->close)
+        PUT(out, "Connection: close\r\n");
+    else if (r->keep_alive_10)
+        PUT(out, "Connection: keep-alive\r\n");
+    PUT(out, "\r\n");
+    return true;
+}
+
+bool rewrite_last_chunk(struct buffer *out, const struct head *trailers, const char *base)
+{
+    if (!buffer_reserve(out, 5 + (trailers ? (size_t)trailers->size + trailers->nfields : 0)))
+        return false;
+    PUT(out, "0\r\n");
+    for (unsigned i = 0; trailers && i < trailers->nfields; i++)
+        if (!trailers->fields[i].hop)
+            put_field(out, base, &trailers->fields[i]);
+    PUT(out, "\r\n");
+    return true;
+}

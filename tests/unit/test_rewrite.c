@@ -1,0 +1,308 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "http/parser.h"
+#include "http/rewrite.h"
+#include "tests/lib/unit.h"
+
+#define FORWARDED "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+#define FORWARDED_H FORWARDED "X-Forwarded-Host: h\r\n"
+#define VIA "Via: 1.1 ringproxy\r\n"
+#define GET "GET / HTTP/1.1\r\nHost: h\r\n"
+#define POST "POST / HTTP/1.1\r\nHost: h\r\n"
+
+/* `out` must be `expected`; and a request of ours must be one for the next reader too. */
+static void check_text(struct buffer *out, const char *expected, const char *in)
+{
+    ck_assert(buffer_append(out, "", 1));
+    ck_assert_msg(strcmp(out->data, expected) == 0, "\"%s\" instead of \"%s\", from \"%s\"",
+                  out->data, expected, in);
+    buffer_release(out);
+}
+
+/* `in` without its blank line becomes `expected` without its own. */
+static void check_request(const char *in, bool upgrade, const char *expected)
+{
+    struct parser p;
+    struct head h, again;
+    struct buffer out = {0};
+    char head[2048];
+    int n = snprintf(head, sizeof(head), "%s\r\n", in);
+    struct rewrite_request r = {.peer = STR("192.0.2.7"), .proto = STR("http"), .upgrade = upgrade};
+    parser_init_request(&p, &h, 2048);
+    ck_assert_msg(parser_execute(&p, &h, head, (size_t)n) == PARSE_DONE, "%s: %s", in, p.reason);
+    ck_assert(rewrite_request(&out, &h, head, &r));
+    size_t end = out.end;
+    if (!h.has_host)
+        ck_assert(buffer_append(&out, "Host: x\r\n", 9));
+    ck_assert(buffer_append(&out, "\r\n", 2));
+    parser_init_request(&p, &again, 4096);
+    ck_assert_msg(parser_execute(&p, &again, out.data, out.end) == PARSE_DONE, "%s", out.data);
+    ck_assert_int_eq(again.body, h.body);
+    ck_assert_uint_eq(again.content_length, h.content_length);
+    out.end = end;
+    check_text(&out, expected, in);
+}
+
+struct request_case {
+    const char *in, *out;
+};
+
+#define CHECK_REQUESTS(cases)                                        \
+    for (size_t i_ = 0; i_ < sizeof(cases) / sizeof(*(cases)); i_++) \
+    check_request((cases)[i_].in, false, (cases)[i_].out)
+
+START_TEST(requests_go_out_as_1_1_with_our_lines)
+{
+    static const struct request_case cases[] = {
+        {GET, GET FORWARDED_H VIA},
+        {GET "A:b\r\nB: \t c \r\nC:\r\nD:\td\r\n",
+         GET "A: b\r\nB: c\r\nC: \r\nD: d\r\n" FORWARDED_H VIA},
+        {"GET /a?b HTTP/1.0\r\nHost: h\r\n", "GET /a?b HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"GET /a HTTP/1.0\r\n", "GET /a HTTP/1.1\r\n" FORWARDED VIA},
+        {"X-Y /a HTTP/1.1\r\nhost:  H:80\r\n",
+         "X-Y /a HTTP/1.1\r\nhost: H:80\r\n" FORWARDED "X-Forwarded-Host: H:80\r\n" VIA},
+        {GET "Via: 1.0 a\r\nVia: 1.1 b\r\n", GET "Via: 1.0 a\r\nVia: 1.1 b\r\n" FORWARDED_H VIA},
+        {GET "Cookie: a\r\nCookie: b\r\n", GET "Cookie: a\r\nCookie: b\r\n" FORWARDED_H VIA},
+    };
+    CHECK_REQUESTS(cases);
+}
+END_TEST
+
+/* RFC 9112 3.2.1, 3.2.2, 3.2.4. */
+START_TEST(absolute_targets_become_origin_form)
+{
+    static const struct request_case cases[] = {
+        {"GET http://h/a?b=/c HTTP/1.1\r\nHost: h\r\n",
+         "GET /a?b=/c HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"GET http://h HTTP/1.1\r\nHost: h\r\n", GET FORWARDED_H VIA},
+        {"GET http://h? HTTP/1.1\r\nHost: h\r\n", "GET /? HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"GET http://h?q HTTP/1.1\r\nHost: h\r\n",
+         "GET /?q HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"GET https://h/? HTTP/1.1\r\nHost: h\r\n",
+         "GET /? HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"GET http://h/ HTTP/1.0\r\n", "GET / HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"OPTIONS http://h HTTP/1.1\r\nHost: h\r\n",
+         "OPTIONS * HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"OPTIONS http://h/ HTTP/1.1\r\nHost: h\r\n",
+         "OPTIONS / HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"OPTIONS http://h? HTTP/1.1\r\nHost: h\r\n",
+         "OPTIONS /? HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+        {"OPTIONS * HTTP/1.1\r\nHost: h\r\n", "OPTIONS * HTTP/1.1\r\nHost: h\r\n" FORWARDED_H VIA},
+    };
+    CHECK_REQUESTS(cases);
+}
+END_TEST
+
+/* RFC 9110 7.6.1. */
+START_TEST(hop_by_hop_fields_end_here)
+{
+    static const struct request_case cases[] = {
+        {GET "Connection: close\r\n", GET FORWARDED_H VIA},
+        {GET "Connection: keep-alive, X, y\r\nx: 1\r\nX: 2\r\nXX: 3\r\nY: 4\r\n",
+         GET "XX: 3\r\n" FORWARDED_H VIA},
+        {GET "Keep-Alive: 5\r\nProxy-Connection: close\r\nTE: trailers\r\nUpgrade: websocket\r\n",
+         GET FORWARDED_H VIA},
+        {GET "Connection: Host\r\n", GET FORWARDED_H VIA},
+        {GET "Trailer: A\r\nProxy-Authorization: x\r\n",
+         GET "Trailer: A\r\nProxy-Authorization: x\r\n" FORWARDED_H VIA},
+        {GET "Connection: upgrade\r\nUpgrade: websocket\r\n", GET FORWARDED_H VIA},
+    };
+    CHECK_REQUESTS(cases);
+}
+END_TEST
+
+START_TEST(forwarded_for_is_joined_and_the_rest_replaced)
+{
+    static const struct request_case cases[] = {
+        {GET "X-Forwarded-For: 1.1.1.1\r\n",
+         GET "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+             "X-Forwarded-Host: h\r\n" VIA},
+        {GET "x-forwarded-for: a, b\r\nA: b\r\nX-FORWARDED-FOR:c\r\n",
+         GET "A: b\r\nX-Forwarded-For: a, b, c, 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+             "X-Forwarded-Host: h\r\n" VIA},
+        {GET "X-Forwarded-For:\r\n", GET FORWARDED_H VIA},
+        {GET "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: x\r\nX-Forwarded-Host: evil\r\n",
+         GET FORWARDED_H VIA},
+        {"GET / HTTP/1.0\r\nX-Forwarded-Host: evil\r\n", "GET / HTTP/1.1\r\n" FORWARDED VIA},
+        {GET "Connection: X-Forwarded-For, X-Forwarded-Proto\r\nX-Forwarded-For: a\r\n",
+         GET FORWARDED_H VIA},
+    };
+    CHECK_REQUESTS(cases);
+}
+END_TEST
+
+/* RFC 9112 6.1, 6.2, RFC 9110 8.6, 10.1.1. */
+START_TEST(request_bodies_keep_their_kind_of_framing)
+{
+    static const struct request_case cases[] = {
+        {POST "Content-Length: 0\r\n", POST FORWARDED_H VIA "Content-Length: 0\r\n"},
+        {POST "Content-Length: 0042\r\n", POST FORWARDED_H VIA "Content-Length: 42\r\n"},
+        {POST "Content-Length: 9223372036854775807\r\n",
+         POST FORWARDED_H VIA "Content-Length: 9223372036854775807\r\n"},
+        {POST "transfer-encoding: Chunked\r\n",
+         POST FORWARDED_H VIA "Transfer-Encoding: chunked\r\n"},
+        {POST, POST FORWARDED_H VIA},
+        {POST "Connection: content-length\r\nContent-Length: 7\r\n",
+         POST FORWARDED_H VIA "Content-Length: 7\r\n"},
+        {POST "Content-Length: 1\r\nExpect: 100-continue\r\n",
+         POST "Expect: 100-continue\r\n" FORWARDED_H VIA "Content-Length: 1\r\n"},
+        {"POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n",
+         POST FORWARDED_H VIA "Content-Length: 1\r\n"},
+    };
+    CHECK_REQUESTS(cases);
+}
+END_TEST
+
+/* RFC 9110 7.8. */
+START_TEST(an_upgrade_is_passed_on_when_asked_for)
+{
+    check_request(
+        GET "Connection: Upgrade, x\r\nX: 1\r\nUpgrade: websocket\r\nupgrade:  h2c \r\n", true,
+        GET FORWARDED_H VIA "Connection: Upgrade\r\nUpgrade: websocket\r\nupgrade: h2c\r\n");
+}
+END_TEST
+
+static void check_answer(const char *in, struct rewrite_answer r, const char *expected)
+{
+    struct parser p;
+    struct head h, again;
+    struct buffer out = {0};
+    char head[2048];
+    int n = snprintf(head, sizeof(head), "%s\r\n", in);
+    parser_init_answer(&p, &h, 2048);
+    ck_assert_msg(parser_execute(&p, &h, head, (size_t)n) == PARSE_DONE, "%s: %s", in, p.reason);
+    ck_assert(rewrite_answer(&out, &h, head, &r));
+    parser_init_answer(&p, &again, 4096);
+    ck_assert_msg(parser_execute(&p, &again, out.data, out.end) == PARSE_DONE, "%s", out.data);
+    ck_assert_uint_eq(again.size, out.end);
+    ck_assert_int_eq(again.keep_alive, !r.close);
+    check_text(&out, expected, in);
+}
+
+#define OK "HTTP/1.1 200 OK\r\n"
+
+START_TEST(answers_go_out_as_1_1)
+{
+    struct rewrite_answer plain = {.body = BODY_CLOSE};
+    check_answer(OK, plain, OK VIA "\r\n");
+    check_answer("HTTP/1.0 200 OK\r\n", plain, OK VIA "\r\n");
+    check_answer("HTTP/1.1 200\r\n", plain, "HTTP/1.1 200 \r\n" VIA "\r\n");
+    check_answer("HTTP/1.1 404 \xc3\xa9 x\r\n", plain, "HTTP/1.1 404 \xc3\xa9 x\r\n" VIA "\r\n");
+    check_answer(OK "A:b\r\nSet-Cookie: 1\r\nSet-Cookie: 2\r\n", plain,
+                 OK "A: b\r\nSet-Cookie: 1\r\nSet-Cookie: 2\r\n" VIA "\r\n");
+    check_answer(OK "Connection: close, X\r\nX: 1\r\nKeep-Alive: 1\r\nUpgrade: y\r\nTrailer: A\r\n",
+                 plain, OK "Trailer: A\r\n" VIA "\r\n");
+    check_answer(OK "Via: 1.1 a\r\n", plain, OK "Via: 1.1 a\r\n" VIA "\r\n");
+}
+END_TEST
+
+/* RFC 9110 8.6, RFC 9112 6.1. */
+START_TEST(answers_have_the_framing_for_the_client)
+{
+    struct rewrite_answer none = {.body = BODY_NONE}, length = {.body = BODY_LENGTH},
+                          chunked = {.body = BODY_CHUNKED}, close = {.body = BODY_CLOSE};
+#define LENGTH "Content-Length: 5\r\n"
+#define CHUNKED "Transfer-Encoding: chunked\r\n"
+    check_answer(OK "content-length: 0005\r\n", length, OK VIA LENGTH "\r\n");
+    check_answer(OK LENGTH, none, OK VIA LENGTH "\r\n"); /* HEAD */
+    check_answer(OK "Content-Length: 0\r\n", none, OK VIA "Content-Length: 0\r\n\r\n");
+    check_answer(OK, none, OK VIA "\r\n");
+    check_answer(OK CHUNKED, chunked, OK VIA CHUNKED "\r\n");
+    check_answer(OK, chunked, OK VIA CHUNKED "\r\n"); /* until close before, chunked now */
+    check_answer(OK LENGTH, chunked, OK VIA CHUNKED "\r\n");
+    check_answer(OK CHUNKED, close, OK VIA "\r\n"); /* for a client of HTTP/1.0 */
+    check_answer(OK LENGTH, close, OK VIA "\r\n");
+    check_answer("HTTP/1.1 304 N\r\n" LENGTH, none, "HTTP/1.1 304 N\r\n" VIA LENGTH "\r\n");
+    check_answer("HTTP/1.1 204 N\r\n" LENGTH, none, "HTTP/1.1 204 N\r\n" VIA "\r\n");
+    check_answer("HTTP/1.1 204 N\r\n" CHUNKED, none, "HTTP/1.1 204 N\r\n" VIA "\r\n");
+    check_answer("HTTP/1.1 100 C\r\n" LENGTH, none, "HTTP/1.1 100 C\r\n" VIA "\r\n");
+    check_answer("HTTP/1.1 103 E\r\n" CHUNKED, chunked, "HTTP/1.1 103 E\r\n" VIA "\r\n");
+}
+END_TEST
+
+START_TEST(answers_say_what_becomes_of_the_connection)
+{
+    check_answer(OK "Connection: keep-alive\r\n", (struct rewrite_answer){.close = true},
+                 OK VIA "Connection: close\r\n\r\n");
+    check_answer(OK "Connection: close\r\n", (struct rewrite_answer){.keep_alive_10 = true},
+                 OK VIA "Connection: keep-alive\r\n\r\n");
+    check_answer("HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nA: b\r\n",
+                 (struct rewrite_answer){.upgrade = true},
+                 "HTTP/1.1 101 S\r\nA: b\r\n" VIA
+                 "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+}
+END_TEST
+
+START_TEST(the_last_chunk_carries_the_trailers)
+{
+    static const char in[] = "A:b\r\nC: d e\r\nE:\r\n\r\n";
+    struct buffer out = {0};
+    struct parser p;
+    struct head h;
+    ck_assert(rewrite_last_chunk(&out, NULL, NULL));
+    check_text(&out, "0\r\n\r\n", "nothing");
+    parser_init_trailers(&p, &h, 100);
+    ck_assert_int_eq(parser_execute(&p, &h, in, sizeof(in) - 1), PARSE_DONE);
+    ck_assert(rewrite_last_chunk(&out, &h, in));
+    check_text(&out, "0\r\nA: b\r\nC: d e\r\nE: \r\n\r\n", in);
+}
+END_TEST
+
+/* The most that can come out of a head: fields without a space behind the colon, a long Host that
+ * comes twice, many X-Forwarded-For, everything at its largest. The put_*() assert their room. */
+START_TEST(the_room_reserved_is_enough)
+{
+    for (int fields = 0; fields < HEAD_MAX_FIELDS; fields++)
+        for (int kind = 0; kind < 3; kind++) {
+            static const char *const lines[] = {"a:\r\n", "X-Forwarded-For:b\r\n", "Upgrade:\r\n"};
+            char in[8192];
+            struct parser p;
+            struct head h;
+            struct buffer out = {0};
+            size_t n = (size_t)sprintf(in, "P / HTTP/1.1\r\nhost:%0*d\r\n", fields * 8 + 1, 0);
+            for (int i = 1; i < fields; i++)
+                n += (size_t)sprintf(in + n, "%s", lines[kind]);
+            n += (size_t)sprintf(in + n, "\r\n");
+            parser_init_request(&p, &h, sizeof(in));
+            ck_assert_int_eq(parser_execute(&p, &h, in, n), PARSE_DONE);
+            h.has_length = true;
+            h.content_length = INT64_MAX;
+            struct rewrite_request r = {
+                .peer = STR("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+                .proto = STR("https"),
+                .upgrade = true,
+            };
+            ck_assert(rewrite_request(&out, &h, in, &r));
+            buffer_release(&out);
+            struct rewrite_answer a = {.upgrade = true, .body = BODY_LENGTH};
+            h.status = 599;
+            ck_assert(rewrite_answer(&out, &h, in, &a));
+            buffer_release(&out);
+        }
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("rewrite");
+    TCase *t = tcase_create("rewrite");
+    tcase_add_test(t, requests_go_out_as_1_1_with_our_lines);
+    tcase_add_test(t, absolute_targets_become_origin_form);
+    tcase_add_test(t, hop_by_hop_fields_end_here);
+    tcase_add_test(t, forwarded_for_is_joined_and_the_rest_replaced);
+    tcase_add_test(t, request_bodies_keep_their_kind_of_framing);
+    tcase_add_test(t, an_upgrade_is_passed_on_when_asked_for);
+    tcase_add_test(t, answers_go_out_as_1_1);
+    tcase_add_test(t, answers_have_the_framing_for_the_client);
+    tcase_add_test(t, answers_say_what_becomes_of_the_connection);
+    tcase_add_test(t, the_last_chunk_carries_the_trailers);
+    tcase_add_test(t, the_room_reserved_is_enough);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
