@@ -1,0 +1,127 @@
+/* One TCP stream of a loop: reading under named pause reasons, writing that tries first, closing in
+ * one place.
+ *
+ * What for: the little libuv that sessions and upstreams have in common.
+ * Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped lazily,
+ * when bytes beyond the mark really come. Bytes the owner did not take are kept, in order, and
+ * offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes are
+ * read into one buffer that the whole loop shares. After conn_close() no callback but on_closed
+ * comes. Ownership: embedded in its owner, whose memory goes in on_closed or later. Threads: one
+ * loop. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "base/addr.h"
+#include "base/buffer.h"
+#include "net/deadline.h"
+
+#define NET_READ_SIZE (64 * 1024)
+#define CONN_HIGH_MARK (64 * 1024) /* queued output above which the source is to pause */
+#define CONN_LOW_MARK (16 * 1024)  /* queued output at which it may go on */
+
+/* What the conns of one loop share. */
+struct net {
+    uv_loop_t *loop;
+    char *read_buffer; /* NET_READ_SIZE */
+    struct deadline_clock clock;
+    struct list closed;   /* conns that were never registered: on_closed is due */
+    uv_prepare_t prepare; /* where on_closed is called for them: before the loop waits ... */
+    uv_check_t check;     /* ... and after its callbacks */
+    struct net_poll {     /* see on_check() */
+        uv_idle_t idle;   /* active: the next poll does not wait */
+        unsigned events;  /* reads and accepts since the last poll */
+        unsigned empty;   /* polls in a row that brought nothing */
+        int credit;       /* how well polling without waiting pays */
+        unsigned probe;
+        bool on;
+    } poll;
+};
+
+void net_init(struct net *n, uv_loop_t *loop);
+/* Something came in through other handles than conns. */
+static inline void net_event(struct net *n)
+{
+    n->poll.events++;
+}
+/* All conns must be closed; then the loop is to run until its end before net_deinit(). */
+void net_close(struct net *n);
+void net_deinit(struct net *n);
+
+/* Why a conn does not read. */
+enum conn_pause {
+    PAUSE_PEER = 1,  /* what it feeds has too much queued */
+    PAUSE_INPUT = 2, /* the owner takes nothing now and enough is kept */
+};
+
+struct conn;
+
+struct conn_ops {
+    /* Takes what it can of data[0, len), which it may overwrite as far as it takes it, and returns
+     * how many bytes that was; 0: nothing more now. Called again while it takes some and some are
+     * left. */
+    size_t (*on_read)(struct conn *c, char *data, size_t len);
+    /* The peer will send no more. Bytes kept may still be there (conn_pending). */
+    void (*on_eof)(struct conn *c);
+    /* Reading failed, or a queued write did; uv_error < 0. The owner is to close. */
+    void (*on_error)(struct conn *c, int uv_error);
+    /* Queued output fell to CONN_LOW_MARK or below. */
+    void (*on_drain)(struct conn *c);
+};
+
+struct conn {
+    uv_tcp_t tcp; /* once registered */
+    struct net *net;
+    const struct conn_ops *ops;
+    void (*on_closed)(struct conn *c);
+    struct list closed; /* net.closed */
+    struct buffer in;   /* read, not taken yet */
+    int fd;             /* before it is registered; then -1 */
+    uint8_t paused;     /* enum conn_pause, or'ed */
+    bool registered, started, reading, eof, closing, delivering, write_failed;
+    bool last_write; /* set by the owner: what is written now is followed by conn_close() at once if
+                        nothing is queued, so the FIN may travel with it */
+};
+
+/* With an accepted, non-blocking socket, which it owns from now on. Always to be closed by
+ * conn_close(), as after conn_connect(). */
+void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd);
+/* A new stream that connects, TCP_NODELAY set. < 0: a uv error, on_connected will not come. */
+int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
+                 uv_connect_t *request, uv_connect_cb on_connected);
+/* Registers with the loop and starts to read. < 0: a uv error. */
+int conn_start(struct conn *c);
+/* Before conn_start(): takes what has come already, without registering. */
+void conn_read_now(struct conn *c);
+/* Whether it is open with nothing to read, asked of the kernel just now. */
+bool conn_alive(struct conn *c);
+
+void conn_pause(struct conn *c, enum conn_pause why);
+/* Resumes if no reason is left; bytes kept are not offered by this, see conn_continue(). */
+void conn_resume(struct conn *c, enum conn_pause why);
+/* Offers the bytes kept once more. */
+void conn_continue(struct conn *c);
+
+static inline size_t conn_pending(const struct conn *c)
+{
+    return buffer_len(&c->in);
+}
+
+/* Writes the buffers, at once as far as the socket takes them, the rest is copied and queued.
+ * 0: done or queued. < 0: failed now or before (nothing more will be written); no callback comes
+ * for it. *none_sent (may be NULL) is true if it failed and not one byte of these buffers went out.
+ */
+int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent);
+
+static inline size_t conn_queued(const struct conn *c)
+{
+    if (!c->registered)
+        return 0;
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+}
+
+/* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */
+int conn_shutdown(struct conn *c);
+/* Closes; what is queued is lost. Again: nothing. on_closed is the last call. */
+void conn_close(struct conn *c, void (*on_closed)(struct conn *c));

@@ -1,0 +1,81 @@
+#include "net/deadline.h"
+
+#include <assert.h>
+
+static void on_timer(uv_timer_t *timer);
+
+void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop)
+{
+    int r = uv_timer_init(loop, &c->timer);
+    assert(r == 0); /* it can't fail in libuv 1.x */
+    (void)r;
+    list_init(&c->queues);
+    c->timer_due_ms = UINT64_MAX;
+}
+
+void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed)
+{
+    c->timer_due_ms = 0; /* never hasten a closed timer */
+    uv_close((uv_handle_t *)&c->timer, on_closed);
+}
+
+void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uint64_t duration_ms,
+                         deadline_fn *on_expired)
+{
+    q->clock = c;
+    q->duration_ms = duration_ms;
+    q->on_expired = on_expired;
+    list_init(&q->entries);
+    list_push_back(&c->queues, &q->link);
+}
+
+void deadline_queue_deinit(struct deadline_queue *q)
+{
+    assert(list_empty(&q->entries));
+    list_remove(&q->link);
+}
+
+void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
+{
+    uint64_t now = uv_now(c->timer.loop);
+    c->timer_due_ms = due_ms;
+    int r = uv_timer_start(&c->timer, on_timer, due_ms > now ? due_ms - now : 0, 0);
+    assert(r == 0);
+    (void)r;
+}
+
+static void expire(struct deadline_queue *q, uint64_t now)
+{
+    while (!list_empty(&q->entries)) {
+        struct deadline *d = container_of(q->entries.next, struct deadline, link);
+        if (d->due_ms > now)
+            return;
+        list_remove(&d->link);
+        q->on_expired(d);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct deadline_clock *c = container_of(timer, struct deadline_clock, timer);
+    uint64_t now = uv_now(timer->loop), next = UINT64_MAX;
+    /* While callbacks run the timer counts as due now, so that arming in them does not start it;
+     * afterwards the earliest head decides. */
+    c->timer_due_ms = 0;
+    list_foreach_safe(it, nxt, &c->queues)
+        expire(container_of(it, struct deadline_queue, link), now);
+    if (uv_is_closing((uv_handle_t *)&c->timer))
+        return;
+    list_foreach(it, &c->queues)
+    {
+        struct deadline_queue *q = container_of(it, struct deadline_queue, link);
+        if (list_empty(&q->entries))
+            continue;
+        struct deadline *d = container_of(q->entries.next, struct deadline, link);
+        if (d->due_ms < next)
+            next = d->due_ms;
+    }
+    c->timer_due_ms = UINT64_MAX;
+    if (next != UINT64_MAX)
+        deadline_hasten(c, next);
+}

@@ -1,0 +1,82 @@
+/* A small HTTP/1.1 server: the admin interface, the demo's backends and `ringbench serve` stand on
+ * it.
+ *
+ * What for: keep-alive, pipelined requests in order, bounded bodies read whole (by length or
+ * chunked), one handler that answers at once. Not for proxying: nothing is streamed.
+ * Invariants: a connection handles one request after another; in the steady state a request costs
+ * one read, one write and no allocation. A request must arrive within the idle timeout of its first
+ * byte. A head or body that is refused is answered and the connection closed, after what the peer
+ * still sends was read for a while, so that it gets to see the answer.
+ * Ownership: miniserver_new() to miniserver_close(); the memory goes with the last handle, before
+ * on_closed is called. Threads: the loop's. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/addr.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/str.h"
+#include "http/head.h"
+
+#define MINISERVER_MAX_HEAD (16 * 1024)   /* larger: 414 or 431 */
+#define MINISERVER_MAX_BODY (1024 * 1024) /* larger: 413 */
+#define MINISERVER_NEVER UINT64_MAX
+
+/* A request, its body complete. All slices are good until the handler returns. */
+struct miniserver_request {
+    const struct head *head;
+    const char *base; /* what the head's offsets count from */
+    struct str path;
+    struct str query; /* without the '?'; empty if none */
+    struct str body;
+};
+
+/* What the handler fills in; it starts as 200, text/plain, an empty body. */
+struct miniserver_answer {
+    int status;
+    const char *type;      /* Content-Type; NULL: none */
+    struct str body;       /* must stand until the handler returned; p NULL: see text */
+    struct buffer *text;   /* empty at first: to compose a body in */
+    struct buffer *fields; /* further field lines, see miniserver_field() */
+    uint64_t delay_ms;     /* the answer is held back so long; MINISERVER_NEVER: not sent at all */
+    bool close;            /* close the connection afterwards */
+};
+
+/* Answers a request. False: memory is out; the client gets a 500 and the connection is closed. */
+typedef bool miniserver_handle_fn(void *arg, const struct miniserver_request *q,
+                                  struct miniserver_answer *a);
+typedef void miniserver_closed_fn(void *arg);
+
+struct miniserver_options {
+    miniserver_handle_fn *handle;
+    void *arg;
+    unsigned max_connections; /* beyond, new ones are closed; 0: 1024 */
+    uint64_t idle_timeout_ms; /* 0: one minute */
+};
+
+struct miniserver;
+
+struct miniserver *miniserver_new(uv_loop_t *loop, const struct miniserver_options *o);
+/* Once. Port 0 takes a free one, see miniserver_address(). False: "listen ADDR: why"; the server
+ * must still be closed. */
+bool miniserver_listen(struct miniserver *s, const struct addr *a, struct error *e);
+/* The address it really listens on. */
+const struct addr *miniserver_address(const struct miniserver *s);
+/* Stops listening, lets answers that are on their way go out (for a second at most), closes the
+ * rest at once. The handler is not called any more. on_closed may be NULL. */
+void miniserver_close(struct miniserver *s, miniserver_closed_fn *on_closed, void *arg);
+
+/* The first field line of that name, any case. False: absent. */
+bool miniserver_header(const struct miniserver_request *q, const char *name, struct str *value);
+/* Adds a field line; neither name nor value may hold a CR or LF. False: memory is out. */
+bool miniserver_field(struct miniserver_answer *a, const char *name, struct str value);
+
+enum miniserver_query { QUERY_ABSENT, QUERY_FOUND, QUERY_BAD };
+/* The first parameter `name` of a query, percent-decoded ('+' stays '+') and appended to value.
+ * QUERY_BAD: broken percent-encoding, or memory is out. */
+enum miniserver_query miniserver_query(struct str query, const char *name, struct buffer *value);
+/* Percent-decodes s onto out. False: broken encoding, or memory is out. */
+bool miniserver_decode(struct str s, struct buffer *out);
