@@ -1,0 +1,378 @@
+#include "admin/admin.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/prometheus.h"
+#include "admin/status.h"
+#include "base/mem.h"
+#include "net/miniserver.h"
+
+#define MAX_CONNECTIONS 256
+
+struct admin {
+    uv_loop_t *loop;
+    struct snapshot *snapshot;
+    struct miniserver *server;
+    bool ready;
+    admin_changed_fn *changed;
+    void *changed_arg;
+    admin_closed_fn *on_closed;
+    void *closed_arg;
+};
+
+/* A request on its way through here. */
+struct call {
+    struct admin *admin;
+    const struct miniserver_request *q;
+    struct miniserver_answer *a;
+};
+
+/* Every answer_*() and route function: false when memory is out. */
+
+static int append_json(const char *text, size_t n, void *arg)
+{
+    return buffer_append(arg, text, n) ? 0 : -1;
+}
+
+/* Takes the reference; NULL is memory that was out. */
+static bool answer_json(struct call *c, int status, json_t *root)
+{
+    bool ok = root && json_dump_callback(root, append_json, c->a->text, JSON_COMPACT) == 0 &&
+              buffer_append(c->a->text, "\n", 1);
+    json_decref(root);
+    c->a->status = status;
+    c->a->type = "application/json";
+    return ok;
+}
+
+static bool answer_error(struct call *c, int status, const char *what)
+{
+    return answer_json(c, status, json_pack("{s:s}", "error", what));
+}
+
+/* --- who may --- */
+
+/* Takes the same time wherever the two differ first. */
+static bool same_secret(struct str given, struct str token)
+{
+    unsigned char differ = given.n != token.n;
+    for (size_t i = 0; i < given.n; i++)
+        differ |= (unsigned char)(given.p[i] ^ token.p[token.n ? i % token.n : 0]);
+    return differ == 0;
+}
+
+static bool has_token(const struct call *c)
+{
+    const char *token = c->admin->snapshot->config->admin_token;
+    if (token == NULL)
+        return true;
+    struct str field;
+    const struct str scheme = STR("Bearer ");
+    if (!miniserver_header(c->q, "Authorization", &field) || field.n < scheme.n ||
+        !str_eq_nocase((struct str){field.p, scheme.n}, scheme))
+        return false;
+    struct str given = {field.p + scheme.n, field.n - scheme.n};
+    return same_secret(str_trim(given), str_of(token));
+}
+
+/* "HOST:PORT" whose HOST no name server had a say in. */
+static bool host_is_literal(struct str host)
+{
+    const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
+    size_t n = colon && memchr(colon, ']', (size_t)(host.p + host.n - colon)) == NULL
+                   ? (size_t)(colon - host.p)
+                   : host.n;
+    char with_port[ADDR_TEXT_MAX];
+    struct addr a;
+    if (str_eq_nocase((struct str){host.p, n}, STR("localhost")))
+        return true;
+    int len = snprintf(with_port, sizeof with_port, "%.*s:1", (int)(n < 60 ? n : 60), host.p);
+    return addr_parse((struct str){with_port, (size_t)len}, &a) == ADDR_OK;
+}
+
+/* A browser says in Origin on whose behalf it sends a POST; other clients send none. Another site's
+ * page may not use the operator's reach. Nor may a page whose name was pointed at our address
+ * (DNS rebinding), which has Origin and Host equal: without a token Host must be a literal. */
+static bool origin_is_ours(const struct call *c)
+{
+    struct str origin, host = head_str(c->q->base, c->q->head->host);
+    if (!miniserver_header(c->q, "Origin", &origin))
+        return true;
+    static const struct str schemes[] = {{"http://", 7}, {"https://", 8}};
+    for (unsigned i = 0; i < 2; i++) {
+        struct str s = schemes[i];
+        if (origin.n > s.n && memcmp(origin.p, s.p, s.n) == 0 &&
+            str_eq_nocase((struct str){origin.p + s.n, origin.n - s.n}, host))
+            return c->admin->snapshot->config->admin_token || host_is_literal(host);
+    }
+    return false;
+}
+
+/* --- GET --- */
+
+static bool get_healthz(struct call *c)
+{
+    return answer_json(c, 200, json_pack("{s:b}", "alive", 1));
+}
+
+static bool pool_is_live(const struct pool *p)
+{
+    for (unsigned slot = 0; slot < p->nbackends; slot++)
+        if (pool_owner_of(p, slot).owner != SERVER_NONE)
+            return true;
+    return false;
+}
+
+static bool get_readyz(struct call *c)
+{
+    const struct snapshot *s = c->admin->snapshot;
+    for (size_t i = 0; i < s->npools; i++)
+        if (!pool_is_live(s->pools[i]))
+            return answer_json(c, 503,
+                               json_pack("{s:b, s:s, s:o}", "ready", 0, "reason",
+                                         "a pool has no live backend", "pool",
+                                         status_text(str_of(s->pools[i]->config->name))));
+    if (!c->admin->ready)
+        return answer_json(c, 503,
+                           json_pack("{s:b, s:s}", "ready", 0, "reason", "starting or stopping"));
+    return answer_json(c, 200, json_pack("{s:b}", "ready", 1));
+}
+
+static bool get_status(struct call *c)
+{
+    return answer_json(c, 200, status_document(c->admin->snapshot, uv_now(c->admin->loop)));
+}
+
+static bool get_metrics(struct call *c)
+{
+    c->a->type = PROMETHEUS_TYPE;
+    return prometheus_write(c->a->text, c->admin->snapshot);
+}
+
+/* The index of a pool, or -1. */
+static int find_pool(const struct snapshot *s, struct str name)
+{
+    for (size_t i = 0; i < s->npools; i++)
+        if (str_eq(name, str_of(s->pools[i]->config->name)))
+            return (int)i;
+    return -1;
+}
+
+static int find_server(const struct pool *p, struct str name)
+{
+    for (int id = 0; id < p->nservers; id++)
+        if (str_eq(name, str_of(p->servers[id].name)))
+            return id;
+    return -1;
+}
+
+static struct str content(const struct buffer *b)
+{
+    return (struct str){b->data, b->end};
+}
+
+static bool get_route(struct call *c)
+{
+    const struct snapshot *s = c->admin->snapshot;
+    struct buffer pool = {0}, key = {0};
+    bool ok;
+    int i;
+    if (miniserver_query(c->q->query, "pool", &pool) != QUERY_FOUND ||
+        miniserver_query(c->q->query, "key", &key) != QUERY_FOUND)
+        ok = answer_error(c, 400, "required: ?pool=POOL&key=KEY, percent-encoded");
+    else if ((i = find_pool(s, content(&pool))) < 0)
+        ok = answer_error(c, 404, "no such pool");
+    else
+        ok = answer_json(c, 200, status_route(s->pools[i], content(&key)));
+    buffer_release(&pool);
+    buffer_release(&key);
+    return ok;
+}
+
+/* --- POST --- */
+
+static bool do_drain(struct roster *r, unsigned id, uint64_t now_ms)
+{
+    roster_drain(r, id, now_ms);
+    return true;
+}
+
+static bool do_enable(struct roster *r, unsigned id, uint64_t now_ms)
+{
+    roster_enable(r, id, now_ms);
+    return true;
+}
+
+static const struct action {
+    const char *name;
+    bool (*run)(struct roster *r, unsigned id, uint64_t now_ms); /* false: the server is down */
+} actions[] = {{"drain", do_drain}, {"enable", do_enable}, {"failback", roster_failback}};
+
+#define NACTIONS (sizeof actions / sizeof actions[0])
+
+static bool run_action(struct call *c, const struct action *action, int pool, int server)
+{
+    struct admin *m = c->admin;
+    uint64_t now_ms = uv_now(m->loop);
+    if (!m->ready) /* before its start a roster takes first checks alone */
+        return answer_error(c, 503, "starting or stopping");
+    if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
+        return answer_error(c, 409, "the server is down");
+    if (m->changed)
+        m->changed(m->changed_arg, (size_t)pool);
+    return answer_json(c, 200, status_server(m->snapshot, (size_t)pool, (unsigned)server, now_ms));
+}
+
+/* Cuts what stands before the next '/' off the front of rest. */
+static struct str segment(struct str *rest)
+{
+    const char *slash = rest->n ? memchr(rest->p, '/', rest->n) : NULL;
+    struct str s = {rest->p, slash ? (size_t)(slash - rest->p) : rest->n};
+    size_t skip = slash ? s.n + 1 : s.n;
+    rest->p += skip;
+    rest->n -= skip;
+    return s;
+}
+
+/* "/pools/P/backends/B/ACTION": fills pool and server (still encoded). NULL: another path. */
+static const struct action *parse_action(struct str path, struct str *pool, struct str *server)
+{
+    struct str root = segment(&path), pools = segment(&path);
+    *pool = segment(&path);
+    struct str backends = segment(&path);
+    *server = segment(&path);
+    if (root.n || !str_eq(pools, STR("pools")) || !str_eq(backends, STR("backends")))
+        return NULL;
+    for (size_t i = 0; i < NACTIONS; i++)
+        if (str_eq(path, str_of(actions[i].name)))
+            return &actions[i];
+    return NULL;
+}
+
+static bool post_action(struct call *c, const struct action *action, struct str pool,
+                        struct str server)
+{
+    const struct snapshot *s = c->admin->snapshot;
+    struct buffer name = {0};
+    int i = miniserver_decode(pool, &name) ? find_pool(s, content(&name)) : -1;
+    buffer_clear(&name);
+    int id =
+        i >= 0 && miniserver_decode(server, &name) ? find_server(s->pools[i], content(&name)) : -1;
+    buffer_release(&name);
+    if (i < 0)
+        return answer_error(c, 404, "no such pool");
+    if (id < 0)
+        return answer_error(c, 404, "no such backend or standby in this pool");
+    return run_action(c, action, i, id);
+}
+
+/* --- which --- */
+
+static const struct route {
+    const char *path;
+    bool open; /* needs no token */
+    bool (*get)(struct call *c);
+} routes[] = {
+    {"/healthz", true, get_healthz},  {"/readyz", true, get_readyz}, {"/status", false, get_status},
+    {"/metrics", false, get_metrics}, {"/route", false, get_route},
+};
+
+#define NROUTES (sizeof routes / sizeof routes[0])
+
+static const struct route *find_route(struct str path)
+{
+    for (size_t i = 0; i < NROUTES; i++)
+        if (str_eq(path, str_of(routes[i].path)))
+            return &routes[i];
+    return NULL;
+}
+
+static bool answer_method(struct call *c, struct str allowed)
+{
+    return miniserver_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
+}
+
+static bool dispatch(struct call *c)
+{
+    const struct route *route = find_route(c->q->path);
+    struct str pool, server;
+    const struct action *action = route ? NULL : parse_action(c->q->path, &pool, &server);
+    uint8_t method = c->q->head->method;
+    if (!(route && route->open) && !has_token(c))
+        return miniserver_field(c->a, "WWW-Authenticate", STR("Bearer realm=\"ringproxy\"")) &&
+               answer_error(c, 401, "a bearer token is required");
+    if (route == NULL && action == NULL)
+        return answer_error(c, 404, "no such resource");
+    if (route)
+        return method == METHOD_GET || method == METHOD_HEAD ? route->get(c)
+                                                             : answer_method(c, STR("GET, HEAD"));
+    if (method != METHOD_POST)
+        return answer_method(c, STR("POST"));
+    if (!origin_is_ours(c))
+        return answer_error(c, 403, "a request on behalf of another site");
+    return post_action(c, action, pool, server);
+}
+
+static bool handle(void *arg, const struct miniserver_request *q, struct miniserver_answer *a)
+{
+    struct call c = {arg, q, a};
+    return miniserver_field(a, "Cache-Control", STR("no-store")) &&
+           miniserver_field(a, "X-Content-Type-Options", STR("nosniff")) && dispatch(&c);
+}
+
+/* --- life --- */
+
+struct admin *admin_new(uv_loop_t *loop, struct snapshot *s, admin_changed_fn *changed, void *arg)
+{
+    struct admin *a = mem_zalloc(sizeof *a);
+    a->loop = loop;
+    a->snapshot = s;
+    a->changed = changed;
+    a->changed_arg = arg;
+    const struct miniserver_options options = {
+        .handle = handle, .arg = a, .max_connections = MAX_CONNECTIONS};
+    a->server = miniserver_new(loop, &options);
+    return a;
+}
+
+bool admin_listen(struct admin *a, struct error *e)
+{
+    assert(a->snapshot->config->has_admin);
+    return miniserver_listen(a->server, &a->snapshot->config->admin_listen, e);
+}
+
+const struct addr *admin_address(const struct admin *a)
+{
+    return miniserver_address(a->server);
+}
+
+void admin_set_snapshot(struct admin *a, struct snapshot *s)
+{
+    a->snapshot = s;
+}
+
+void admin_set_ready(struct admin *a, bool ready)
+{
+    a->ready = ready;
+}
+
+static void on_server_closed(void *arg)
+{
+    struct admin *a = arg;
+    admin_closed_fn *on_closed = a->on_closed;
+    void *closed_arg = a->closed_arg;
+    free(a);
+    if (on_closed)
+        on_closed(closed_arg);
+}
+
+void admin_close(struct admin *a, admin_closed_fn *on_closed, void *arg)
+{
+    a->on_closed = on_closed;
+    a->closed_arg = arg;
+    a->snapshot = NULL;
+    miniserver_close(a->server, on_server_closed, a);
+}

@@ -1,0 +1,237 @@
+#include "admin/prometheus.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* What is being written; ok turns false for good when memory is out, so callers need not ask after
+ * each line. */
+struct text {
+    struct buffer *out;
+    bool ok;
+};
+
+static void put(struct text *t, const char *p, size_t n)
+{
+    t->ok = t->ok && buffer_append(t->out, p, n);
+}
+
+/* For numbers and fixed words: what is longer than a line is cut. */
+static void __attribute__((format(printf, 2, 3))) print(struct text *t, const char *format, ...)
+{
+    char line[256];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (n < 0)
+        t->ok = false;
+    else
+        put(t, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+}
+
+static void family(struct text *t, const char *name, const char *type, const char *help)
+{
+    print(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* NAME="VALUE" with backslash, quote and newline escaped. */
+static void label(struct text *t, const char *name, const char *value)
+{
+    print(t, "%s=\"", name);
+    for (const char *p = value; *p; p++) {
+        if (*p == '\n')
+            put(t, "\\n", 2);
+        else if (*p == '\\' || *p == '"')
+            put(t, (const char[]){'\\', *p}, 2);
+        else
+            put(t, p, 1);
+    }
+    put(t, "\"", 1);
+}
+
+static uint64_t load(const _Atomic uint64_t *v)
+{
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+/* --- listeners --- */
+
+static void listener_value(struct text *t, const char *name, const struct snapshot_listener *l,
+                           uint64_t value)
+{
+    print(t, "%s{", name);
+    label(t, "listener", l->config->name);
+    print(t, "} %" PRIu64 "\n", value);
+}
+
+/* Sums a counter over the workers; it is `offset` bytes into a cell. */
+static uint64_t cells_sum(const struct snapshot *s, const struct snapshot_listener *l,
+                          size_t offset)
+{
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < s->nworkers; w++)
+        sum += load((const _Atomic uint64_t *)((const char *)&l->cells[w] + offset));
+    return sum;
+}
+
+static void listener_counter(struct text *t, const struct snapshot *s, const char *name,
+                             const char *type, const char *help, size_t offset)
+{
+    family(t, name, type, help);
+    for (size_t i = 0; i < s->nlisteners; i++)
+        listener_value(t, name, &s->listeners[i], cells_sum(s, &s->listeners[i], offset));
+}
+
+static void codes(struct text *t, const struct snapshot *s)
+{
+    family(t, "ringproxy_requests_total", "counter", "Answers to clients by status code.");
+    for (size_t i = 0; i < s->nlisteners; i++) {
+        const struct snapshot_listener *l = &s->listeners[i];
+        for (unsigned code = 100; code < STATUS_CODES; code++) {
+            size_t offset = offsetof(struct listener_cell, codes) + code * sizeof(uint64_t);
+            uint64_t n = cells_sum(s, l, offset);
+            if (n == 0)
+                continue;
+            print(t, "ringproxy_requests_total{");
+            label(t, "listener", l->config->name);
+            print(t, ",code=\"%03u\"} %" PRIu64 "\n", code, n);
+        }
+    }
+}
+
+/* Microseconds as seconds, all six digits. */
+static void seconds(struct text *t, uint64_t us)
+{
+    print(t, "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
+}
+
+static void duration_bucket(struct text *t, const struct snapshot_listener *l, unsigned bucket,
+                            uint64_t below)
+{
+    print(t, "ringproxy_request_duration_seconds_bucket{");
+    label(t, "listener", l->config->name);
+    print(t, ",le=\"");
+    if (bucket == HISTOGRAM_BUCKETS - 1)
+        print(t, "+Inf");
+    else
+        seconds(t, histogram_bounds_us[bucket]);
+    print(t, "\"} %" PRIu64 "\n", below);
+}
+
+static void duration_of(struct text *t, const struct snapshot *s, const struct snapshot_listener *l)
+{
+    size_t base = offsetof(struct listener_cell, duration);
+    uint64_t below = 0;
+    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
+        below += cells_sum(s, l, base + offsetof(struct histogram, count) + b * sizeof(uint64_t));
+        duration_bucket(t, l, b, below);
+    }
+    print(t, "ringproxy_request_duration_seconds_sum{");
+    label(t, "listener", l->config->name);
+    print(t, "} ");
+    seconds(t, cells_sum(s, l, base + offsetof(struct histogram, sum_us)));
+    print(t, "\n");
+    listener_value(t, "ringproxy_request_duration_seconds_count", l, below);
+}
+
+static void durations(struct text *t, const struct snapshot *s)
+{
+    family(t, "ringproxy_request_duration_seconds", "histogram",
+           "From a complete request head to the last byte of the answer.");
+    for (size_t i = 0; i < s->nlisteners; i++)
+        duration_of(t, s, &s->listeners[i]);
+}
+
+static void listeners(struct text *t, const struct snapshot *s)
+{
+    codes(t, s);
+    durations(t, s);
+    listener_counter(t, s, "ringproxy_keyless_total", "counter",
+                     "Requests without any of the configured keys.",
+                     offsetof(struct listener_cell, keyless));
+    listener_counter(t, s, "ringproxy_connections", "gauge", "Client connections open now.",
+                     offsetof(struct listener_cell, connections));
+    listener_counter(t, s, "ringproxy_accepted_total", "counter", "Client connections accepted.",
+                     offsetof(struct listener_cell, accepted));
+}
+
+/* --- pools and their servers --- */
+
+static uint64_t server_up(const struct pool *p, const struct server *v)
+{
+    return atomic_load_explicit(&v->usable, memory_order_relaxed);
+}
+
+static uint64_t server_active(const struct pool *p, const struct server *v)
+{
+    return atomic_load_explicit(&v->active, memory_order_relaxed);
+}
+
+static uint64_t server_tries(const struct pool *p, const struct server *v)
+{
+    return server_requests(v, p->nworkers);
+}
+
+static uint64_t server_failures(const struct pool *p, const struct server *v)
+{
+    return server_errors(v, p->nworkers);
+}
+
+typedef uint64_t server_figure_fn(const struct pool *p, const struct server *v);
+
+static void server_family(struct text *t, const struct snapshot *s, const char *name,
+                          const char *type, const char *help, server_figure_fn *figure)
+{
+    family(t, name, type, help);
+    for (size_t i = 0; i < s->npools; i++) {
+        const struct pool *p = s->pools[i];
+        for (unsigned id = 0; id < p->nservers; id++) {
+            print(t, "%s{", name);
+            label(t, "pool", p->config->name);
+            print(t, ",");
+            label(t, "backend", p->servers[id].name);
+            print(t, "} %" PRIu64 "\n", figure(p, &p->servers[id]));
+        }
+    }
+}
+
+static void pool_counter(struct text *t, const struct snapshot *s, const char *name,
+                         const char *help, size_t offset)
+{
+    family(t, name, "counter", help);
+    for (size_t i = 0; i < s->npools; i++) {
+        const struct pool *p = s->pools[i];
+        print(t, "%s{", name);
+        label(t, "pool", p->config->name);
+        print(t, "} %" PRIu64 "\n", load((const _Atomic uint64_t *)((const char *)p + offset)));
+    }
+}
+
+static void pools(struct text *t, const struct snapshot *s)
+{
+    server_family(t, s, "ringproxy_backend_up", "gauge",
+                  "1 if the backend or standby is neither down nor drained.", server_up);
+    server_family(t, s, "ringproxy_backend_requests_total", "counter",
+                  "Tries sent to the backend or standby.", server_tries);
+    server_family(t, s, "ringproxy_backend_errors_total", "counter",
+                  "Tries that failed: connect, reset, timeout, broken answer.", server_failures);
+    server_family(t, s, "ringproxy_backend_active", "gauge",
+                  "Requests in flight and tunnels of the backend or standby.", server_active);
+    pool_counter(t, s, "ringproxy_failovers_total", "Backends whose keys went to another server.",
+                 offsetof(struct pool, failovers));
+    pool_counter(t, s, "ringproxy_retries_total", "Further tries of requests.",
+                 offsetof(struct pool, retries));
+}
+
+bool prometheus_write(struct buffer *out, const struct snapshot *s)
+{
+    struct text t = {out, true};
+    family(&t, "ringproxy_build_info", "gauge", "The version that runs; always 1.");
+    print(&t, "ringproxy_build_info{version=\"%s\"} 1\n", RINGPROXY_VERSION);
+    family(&t, "ringproxy_generation", "gauge", "The generation of the configuration in service.");
+    print(&t, "ringproxy_generation %" PRIu64 "\n", s->generation);
+    listeners(&t, s);
+    pools(&t, s);
+    return t.ok;
+}

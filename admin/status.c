@@ -1,0 +1,140 @@
+#include "admin/status.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "ring/hash.h"
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+json_t *status_text(struct str s)
+{
+    json_t *as_is = json_stringn(s.n ? s.p : "", s.n);
+    if (as_is)
+        return as_is;
+    char *text = malloc(s.n * (sizeof REPLACEMENT - 1) + 1);
+    if (text == NULL)
+        return NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] < 0x80) {
+            text[n++] = s.p[i];
+        } else {
+            memcpy(text + n, REPLACEMENT, sizeof REPLACEMENT - 1);
+            n += sizeof REPLACEMENT - 1;
+        }
+    }
+    json_t *replaced = json_stringn(text, n);
+    free(text);
+    return replaced;
+}
+
+static json_t *text_of(const char *s)
+{
+    return status_text(str_of(s));
+}
+
+/* json_array_append_new() that takes a NULL as the failure it is, and frees the array then. */
+static json_t *append(json_t *array, json_t *item)
+{
+    if (array && json_array_append_new(array, item) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
+}
+
+/* The backends whose points a server holds, both sides of a ramp included. */
+static json_t *serving(const struct pool *p, unsigned id)
+{
+    json_t *names = json_array();
+    for (unsigned slot = 0; slot < p->nbackends && names; slot++) {
+        struct pool_owner o = pool_owner_of(p, slot);
+        if (o.owner == id || o.from == id)
+            names = append(names, text_of(p->servers[slot].name));
+    }
+    return names;
+}
+
+static json_t *last_check(const struct roster_check *c, uint64_t now_ms)
+{
+    if (!c->done)
+        return json_null();
+    uint64_t age_ms = now_ms > c->at_ms ? now_ms - c->at_ms : 0;
+    return json_pack("{s:b, s:o, s:I}", "ok", c->ok, "reason", text_of(c->reason), "age_ms",
+                     (json_int_t)age_ms);
+}
+
+json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64_t now_ms)
+{
+    assert(pool < s->npools && id < s->pools[pool]->nservers);
+    const struct pool *p = s->pools[pool];
+    const struct roster *r = s->rosters[pool];
+    const struct server *v = &p->servers[id];
+    uint32_t active = atomic_load_explicit(&v->active, memory_order_relaxed);
+    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "name", text_of(v->name),
+                     "address", text_of(v->address_text), "state",
+                     roster_state_name(roster_state(r, id)), "serving", serving(p, id), "requests",
+                     (json_int_t)server_requests(v, p->nworkers), "active", (json_int_t)active,
+                     "errors", (json_int_t)server_errors(v, p->nworkers), "last_check",
+                     last_check(roster_last_check(r, id), now_ms));
+}
+
+static json_t *servers(const struct snapshot *s, size_t pool, unsigned from, unsigned to,
+                       uint64_t now_ms)
+{
+    json_t *list = json_array();
+    for (unsigned id = from; id < to && list; id++)
+        list = append(list, status_server(s, pool, id, now_ms));
+    return list;
+}
+
+static json_t *pools(const struct snapshot *s, uint64_t now_ms)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->npools && list; i++) {
+        const struct pool *p = s->pools[i];
+        list =
+            append(list, json_pack("{s:o, s:o, s:o}", "name", text_of(p->config->name), "backends",
+                                   servers(s, i, 0, p->nbackends, now_ms), "standbys",
+                                   servers(s, i, p->nbackends, p->nservers, now_ms)));
+    }
+    return list;
+}
+
+static json_t *listener(const struct snapshot *s, const struct snapshot_listener *l)
+{
+    uint64_t connections = 0, requests = 0;
+    for (unsigned w = 0; w < s->nworkers; w++) {
+        connections += atomic_load_explicit(&l->cells[w].connections, memory_order_relaxed);
+        requests += atomic_load_explicit(&l->cells[w].requests, memory_order_relaxed);
+    }
+    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I}", "name", text_of(l->config->name), "listen",
+                     text_of(l->config->listen_text), "mode", "http", "pool",
+                     text_of(l->pool->config->name), "connections", (json_int_t)connections,
+                     "requests", (json_int_t)requests);
+}
+
+static json_t *listeners(const struct snapshot *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->nlisteners && list; i++)
+        list = append(list, listener(s, &s->listeners[i]));
+    return list;
+}
+
+json_t *status_document(const struct snapshot *s, uint64_t now_ms)
+{
+    return json_pack("{s:s, s:I, s:o, s:o}", "version", RINGPROXY_VERSION, "generation",
+                     (json_int_t)s->generation, "listeners", listeners(s), "pools",
+                     pools(s, now_ms));
+}
+
+json_t *status_route(const struct pool *p, struct str key)
+{
+    uint64_t hash = hash_key(key);
+    uint16_t now = pool_find(p, hash);
+    json_t *server = now == SERVER_NONE ? json_null() : text_of(p->servers[now].name);
+    return json_pack("{s:o, s:o, s:o, s:o}", "pool", text_of(p->config->name), "key",
+                     status_text(key), "server", server, "home",
+                     text_of(p->servers[pool_home(p, hash)].name));
+}
