@@ -1,0 +1,876 @@
+#include "proxy/exchange.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http/answer.h"
+#include "http/rewrite.h"
+#include "proxy/key.h"
+#include "proxy/relay.h"
+#include "proxy/session.h"
+#include "proxy/tunnel.h"
+#include "ring/hash.h"
+
+#define MAX_SPARE 64          /* exchanges kept for reuse */
+#define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
+#define MAX_INTERIM 16        /* 1xx answers to one request */
+#define ANSWER_HEAD_MAX (64 * 1024)
+
+/* ---- states ---- */
+
+static void move_request(struct exchange *x, enum exchange_request to)
+{
+    assert(to == x->request + 1 || (x->request == REQUEST_HEAD && to == REQUEST_DONE));
+    x->request = to;
+}
+
+static void move_answer(struct exchange *x, enum exchange_answer to)
+{
+    static const uint8_t allowed[] = {
+        [ANSWER_WAIT] = 1 << ANSWER_BODY | 1 << ANSWER_TUNNEL | 1 << ANSWER_DONE,
+        [ANSWER_BODY] = 1 << ANSWER_DONE,
+        [ANSWER_TUNNEL] = 1 << ANSWER_DONE,
+        [ANSWER_DONE] = 0,
+    };
+    assert(allowed[x->answer] & 1 << to);
+    x->answer = to;
+}
+
+static void move_attempt(struct exchange *x, enum exchange_attempt to)
+{
+    assert(to == ATTEMPT_NONE || to > x->attempt);
+    x->attempt = to;
+    assert((x->upstream != NULL) == (to != ATTEMPT_NONE));
+}
+
+/* ---- life ---- */
+
+struct exchange *exchange_new(struct session *s)
+{
+    struct worker *w = s->wl->worker;
+    struct exchange *x = w->spare;
+    if (x) {
+        w->spare = x->next_spare;
+        w->nspare--;
+    } else {
+        x = malloc(sizeof *x);
+        if (x == NULL)
+            return NULL;
+        x->out = x->replay = (struct buffer){0};
+    }
+    memset(x, 0, offsetof(struct exchange, out));
+    x->session = s;
+    x->wp = s->wl->pool;
+    deadline_init(&x->deadline);
+    parser_init_request(&x->parser, &x->head, s->wl->config->max_header_size);
+    return x;
+}
+
+static void trim(struct buffer *b)
+{
+    buffer_clear(b);
+    if (b->cap > MAX_KEPT_BUFFER)
+        buffer_release(b);
+}
+
+static void exchange_free(struct exchange *x)
+{
+    struct worker *w = x->wp->worker;
+    assert(x->attempt == ATTEMPT_NONE && x->server == NULL);
+    deadline_cancel(&x->deadline);
+    framing_deinit(&x->request_framing);
+    framing_deinit(&x->answer_framing);
+    trim(&x->out);
+    trim(&x->replay);
+    if (w->nspare >= MAX_SPARE) {
+        buffer_release(&x->out);
+        buffer_release(&x->replay);
+        free(x);
+        return;
+    }
+    x->next_spare = w->spare;
+    w->spare = x;
+    w->nspare++;
+}
+
+void exchange_free_spares(struct worker *w)
+{
+    while (w->spare) {
+        struct exchange *x = w->spare;
+        w->spare = x->next_spare;
+        buffer_release(&x->out);
+        buffer_release(&x->replay);
+        free(x);
+    }
+    w->nspare = 0;
+}
+
+/* Ends the attempt: the connection goes back (keep) or is closed, the server is given back. */
+static void end_attempt(struct exchange *x, bool keep)
+{
+    struct upstream *u = x->upstream;
+    x->upstream = NULL;
+    if (u)
+        upstream_give_back(u, keep);
+    if (x->server)
+        pool_release(x->wp->pool, x->server);
+    x->server = NULL;
+    x->head_unsent = x->write_dead = x->answer_begun = false;
+    x->interim = 0;
+    x->session->conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this upstream that was full */
+    move_attempt(x, ATTEMPT_NONE);
+}
+
+void exchange_abandon(struct exchange *x)
+{
+    end_attempt(x, false);
+    exchange_free(x);
+}
+
+/* ---- counting ---- */
+
+static struct server_cell *cell_of(const struct exchange *x)
+{
+    return &x->server->cells[x->wp->worker->index];
+}
+
+/* A try failed by the server's fault. */
+static void count_failure(struct exchange *x)
+{
+    cell_add(&cell_of(x)->errors, 1);
+    if (server_failed(x->server))
+        mailbox_post(x->wp->worker->control, CONTROL_PASSIVE_DOWN, x->wp->worker->index, x->server);
+}
+
+static void count_answer(const struct exchange *x, int status)
+{
+    struct listener_cell *cell = x->session->wl->cell;
+    cell_add(&cell->codes[status], 1);
+    uint64_t now = uv_now(&x->wp->worker->loop);
+    histogram_record(&cell->duration, (now - x->started_ms) * 1000);
+}
+
+static bool status_is_failure(const struct exchange *x, unsigned status)
+{
+    const struct config_passive *p = &x->wp->pool->config->passive;
+    for (size_t i = 0; i < p->nstatuses; i++)
+        if (status >= p->statuses[i].from && status <= p->statuses[i].to)
+            return true;
+    return false;
+}
+
+/* ---- deadlines ---- */
+
+/* The wait for the final head is the server's only while it has what it needs to answer: not while
+ * the client's body is still to come. Once armed it stands, over all tries. */
+static void watch_answer(struct exchange *x)
+{
+    bool client_owes = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT &&
+                       !x->wait_continue && !(x->session->conn.paused & PAUSE_PEER);
+    if (client_owes)
+        deadline_cancel(&x->deadline);
+    else if (!deadline_armed(&x->deadline))
+        deadline_arm(&x->wp->response, &x->deadline);
+}
+
+/* The client is to send its body now, in time. */
+static void watch_body(struct exchange *x)
+{
+    struct session *s = x->session;
+    bool due = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT && !x->wait_continue &&
+               !(s->conn.paused & PAUSE_PEER);
+    if (due)
+        deadline_arm(&s->wl->request, &s->deadline);
+    else
+        deadline_cancel(&s->deadline);
+}
+
+/* ---- giving up ---- */
+
+/* The proxy's own answer ends the exchange. */
+static void fail(struct exchange *x, int status)
+{
+    struct session *s = x->session;
+    struct buffer *out = &x->wp->worker->scratch;
+    bool dirty = x->request != REQUEST_DONE;
+    bool keep = !dirty && x->keep_alive && x->minor == 1 && !x->wp->worker->stopping;
+    end_attempt(x, false);
+    move_answer(x, ANSWER_DONE);
+    count_answer(x, status);
+    buffer_clear(out);
+    bool ok = answer_write(out, status, !keep, x->method == METHOD_HEAD);
+    uv_buf_t buf = uv_buf_init(out->data, (unsigned)buffer_len(out));
+    ok = ok && conn_write(&s->conn, &buf, 1, NULL) == 0;
+    buffer_clear(out);
+    exchange_free(x);
+    s->exchange = NULL;
+    if (ok)
+        session_answered(s, keep, dirty);
+    else
+        session_close(s);
+}
+
+static int final_status(const struct exchange *x)
+{
+    switch ((enum exchange_failure)x->last_failure) {
+    case FAILURE_BROKEN:
+        return 502;
+    case FAILURE_TIMEOUT:
+        return 504;
+    case FAILURE_NONE:
+    case FAILURE_LOCAL:
+        break;
+    }
+    return 503;
+}
+
+/* CONTRACT "Tries": the one question whether the request may be sent again. */
+static bool may_resend(const struct exchange *x)
+{
+    if (x->answer != ANSWER_WAIT)
+        return false;
+    return !x->sent || (x->idempotent && !x->replay_lost);
+}
+
+/* ---- attempts ---- */
+
+/* A connection is there: the head is made ready. It goes out with exchange_flush(), or together
+ * with the first body bytes. False: no memory. */
+static bool begin_send(struct exchange *x)
+{
+    move_attempt(x, ATTEMPT_SENT);
+    parser_init_answer(&x->parser, &x->head, ANSWER_HEAD_MAX);
+    x->out.end = x->out_fixed;
+    x->head_unsent = true;
+    const char *host = x->server->address_text;
+    return (!x->needs_host ||
+            (buffer_append(&x->out, "Host: ", 6) && buffer_append(&x->out, host, strlen(host)) &&
+             buffer_append(&x->out, "\r\n", 2))) &&
+           buffer_append(&x->out, "\r\n", 2);
+}
+
+/* Connects, or takes an idle connection. False: it failed here and now, by nobody else's fault. */
+static bool attempt_on(struct exchange *x, struct server *server, bool fresh)
+{
+    int uv_error;
+    x->server = server;
+    x->upstream = fresh ? NULL : upstream_take_idle(x, x->wp, server, !x->idempotent);
+    if (x->upstream)
+        return begin_send(x);
+    x->upstream = upstream_connect(x, x->wp, server, &uv_error);
+    if (x->upstream == NULL)
+        return false;
+    move_attempt(x, ATTEMPT_CONNECT);
+    return true;
+}
+
+/* Lends the next server and begins an attempt on it. False: it gave up, the exchange is gone. */
+static bool pick(struct exchange *x)
+{
+    struct server *server;
+    struct pool_request r = {x->keyless, x->hash, x->tried, x->ntried};
+    enum pool_outcome outcome = POOL_NONE_LIVE;
+    if (x->ntried < EXCHANGE_MAX_TRIED)
+        outcome = pool_acquire(x->wp->pool, &x->wp->view, &r, &server);
+    if (outcome != POOL_OK) {
+        fail(x, final_status(x));
+        return false;
+    }
+    x->tried[x->ntried++] = server->id;
+    cell_add(&server->cells[x->wp->worker->index].requests, 1);
+    if (!attempt_on(x, server, false)) { /* out of descriptors, ports or memory: not its fault */
+        x->last_failure = FAILURE_LOCAL;
+        fail(x, 503);
+        return false;
+    }
+    watch_answer(x);
+    return true;
+}
+
+/* The head is out on a fresh attempt: what waits of the body may follow. */
+static void go_on_with_body(struct exchange *x)
+{
+    struct session *s = x->session;
+    watch_body(x);
+    watch_answer(x);
+    if (s->conn.paused & PAUSE_PEER)
+        return;
+    conn_resume(&s->conn, PAUSE_PEER);
+    conn_continue(&s->conn);
+}
+
+/* Starts again elsewhere; may_resend() was asked. */
+static void try_next(struct exchange *x)
+{
+    deadline_cancel(&x->session->deadline);
+    end_attempt(x, false);
+    if (pick(x) && x->attempt == ATTEMPT_SENT && exchange_flush(x))
+        go_on_with_body(x);
+}
+
+/* This try failed by its server's fault. */
+static void attempt_failed(struct exchange *x, enum exchange_failure why)
+{
+    x->last_failure = (uint8_t)why;
+    count_failure(x);
+    if (x->answer != ANSWER_WAIT) { /* a part is passed on: no false end (RFC 9112 8) */
+        session_close(x->session);
+        return;
+    }
+    if (!may_resend(x) || x->retries_left == 0) {
+        fail(x, final_status(x));
+        return;
+    }
+    x->retries_left--;
+    atomic_fetch_add_explicit(&x->wp->pool->retries, 1, memory_order_relaxed);
+    try_next(x);
+}
+
+/* A kept connection was closed by the backend before it saw, or answered, this request: not a try.
+ * The request goes once more to the same server on a fresh connection. */
+static void go_fresh(struct exchange *x)
+{
+    struct server *server = x->server;
+    if (!may_resend(x)) {
+        x->last_failure = FAILURE_BROKEN;
+        fail(x, 502);
+        return;
+    }
+    x->server = NULL; /* it stays lent over the change of connections */
+    end_attempt(x, false);
+    if (attempt_on(x, server, true)) {
+        watch_body(x);
+        watch_answer(x);
+    } else {
+        x->last_failure = FAILURE_LOCAL;
+        fail(x, 503);
+    }
+}
+
+void exchange_connected(struct exchange *x)
+{
+    if (!begin_send(x))
+        fail(x, 503);
+    else if (exchange_flush(x))
+        go_on_with_body(x);
+}
+
+void exchange_broken(struct exchange *x, int uv_error)
+{
+    bool stale = x->attempt == ATTEMPT_SENT && x->upstream->reused && !x->answer_begun &&
+                 x->answer == ANSWER_WAIT;
+    if (uv_error == UV_ENOMEM || uv_error == UV_ENOBUFS)
+        session_close(x->session);
+    else if (stale)
+        go_fresh(x);
+    else
+        attempt_failed(x, uv_error == UV_ETIMEDOUT ? FAILURE_TIMEOUT : FAILURE_BROKEN);
+}
+
+void exchange_server_down(struct exchange *x)
+{
+    if (x->answer == ANSWER_TUNNEL) {
+        if (x->wp->pool->config->close_moved == CLOSE_MOVED_DOWN)
+            session_close(x->session);
+    } else if (x->attempt != ATTEMPT_NONE && may_resend(x)) {
+        x->last_failure = FAILURE_BROKEN;
+        try_next(x);
+    }
+}
+
+void exchange_on_response_deadline(struct deadline *d)
+{
+    struct exchange *x = container_of(d, struct exchange, deadline);
+    if (x->answer == ANSWER_BODY && x->upstream->conn.paused & PAUSE_PEER) {
+        deadline_arm(&x->wp->response, d); /* it is the client that does not read */
+        return;
+    }
+    if (x->attempt != ATTEMPT_NONE)
+        count_failure(x);
+    if (x->answer == ANSWER_WAIT)
+        fail(x, 504);
+    else
+        session_close(x->session);
+}
+
+/* ---- the request ---- */
+
+static bool route(struct exchange *x, const char *base)
+{
+    struct session *s = x->session;
+    const struct config_listener *l = s->wl->config;
+    struct str key;
+    x->keyless = !key_extract(l->keys, l->nkeys, &x->head, base, session_peer(s),
+                              &x->wp->worker->scratch, &key);
+    if (x->keyless)
+        cell_add(&s->wl->cell->keyless, 1);
+    else
+        x->hash = hash_key(key);
+    buffer_clear(&x->wp->worker->scratch);
+    struct rewrite_request r = {session_peer(s), STR("http"), x->head.upgrade};
+    buffer_clear(&x->out);
+    if (!rewrite_request(&x->out, &x->head, base, &r))
+        return false;
+    x->out_fixed = x->out.end;
+    return true;
+}
+
+void exchange_start(struct exchange *x, const char *base)
+{
+    struct session *s = x->session;
+    const struct head *h = &x->head;
+    x->started_ms = uv_now(&x->wp->worker->loop);
+    x->method = h->method;
+    x->minor = h->minor;
+    x->idempotent = method_idempotent(h->method);
+    x->upgrade = h->upgrade;
+    x->keep_alive = h->keep_alive;
+    x->needs_host = h->host.len == 0 && !h->has_host;
+    x->retries_left = (uint8_t)x->wp->pool->config->retries;
+    framing_init(&x->request_framing, h->body, h->content_length, s->wl->config->max_header_size);
+    move_request(x, h->body == BODY_NONE ? REQUEST_DONE : REQUEST_BODY);
+    x->wait_continue = h->expect_continue && x->request == REQUEST_BODY;
+    cell_add(&s->wl->cell->requests, 1);
+    if (!route(x, base)) {
+        fail(x, 503);
+        return;
+    }
+    if (pick(x) && x->request == REQUEST_BODY)
+        watch_body(x);
+}
+
+enum send_result {
+    SEND_OK,
+    SEND_NONE, /* broken before one byte of the request was out */
+    SEND_DEAD, /* it takes no more, but it may have answered before that: reading will tell */
+    SEND_FAIL, /* our own want of memory */
+};
+
+static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsigned n)
+{
+    bool none_sent, head = x->head_unsent;
+    int r = relay_write(&x->session->conn, &x->upstream->conn, bufs, n, &none_sent);
+    x->head_unsent = false;
+    if (r == 0) {
+        x->sent = true;
+        return SEND_OK;
+    }
+    if (r != UV_EPIPE && r != UV_ECONNRESET)
+        return SEND_FAIL;
+    if (head && none_sent)
+        return SEND_NONE;
+    x->sent = true;
+    x->write_dead = true;
+    conn_pause(&x->session->conn, PAUSE_PEER);
+    return SEND_DEAD;
+}
+
+static uv_buf_t buf_of(struct buffer *b)
+{
+    return uv_buf_init(buffer_head(b), (unsigned)buffer_len(b));
+}
+
+bool exchange_flush(struct exchange *x)
+{
+    if (!x->head_unsent)
+        return true;
+    uv_buf_t bufs[2] = {buf_of(&x->out), buf_of(&x->replay)};
+    switch (send_up(x, bufs, bufs[1].len ? 2 : 1)) {
+    case SEND_OK:
+    case SEND_DEAD:
+        return true;
+    case SEND_NONE:
+        exchange_broken(x, UV_EPIPE);
+        return false;
+    case SEND_FAIL:
+        break;
+    }
+    session_close(x->session);
+    return false;
+}
+
+/* Keeps these body bytes for another try. */
+static void keep_bytes(struct exchange *x, const uv_buf_t *bufs, unsigned n)
+{
+    for (unsigned i = 0; i < n && !x->replay_lost; i++)
+        x->replay_lost = !buffer_append(&x->replay, bufs[i].base, bufs[i].len);
+    if (x->replay_lost)
+        trim(&x->replay);
+}
+
+/* What went out of the body is kept while another try is possible and it fits. */
+static void keep_sent(struct exchange *x, const uv_buf_t *bufs, unsigned n)
+{
+    size_t total = buffer_len(&x->replay);
+    for (unsigned i = 0; i < n; i++)
+        total += bufs[i].len;
+    if (!x->idempotent || total > EXCHANGE_REPLAY_MAX || x->answer != ANSWER_WAIT)
+        x->replay_lost = true;
+    keep_bytes(x, bufs, n);
+}
+
+/* Room for the size line of a chunk. */
+#define CHUNK_LINE 20
+
+/* A piece of a chunked body in the framing of the next hop: bufs[n, result), or 0 without memory.
+ * last: the body ends here, with the trailers of f. scratch holds what has to be composed. */
+static unsigned put_chunk(uv_buf_t *bufs, unsigned n, char *line, uv_buf_t payload, bool last,
+                          const struct framing *f, struct buffer *scratch)
+{
+    static char crlf[] = "\r\n";
+    const struct head *trailers = NULL;
+    const char *base = NULL;
+    if (payload.len) {
+        int len = snprintf(line, CHUNK_LINE, "%zx\r\n", payload.len);
+        bufs[n++] = uv_buf_init(line, (unsigned)len);
+        bufs[n++] = payload;
+        bufs[n++] = uv_buf_init(crlf, 2);
+    }
+    if (!last)
+        return n;
+    size_t before = buffer_len(scratch);
+    if (f && !framing_trailers(f, &trailers, &base))
+        trailers = NULL;
+    if (!rewrite_last_chunk(scratch, trailers, base))
+        return 0;
+    bufs[n++] =
+        uv_buf_init(buffer_head(scratch) + before, (unsigned)(buffer_len(scratch) - before));
+    return n;
+}
+
+static void refuse_body(struct exchange *x)
+{
+    if (x->answer == ANSWER_WAIT)
+        fail(x, framing_status(&x->request_framing));
+    else
+        session_close(x->session);
+}
+
+/* Sends bufs[0, n), of which those from `body` on are the body's. */
+static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsigned body)
+{
+    if (n == body) /* framing alone: nothing to pass on yet */
+        return;
+    switch (send_up(x, bufs, n)) {
+    case SEND_OK:
+    case SEND_DEAD:
+        keep_sent(x, bufs + body, n - body);
+        watch_body(x);
+        if (x->answer == ANSWER_WAIT)
+            watch_answer(x);
+        return;
+    case SEND_NONE:
+        keep_bytes(x, bufs + body, n - body);
+        exchange_broken(x, UV_EPIPE);
+        return;
+    case SEND_FAIL:
+        session_close(x->session);
+        return;
+    }
+}
+
+size_t exchange_on_body(struct exchange *x, char *data, size_t len)
+{
+    struct session *s = x->session;
+    if (x->attempt != ATTEMPT_SENT || s->conn.paused & PAUSE_PEER)
+        return 0; /* kept until there is somebody to take it */
+    size_t used, payload;
+    enum framing_result r = framing_decode(&x->request_framing, data, len, &used, &payload);
+    if (r == FRAMING_ERROR) {
+        refuse_body(x);
+        return len;
+    }
+    char line[CHUNK_LINE];
+    uv_buf_t bufs[6] = {buf_of(&x->out), buf_of(&x->replay)};
+    uv_buf_t piece = uv_buf_init(data, (unsigned)payload);
+    struct buffer *scratch = &x->wp->worker->scratch;
+    unsigned body = x->head_unsent ? 2 : 0, n = body;
+    buffer_clear(scratch);
+    if (x->request_framing.kind == BODY_CHUNKED)
+        n = put_chunk(bufs, n, line, piece, r == FRAMING_DONE, &x->request_framing, scratch);
+    else if (payload)
+        bufs[n++] = piece;
+    if (n < body) {
+        session_close(s);
+        return len;
+    }
+    x->wait_continue = false;
+    if (r == FRAMING_DONE)
+        move_request(x, REQUEST_DONE);
+    send_body(x, bufs, n, body);
+    buffer_clear(scratch);
+    return used;
+}
+
+void exchange_body_too_slow(struct exchange *x)
+{
+    if (x->answer == ANSWER_WAIT)
+        fail(x, 408);
+    else
+        session_close(x->session);
+}
+
+void exchange_on_upstream_drain(struct exchange *x)
+{
+    if (x->answer == ANSWER_TUNNEL) {
+        tunnel_drained(x, &x->session->conn);
+        return;
+    }
+    if (x->write_dead || x->request != REQUEST_BODY)
+        return;
+    struct session *s = x->session;
+    s->conn.paused &= (uint8_t)~PAUSE_PEER;
+    go_on_with_body(x);
+}
+
+/* ---- the answer ---- */
+
+/* The answer is handed over whole. leftover: bytes came behind it. */
+static void answer_done(struct exchange *x, bool leftover)
+{
+    struct session *s = x->session;
+    bool sent = x->request == REQUEST_DONE && !x->write_dead;
+    bool keep_up = x->answer_keep && sent && !leftover && conn_queued(&x->upstream->conn) == 0;
+    bool dirty = x->request != REQUEST_DONE;
+    bool keep_client = !x->close_client && !dirty;
+    move_answer(x, ANSWER_DONE);
+    count_answer(x, x->status);
+    end_attempt(x, keep_up);
+    exchange_free(x);
+    session_answered(s, keep_client, dirty);
+}
+
+/* Passes a piece of the answer on, behind `first` (the head, or nothing). Returns false if the
+ * client is gone, with the exchange. */
+static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool last)
+{
+    struct session *s = x->session;
+    char line[CHUNK_LINE];
+    uv_buf_t bufs[6] = {first};
+    struct buffer *scratch = &x->wp->worker->scratch;
+    unsigned n = first.len ? 1 : 0;
+    bool ok = true;
+    if (x->answer_chunked) {
+        size_t head_at = first.len ? (size_t)(first.base - scratch->data) : 0;
+        n = put_chunk(bufs, n, line, payload, last, &x->answer_framing, scratch);
+        ok = n > 0 || (!first.len && !payload.len && !last);
+        if (first.len) /* composing the end may have moved it */
+            bufs[0].base = scratch->data + head_at;
+    } else if (payload.len) {
+        bufs[n++] = payload;
+    }
+    s->conn.last_write = last && x->close_client && x->request == REQUEST_DONE;
+    if (!ok || relay_write(&x->upstream->conn, &s->conn, bufs, n, NULL) < 0) {
+        session_close(s);
+        return false;
+    }
+    if (x->upstream->conn.paused & PAUSE_PEER) /* from now on it is the client that owes */
+        deadline_arm(&s->wl->idle, &s->deadline);
+    return true;
+}
+
+static size_t pass_body(struct exchange *x, uv_buf_t first, char *data, size_t len)
+{
+    size_t used, payload;
+    enum framing_result r = framing_decode(&x->answer_framing, data, len, &used, &payload);
+    if (r == FRAMING_ERROR) {
+        attempt_failed(x, FAILURE_BROKEN);
+        return len;
+    }
+    if (!send_down(x, first, uv_buf_init(data, (unsigned)payload), r == FRAMING_DONE))
+        return len;
+    if (r == FRAMING_DONE)
+        answer_done(x, used < len);
+    else
+        deadline_arm(&x->wp->response, &x->deadline); /* the longest gap */
+    return used;
+}
+
+/* A 1xx: passed on to HTTP/1.1 clients, but no second 100. */
+static size_t pass_interim(struct exchange *x, const char *base)
+{
+    struct session *s = x->session;
+    size_t size = x->head.size;
+    bool again = x->head.status == 100 && x->continued;
+    if (++x->interim > MAX_INTERIM) {
+        attempt_failed(x, FAILURE_BROKEN);
+        return size;
+    }
+    if (x->minor == 1 && !again) {
+        struct buffer *out = &x->wp->worker->scratch;
+        struct rewrite_answer r = {.body = BODY_NONE};
+        buffer_clear(out);
+        uv_buf_t none = uv_buf_init(NULL, 0);
+        if (!rewrite_answer(out, &x->head, base, &r)) {
+            session_close(s);
+            return size;
+        }
+        if (!send_down(x, buf_of(out), none, false))
+            return size;
+        buffer_clear(out);
+    }
+    if (x->head.status == 100) {
+        x->continued = true;
+        x->wait_continue = false;
+        watch_body(x);
+        watch_answer(x);
+    }
+    parser_init_answer(&x->parser, &x->head, ANSWER_HEAD_MAX);
+    return size;
+}
+
+/* How the body goes to the client: as it came if that can be, else chunked, else to the end. */
+static enum body_kind client_framing(const struct exchange *x, enum body_kind from)
+{
+    if (from == BODY_NONE || from == BODY_LENGTH)
+        return from;
+    return x->minor == 1 ? BODY_CHUNKED : BODY_CLOSE;
+}
+
+static size_t begin_tunnel(struct exchange *x, const char *base)
+{
+    struct session *s = x->session;
+    size_t size = x->head.size;
+    struct buffer *out = &x->wp->worker->scratch;
+    struct rewrite_answer r = {.upgrade = true, .body = BODY_NONE};
+    server_succeeded(x->server);
+    x->status = 101;
+    buffer_clear(out);
+    if (!rewrite_answer(out, &x->head, base, &r)) {
+        session_close(s);
+        return size;
+    }
+    if (!send_down(x, buf_of(out), uv_buf_init(NULL, 0), false))
+        return size;
+    buffer_clear(out);
+    count_answer(x, 101);
+    move_answer(x, ANSWER_TUNNEL);
+    tunnel_start(x);
+    return size;
+}
+
+/* The final head is there, at base. */
+static size_t begin_answer(struct exchange *x, char *base, size_t len)
+{
+    const struct head *h = &x->head;
+    size_t size = h->size;
+    bool was_head = x->method == METHOD_HEAD;
+    enum body_kind from = framing_of_answer(h, was_head);
+    enum body_kind to = client_framing(x, from);
+    framing_init(&x->answer_framing, from, h->content_length, ANSWER_HEAD_MAX);
+    x->answer_keep = h->keep_alive && from != BODY_CLOSE;
+    x->answer_chunked = to == BODY_CHUNKED;
+    x->close_client =
+        !x->keep_alive || to == BODY_CLOSE || x->request != REQUEST_DONE || x->wp->worker->stopping;
+    x->status = h->status;
+    struct rewrite_answer r = {.close = x->close_client,
+                               .keep_alive_10 = x->minor == 0 && !x->close_client,
+                               .body = (uint8_t)to};
+    struct buffer *out = &x->wp->worker->scratch;
+    buffer_clear(out);
+    if (!rewrite_answer(out, h, base, &r)) {
+        session_close(x->session);
+        return len;
+    }
+    if (status_is_failure(x, h->status))
+        count_failure(x);
+    else
+        server_succeeded(x->server);
+    move_answer(x, ANSWER_BODY);
+    size_t used = size + pass_body(x, buf_of(out), base + size, len - size);
+    buffer_clear(out);
+    return used;
+}
+
+static size_t read_answer_head(struct exchange *x, char *data, size_t len)
+{
+    x->answer_begun = true;
+    switch (parser_execute(&x->parser, &x->head, data, len)) {
+    case PARSE_MORE:
+        return 0;
+    case PARSE_ERROR:
+        attempt_failed(x, FAILURE_BROKEN);
+        return len;
+    case PARSE_DONE:
+        break;
+    }
+    unsigned status = x->head.status;
+    if (status == 101) {
+        if (x->upgrade && x->request == REQUEST_DONE)
+            return begin_tunnel(x, data);
+        attempt_failed(x, FAILURE_BROKEN); /* nobody asked for it */
+        return len;
+    }
+    return status < 200 ? pass_interim(x, data) : begin_answer(x, data, len);
+}
+
+size_t exchange_on_answer(struct exchange *x, char *data, size_t len)
+{
+    if (x->attempt != ATTEMPT_SENT || x->head_unsent) { /* an answer before the question */
+        exchange_broken(x, UV_ECONNRESET);
+        return len;
+    }
+    if (x->upstream->conn.paused & PAUSE_PEER)
+        return 0;
+    switch (x->answer) {
+    case ANSWER_WAIT:
+        return read_answer_head(x, data, len);
+    case ANSWER_BODY:
+        return pass_body(x, uv_buf_init(NULL, 0), data, len);
+    case ANSWER_TUNNEL:
+        return tunnel_from_upstream(x, data, len);
+    case ANSWER_DONE:
+        break;
+    }
+    return len;
+}
+
+void exchange_on_upstream_eof(struct exchange *x)
+{
+    if (x->answer == ANSWER_TUNNEL) {
+        tunnel_upstream_eof(x);
+    } else if (conn_pending(&x->upstream->conn) && x->upstream->conn.paused & PAUSE_PEER) {
+        return; /* bytes of the answer still wait for the client: told again when they are out */
+    } else if (x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_CLOSE) {
+        if (send_down(x, uv_buf_init(NULL, 0), uv_buf_init(NULL, 0), true))
+            answer_done(x, false);
+    } else {
+        exchange_broken(x, UV_ECONNRESET);
+    }
+}
+
+void exchange_on_client_drain(struct exchange *x)
+{
+    struct session *s = x->session;
+    if (x->upstream == NULL)
+        return;
+    struct conn *up = &x->upstream->conn;
+    if (x->answer == ANSWER_TUNNEL) {
+        tunnel_drained(x, up);
+        return;
+    }
+    if (!(up->paused & PAUSE_PEER))
+        return;
+    deadline_cancel(&s->deadline);
+    watch_body(x);
+    up->paused &= (uint8_t)~PAUSE_PEER;
+    conn_continue(up);
+    /* That may have ended the exchange, or filled the client again. */
+    if (s->exchange == x && x->upstream && &x->upstream->conn == up) {
+        if (up->eof && !conn_pending(up))
+            exchange_on_upstream_eof(x);
+        else
+            conn_resume(up, 0);
+    }
+}
+
+void exchange_tunnel_done(struct exchange *x)
+{
+    struct session *s = x->session;
+    move_answer(x, ANSWER_DONE);
+    end_attempt(x, false);
+    exchange_free(x);
+    session_answered(s, false, false);
+}

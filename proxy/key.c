@@ -1,0 +1,110 @@
+#include "proxy/key.h"
+
+/* The first cookie of that name in all Cookie fields (RFC 6265 4.2.1), not decoded. */
+static struct str find_cookie(const struct head *h, const char *base, struct str name)
+{
+    for (unsigned i = 0; i < h->nfields; i++) {
+        if (h->fields[i].id != FIELD_COOKIE)
+            continue;
+        struct str rest = head_value(base, &h->fields[i]);
+        while (rest.n) {
+            const char *end = memchr(rest.p, ';', rest.n);
+            struct str pair = {rest.p, end ? (size_t)(end - rest.p) : rest.n};
+            rest.p += pair.n + (end != NULL);
+            rest.n -= pair.n + (end != NULL);
+            pair = str_trim(pair);
+            if (pair.n > name.n && pair.p[name.n] == '=' && memcmp(pair.p, name.p, name.n) == 0)
+                return (struct str){pair.p + name.n + 1, pair.n - name.n - 1};
+        }
+    }
+    return (struct str){0};
+}
+
+/* The first parameter of that name, as sent. */
+static struct str find_query(struct str query, struct str name)
+{
+    while (query.n) {
+        const char *end = memchr(query.p, '&', query.n);
+        struct str pair = {query.p, end ? (size_t)(end - query.p) : query.n};
+        query.p += pair.n + (end != NULL);
+        query.n -= pair.n + (end != NULL);
+        if (pair.n > name.n && pair.p[name.n] == '=' && memcmp(pair.p, name.p, name.n) == 0)
+            return (struct str){pair.p + name.n + 1, pair.n - name.n - 1};
+    }
+    return (struct str){0};
+}
+
+/* Host without its port, as sent; an IPv6 literal keeps its brackets. */
+static struct str host_name(struct str host)
+{
+    const char *end = host.n && host.p[0] == '[' ? memchr(host.p, ']', host.n) : NULL;
+    if (end)
+        return (struct str){host.p, (size_t)(end - host.p) + 1};
+    const char *colon = host.n ? memchr(host.p, ':', host.n) : NULL;
+    return (struct str){host.p, colon ? (size_t)(colon - host.p) : host.n};
+}
+
+/* One part as it stands in the request; host still has its upper case. */
+static struct str find_part(const struct config_key_part *part, const struct head *h,
+                            const char *base, struct str peer)
+{
+    struct str name = {part->name, part->name_len};
+    switch (part->kind) {
+    case KEY_HEADER: {
+        const struct head_field *f = head_find(h, base, name);
+        return f ? head_value(base, f) : (struct str){0};
+    }
+    case KEY_COOKIE:
+        return find_cookie(h, base, name);
+    case KEY_QUERY:
+        return find_query(head_str(base, h->query), name);
+    case KEY_PATH:
+        return head_str(base, h->path);
+    case KEY_URI:
+        return (struct str){base + h->path.off,
+                            h->query.len ? h->query.off + h->query.len - h->path.off : h->path.len};
+    case KEY_HOST:
+        return host_name(head_str(base, h->host));
+    case KEY_SOURCE_IP:
+        return peer;
+    }
+    return (struct str){0};
+}
+
+/* Appends a part; host in lower case. */
+static bool put_part(struct buffer *out, enum config_key_kind kind, struct str value)
+{
+    if (!buffer_append(out, value.p, value.n))
+        return false;
+    char *p = out->data + out->end - value.n;
+    for (size_t i = 0; kind == KEY_HOST && i < value.n; i++)
+        if (p[i] >= 'A' && p[i] <= 'Z')
+            p[i] = (char)(p[i] | 0x20);
+    return true;
+}
+
+static bool extract_one(const struct config_key *key, const struct head *h, const char *base,
+                        struct str peer, struct buffer *scratch, struct str *out)
+{
+    if (key->nparts == 1 && key->parts[0].kind != KEY_HOST) { /* the usual case: no copy */
+        *out = find_part(&key->parts[0], h, base, peer);
+        return out->n > 0;
+    }
+    buffer_clear(scratch);
+    for (size_t i = 0; i < key->nparts; i++) {
+        struct str value = find_part(&key->parts[i], h, base, peer);
+        if (value.n == 0 || !put_part(scratch, key->parts[i].kind, value))
+            return false;
+    }
+    *out = (struct str){buffer_head(scratch), buffer_len(scratch)};
+    return true;
+}
+
+bool key_extract(const struct config_key *keys, size_t nkeys, const struct head *h,
+                 const char *base, struct str peer, struct buffer *scratch, struct str *key)
+{
+    for (size_t i = 0; i < nkeys; i++)
+        if (extract_one(&keys[i], h, base, peer, scratch, key))
+            return true;
+    return false;
+}

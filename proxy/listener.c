@@ -1,0 +1,99 @@
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proxy/session.h"
+
+#define BACKLOG 4096   /* the kernel cuts it to net.core.somaxconn */
+#define BACKOFF_MS 100 /* without descriptors or memory: until accept is tried again */
+
+#define ACCEPT_BATCH 64 /* connections taken before others get their turn */
+
+/* Whether accept() failed for this one connection only. */
+static bool passing(int error)
+{
+    return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
+}
+
+static void log_accept(const struct worker_listener *wl, int error)
+{
+    struct log_line l;
+    if (!log_begin(&l, LOG_WARN, "accept failed"))
+        return;
+    log_str(&l, "listener", wl->config->name);
+    log_str(&l, "reason", uv_strerror(-error));
+    log_end(&l);
+}
+
+/* Takes up to `most` connections. Returns 0, or the errno that ended it early. */
+static int accept_some(struct worker_listener *wl, unsigned most)
+{
+    for (unsigned i = 0; i < most; i++) {
+        struct addr peer;
+        peer.len = sizeof peer.v6;
+        int fd = accept4(wl->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            session_accept(wl, fd, &peer);
+        else if (!passing(errno))
+            return errno;
+    }
+    return 0;
+}
+
+static void on_backoff(struct deadline *d)
+{
+    listener_resume(container_of(d, struct worker_listener, backoff));
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct worker_listener *wl = container_of(poll, struct worker_listener, poll);
+    net_event(&wl->worker->net);
+    int error = status < 0 ? -status : accept_some(wl, ACCEPT_BATCH);
+    if (error == 0 || error == EAGAIN || error == EWOULDBLOCK)
+        return;
+    /* Out of descriptors or memory: the connections wait in the kernel's queue. */
+    log_accept(wl, error);
+    uv_poll_stop(poll);
+    deadline_arm(&wl->backoffs, &wl->backoff);
+}
+
+void listener_resume(struct worker_listener *wl)
+{
+    int r = uv_poll_start(&wl->poll, UV_READABLE, on_poll);
+    if (r < 0)
+        log_accept(wl, -r);
+}
+
+int listener_start(struct worker_listener *wl, int fd)
+{
+    int r = listen(fd, BACKLOG) < 0 ? -errno : uv_poll_init(&wl->worker->loop, &wl->poll, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    wl->fd = fd;
+    wl->listening = true;
+    deadline_init(&wl->backoff);
+    deadline_queue_init(&wl->backoffs, &wl->worker->net.clock, BACKOFF_MS, on_backoff);
+    return uv_poll_start(&wl->poll, UV_READABLE, on_poll);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    close(container_of(handle, struct worker_listener, poll)->fd);
+}
+
+void listener_stop(struct worker_listener *wl)
+{
+    if (!wl->listening)
+        return;
+    wl->listening = false;
+    deadline_cancel(&wl->backoff);
+    accept_some(wl, UINT32_MAX); /* closing the socket would reset what is queued */
+    uv_close((uv_handle_t *)&wl->poll, on_poll_closed);
+}

@@ -1,0 +1,12 @@
+/* A listening socket of one worker: accepts, and hands every connection to a session.
+ *
+ * Ownership: part of the worker. Threads: one worker. */
+#pragma once
+#include "proxy/worker.h"
+
+/* Takes over fd (bound). < 0: a uv error; fd is closed then. */
+int listener_start(struct worker_listener *wl, int fd);
+/* Polls for connections again. */
+void listener_resume(struct worker_listener *wl);
+/* Takes what is queued, then stops listening. */
+void listener_stop(struct worker_listener *wl);

@@ -1,0 +1,177 @@
+#include "proxy/upstream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proxy/exchange.h"
+
+static struct upstream *of(struct conn *c)
+{
+    return container_of(c, struct upstream, conn);
+}
+
+static struct worker_server *server_of(const struct upstream *u)
+{
+    return &u->wp->servers[u->server->id];
+}
+
+/* Out of the server's list that it is in. */
+static void leave_list(struct upstream *u)
+{
+    list_remove(&u->link);
+    deadline_cancel(&u->deadline);
+    if (u->state == UPSTREAM_IDLE)
+        server_of(u)->nidle--;
+}
+
+static size_t on_read(struct conn *c, char *data, size_t len)
+{
+    struct upstream *u = of(c);
+    if (u->exchange)
+        return exchange_on_answer(u->exchange, data, len);
+    upstream_close(u); /* an answer that nobody asked for */
+    return len;
+}
+
+static void on_eof(struct conn *c)
+{
+    struct upstream *u = of(c);
+    if (u->exchange)
+        exchange_on_upstream_eof(u->exchange);
+    else
+        upstream_close(u);
+}
+
+static void on_error(struct conn *c, int uv_error)
+{
+    struct upstream *u = of(c);
+    if (u->exchange)
+        exchange_broken(u->exchange, uv_error);
+    else
+        upstream_close(u);
+}
+
+static void on_drain(struct conn *c)
+{
+    struct upstream *u = of(c);
+    if (u->exchange)
+        exchange_on_upstream_drain(u->exchange);
+}
+
+static const struct conn_ops upstream_ops = {on_read, on_eof, on_error, on_drain};
+
+static void on_connected(uv_connect_t *request, int status)
+{
+    struct upstream *u = container_of(request, struct upstream, connect);
+    if (u->conn.closing)
+        return;
+    deadline_cancel(&u->deadline);
+    if (status == 0)
+        status = conn_start(&u->conn);
+    u->state = UPSTREAM_BUSY;
+    if (status < 0)
+        exchange_broken(u->exchange, status);
+    else
+        exchange_connected(u->exchange);
+}
+
+static void on_closed(struct conn *c)
+{
+    struct upstream *u = of(c);
+    struct worker *w = u->wp->worker;
+    list_remove(&u->all);
+    free(u);
+    worker_maybe_done(w);
+}
+
+struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, struct server *server,
+                                  int *uv_error)
+{
+    struct upstream *u = malloc(sizeof *u);
+    *uv_error = UV_ENOMEM;
+    if (u == NULL)
+        return NULL;
+    u->wp = wp;
+    u->server = server;
+    u->state = UPSTREAM_CONNECTING;
+    u->reused = false;
+    deadline_init(&u->deadline);
+    list_push_back(&wp->worker->upstreams, &u->all);
+    list_push_back(&wp->servers[server->id].busy, &u->link);
+    u->exchange = NULL;
+    *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &server->address,
+                             &u->connect, on_connected);
+    if (*uv_error < 0) {
+        upstream_close(u);
+        return NULL;
+    }
+    u->exchange = x;
+    deadline_arm(&wp->connect, &u->deadline);
+    return u;
+}
+
+struct upstream *upstream_take_idle(struct exchange *x, struct worker_pool *wp,
+                                    struct server *server, bool sure)
+{
+    struct worker_server *ws = &wp->servers[server->id];
+    while (!list_empty(&ws->idle)) {
+        struct upstream *u = container_of(ws->idle.next, struct upstream, link);
+        if (sure && !conn_alive(&u->conn)) {
+            upstream_close(u);
+            continue;
+        }
+        leave_list(u);
+        list_push_back(&ws->busy, &u->link);
+        u->state = UPSTREAM_BUSY;
+        u->exchange = x;
+        u->reused = true;
+        return u;
+    }
+    return NULL;
+}
+
+void upstream_give_back(struct upstream *u, bool keep)
+{
+    struct worker_server *ws = server_of(u);
+    struct worker *w = u->wp->worker;
+    bool fits = ws->nidle < u->wp->pool->config->max_idle_connections;
+    u->exchange = NULL;
+    if (!keep || !fits || w->stopping || u->conn.eof || u->conn.closing ||
+        !atomic_load_explicit(&u->server->usable, memory_order_relaxed)) {
+        upstream_close(u);
+        return;
+    }
+    list_remove(&u->link);
+    list_push_front(&ws->idle, &u->link);
+    u->state = UPSTREAM_IDLE;
+    ws->nidle++;
+    deadline_arm(&u->wp->idle, &u->deadline);
+    conn_resume(&u->conn, PAUSE_PEER);
+}
+
+void upstream_close(struct upstream *u)
+{
+    if (u->state == UPSTREAM_CLOSED)
+        return;
+    leave_list(u);
+    u->state = UPSTREAM_CLOSED;
+    u->exchange = NULL;
+    conn_close(&u->conn, on_closed);
+}
+
+void upstream_on_idle_deadline(struct deadline *d)
+{
+    upstream_close(container_of(d, struct upstream, deadline));
+}
+
+void upstream_on_connect_deadline(struct deadline *d)
+{
+    struct upstream *u = container_of(d, struct upstream, deadline);
+    exchange_broken(u->exchange, UV_ETIMEDOUT);
+}
+
+void upstream_close_idle(struct worker_server *ws)
+{
+    while (!list_empty(&ws->idle))
+        upstream_close(container_of(ws->idle.next, struct upstream, link));
+}

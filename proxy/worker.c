@@ -1,0 +1,222 @@
+#include "proxy/worker.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "proxy/exchange.h"
+#include "proxy/listener.h"
+#include "proxy/session.h"
+#include "proxy/upstream.h"
+
+#define LINGER_MS 2000 /* how long a client may take to read the last answer */
+#define WATCH_MS 100   /* for a last request to be answered before its client is watched */
+#define GRACE_MS 250   /* while stopping: for the first byte of a connection just accepted */
+
+static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *pool)
+{
+    struct deadline_clock *clock = &w->net.clock;
+    const struct config_pool *c = pool->config;
+    wp->worker = w;
+    wp->pool = pool;
+    wp->servers = mem_zalloc_array(pool->nservers, sizeof *wp->servers);
+    for (unsigned i = 0; i < pool->nservers; i++) {
+        list_init(&wp->servers[i].idle);
+        list_init(&wp->servers[i].busy);
+    }
+    deadline_queue_init(&wp->connect, clock, c->connect_timeout_ms, upstream_on_connect_deadline);
+    deadline_queue_init(&wp->response, clock, c->response_timeout_ms,
+                        exchange_on_response_deadline);
+    deadline_queue_init(&wp->idle, clock, c->idle_timeout_ms, upstream_on_idle_deadline);
+}
+
+static void init_listener(struct worker *w, struct worker_listener *wl,
+                          struct snapshot_listener *shared)
+{
+    struct deadline_clock *clock = &w->net.clock;
+    wl->worker = w;
+    wl->shared = shared;
+    wl->config = shared->config;
+    wl->cell = &shared->cells[w->index];
+    wl->pool = &w->pools[shared->config->pool];
+    deadline_queue_init(&wl->request, clock, wl->config->request_timeout_ms,
+                        session_on_request_deadline);
+    deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, session_on_idle_deadline);
+}
+
+void worker_maybe_done(struct worker *w)
+{
+    if (!w->stopping || !list_empty(&w->sessions) || !list_empty(&w->upstreams) ||
+        uv_is_closing((uv_handle_t *)&w->mailbox.async))
+        return;
+    mailbox_close(&w->mailbox);
+    net_close(&w->net);
+}
+
+static void close_idle_upstreams(struct worker *w)
+{
+    for (size_t p = 0; p < w->npools; p++)
+        for (unsigned i = 0; i < w->pools[p].pool->nservers; i++)
+            upstream_close_idle(&w->pools[p].servers[i]);
+}
+
+static void stop(struct worker *w)
+{
+    if (w->stopping)
+        return;
+    w->stopping = true;
+    for (size_t i = 0; i < w->nlisteners; i++)
+        listener_stop(&w->listeners[i]);
+    list_foreach_safe(it, nxt, &w->sessions) session_stop(container_of(it, struct session, all));
+    close_idle_upstreams(w);
+    worker_maybe_done(w);
+}
+
+static void abort_all(struct worker *w)
+{
+    stop(w);
+    list_foreach_safe(it, nxt, &w->sessions) session_close(container_of(it, struct session, all));
+}
+
+/* Closes the server's kept connections, and sends what waits on it elsewhere. */
+static void server_down(struct worker *w, const struct server *server)
+{
+    for (size_t p = 0; p < w->npools; p++) {
+        struct worker_pool *wp = &w->pools[p];
+        if (server < wp->pool->servers || server >= wp->pool->servers + wp->pool->nservers)
+            continue;
+        struct worker_server *ws = &wp->servers[server->id];
+        upstream_close_idle(ws);
+        list_foreach_safe(it, nxt, &ws->busy)
+        {
+            struct upstream *u = container_of(it, struct upstream, link);
+            if (u->exchange)
+                exchange_server_down(u->exchange);
+        }
+    }
+}
+
+static void on_message(struct mailbox *m, struct message *msg)
+{
+    struct worker *w = container_of(m, struct worker, mailbox);
+    switch ((enum worker_message)msg->kind) {
+    case WORKER_SERVER_DOWN:
+        server_down(w, msg->object);
+        break;
+    case WORKER_STOP:
+        stop(w);
+        break;
+    case WORKER_ABORT:
+        abort_all(w);
+        break;
+    }
+    free(msg);
+}
+
+static bool open_listeners(struct worker *w, const int *fds, struct error *e)
+{
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        int fd = dup(fds[i]); /* the caller keeps its own until all has worked */
+        int r = fd < 0 ? UV_EMFILE : listener_start(&w->listeners[i], fd);
+        if (r == 0)
+            continue;
+        error_set(e, -r, "listener %s: listen %s: %s", w->listeners[i].config->name,
+                  w->listeners[i].config->listen_text, uv_strerror(r));
+        return false;
+    }
+    return true;
+}
+
+bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
+                 const int *fds, struct error *e)
+{
+    *w = (struct worker){.index = index, .snapshot = s, .control = control};
+    list_init(&w->sessions);
+    list_init(&w->upstreams);
+    int r = uv_loop_init(&w->loop);
+    if (r == 0) {
+        r = mailbox_init(&w->mailbox, &w->loop, on_message);
+        if (r < 0)
+            uv_loop_close(&w->loop);
+    }
+    if (r < 0) {
+        error_set(e, -r, "worker %u: %s", index, uv_strerror(r));
+        return false;
+    }
+    net_init(&w->net, &w->loop);
+    deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, session_on_linger_deadline);
+    deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
+    deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, session_on_linger_deadline);
+    w->npools = s->npools;
+    w->pools = mem_zalloc_array(s->npools, sizeof *w->pools);
+    for (size_t i = 0; i < s->npools; i++)
+        init_pool(w, &w->pools[i], s->pools[i]);
+    w->nlisteners = s->nlisteners;
+    w->listeners = mem_zalloc_array(s->nlisteners, sizeof *w->listeners);
+    for (size_t i = 0; i < s->nlisteners; i++)
+        init_listener(w, &w->listeners[i], &s->listeners[i]);
+    if (open_listeners(w, fds, e))
+        return true;
+    stop(w);
+    worker_deinit(w);
+    return false;
+}
+
+static void run(void *arg)
+{
+    struct worker *w = arg;
+    uv_run(&w->loop, UV_RUN_DEFAULT); /* until stop() and the last connection */
+    mailbox_post(w->control, CONTROL_WORKER_DONE, w->index, w);
+}
+
+bool worker_start(struct worker *w, struct error *e)
+{
+    sigset_t all, old;
+    char name[16];
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* the thread inherits it: signals are control's */
+    int r = uv_thread_create(&w->thread, run, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r < 0) {
+        error_set(e, -r, "worker %u: thread: %s", w->index, uv_strerror(r));
+        return false;
+    }
+    snprintf(name, sizeof name, "worker-%u", w->index);
+    pthread_setname_np(w->thread, name);
+    return true;
+}
+
+void worker_post(struct worker *w, enum worker_message kind, void *object)
+{
+    mailbox_post(&w->mailbox, (int)kind, w->index, object);
+}
+
+void worker_join(struct worker *w)
+{
+    int r = uv_thread_join(&w->thread);
+    assert(r == 0);
+    (void)r;
+}
+
+void worker_deinit(struct worker *w)
+{
+    stop(w); /* if it never ran */
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    int r = uv_loop_close(&w->loop);
+    assert(r == 0);
+    (void)r;
+    for (size_t i = 0; i < w->npools; i++) {
+        pool_view_deinit(&w->pools[i].view);
+        free(w->pools[i].servers);
+    }
+    free(w->pools);
+    free(w->listeners);
+    mailbox_deinit(&w->mailbox);
+    exchange_free_spares(w);
+    buffer_release(&w->scratch);
+    net_deinit(&w->net);
+}

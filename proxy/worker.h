@@ -1,0 +1,99 @@
+/* A worker: one thread, one uv_loop, and everything of the traffic that is its own.
+ *
+ * What for: listeners, sessions, backend connections and counters of one thread.
+ * Invariants: what is reached from a worker is used by its thread alone, except the snapshot's
+ * atomics and the two mailboxes.
+ * Ownership: worker -> listeners, sessions, upstreams, free lists. The snapshot is borrowed and
+ * outlives the worker.
+ * Threads: worker_init/start/join on the control thread, worker_post() from any, the rest its own.
+ */
+#pragma once
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "net/conn.h"
+#include "net/mailbox.h"
+#include "pool/snapshot.h"
+
+struct worker;
+struct exchange;
+
+/* What control says to a worker. */
+enum worker_message {
+    WORKER_SERVER_DOWN, /* object: struct server; its waiting requests go on elsewhere */
+    WORKER_STOP,        /* accept what is queued, stop listening, finish what is open */
+    WORKER_ABORT,       /* close everything now */
+};
+
+/* What a worker says to control. */
+enum control_message {
+    CONTROL_PASSIVE_DOWN, /* object: struct server; live traffic failed too often */
+    CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
+};
+
+/* A server as one worker sees it. */
+struct worker_server {
+    struct list idle; /* struct upstream, the one used last in front */
+    unsigned nidle;
+    struct list busy; /* struct upstream with an exchange */
+};
+
+struct worker_pool {
+    struct worker *worker;
+    struct pool *pool;
+    struct pool_view view;
+    struct worker_server *servers; /* by server id */
+    struct deadline_queue connect, response, idle;
+};
+
+struct worker_listener {
+    struct worker *worker;
+    struct snapshot_listener *shared;
+    const struct config_listener *config;
+    struct listener_cell *cell;
+    struct worker_pool *pool;
+    uv_poll_t poll;
+    int fd;         /* the listening socket */
+    bool listening; /* fd and poll are open */
+    struct deadline_queue request, idle;
+    struct deadline backoff; /* accept failed for want of something: try again then */
+    struct deadline_queue backoffs;
+};
+
+struct worker {
+    unsigned index;
+    struct snapshot *snapshot;
+    struct mailbox *control;
+    uv_loop_t loop;
+    uv_thread_t thread;
+    struct mailbox mailbox;
+    struct net net;
+    struct worker_listener *listeners;
+    size_t nlisteners;
+    struct worker_pool *pools;
+    size_t npools;
+    struct deadline_queue linger; /* sessions that only wait for the client to have read */
+    struct deadline_queue watch;  /* sessions that are not read from yet */
+    struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
+    struct list sessions, upstreams;
+    struct exchange *spare; /* free list */
+    unsigned nspare;
+    struct buffer scratch; /* heads being composed; empty between callbacks */
+    bool stopping;
+};
+
+/* Sets the worker up and takes over fds[nlisteners] (bound, one a listener). False: the error says
+ * why; fds are then still the caller's. */
+bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
+                 const int *fds, struct error *e);
+/* Starts to listen and runs the thread. False: the error says why (worker_deinit() is then due). */
+bool worker_start(struct worker *w, struct error *e);
+void worker_post(struct worker *w, enum worker_message kind, void *object);
+/* Waits for the thread of a started worker. */
+void worker_join(struct worker *w);
+/* Frees what is left; after worker_join() or without worker_start(). */
+void worker_deinit(struct worker *w);
+
+/* For sessions and upstreams: a stopping worker ends once the last of them is gone. */
+void worker_maybe_done(struct worker *w);
