@@ -1,0 +1,152 @@
+/* ringproxy route: who would serve each key, computed offline by the code of live routing. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/app.h"
+#include "app/options.h"
+#include "base/mem.h"
+#include "pool/pool.h"
+#include "ring/hash.h"
+
+struct route_args {
+    const char *file, *pool;
+    const char **down;
+    size_t ndown;
+};
+
+/* Exit status, or -1: go on with argv[optind] and beyond as the keys. */
+static int parse_args(int argc, char **argv, struct route_args *a)
+{
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
+                                          {"pool", required_argument, NULL, 'p'},
+                                          {"down", required_argument, NULL, 'd'},
+                                          {NULL, 0, NULL, 0}};
+    int o;
+    while ((o = getopt_long(argc, argv, ":c:", longs, NULL)) != -1) {
+        if (o == 'c') {
+            a->file = optarg;
+        } else if (o == 'p') {
+            a->pool = optarg;
+        } else if (o == 'd') {
+            a->down = mem_grow(a->down, a->ndown + 1, sizeof *a->down);
+            a->down[a->ndown++] = optarg;
+        } else {
+            return options_usage("route", o == ':' ? "%s needs a value" : "unknown option %s",
+                                 argv[optind - 1]);
+        }
+    }
+    return a->file ? -1 : options_usage("route", "-c FILE is required");
+}
+
+/* The id of a backend or standby (failover.h), or SERVER_NONE. */
+static uint16_t find_server(const struct config_pool *p, const char *name)
+{
+    for (size_t i = 0; i < p->nbackends; i++)
+        if (strcmp(p->backends[i].name, name) == 0)
+            return (uint16_t)i;
+    for (size_t i = 0; i < p->nstandbys; i++)
+        if (strcmp(p->standbys[i].name, name) == 0)
+            return (uint16_t)(p->nbackends + i);
+    return SERVER_NONE;
+}
+
+/* Publishes the owners as they are with the named servers out. */
+static bool take_down(struct pool *p, const struct route_args *a)
+{
+    bool ok = false;
+    bool *out = mem_zalloc_array(p->nservers, sizeof *out);
+    uint16_t *ids = mem_zalloc_array(p->nbackends, sizeof *ids);
+    struct pool_owner *owners = mem_zalloc_array(p->nbackends, sizeof *owners);
+    for (size_t i = 0; i < a->ndown; i++) {
+        uint16_t id = find_server(p->config, a->down[i]);
+        if (id == SERVER_NONE) {
+            options_usage("route", "pool %s has no backend or standby %s", p->config->name,
+                          a->down[i]);
+            goto done;
+        }
+        out[id] = true;
+    }
+    failover_owners(p->failover, out, ids);
+    for (unsigned i = 0; i < p->nbackends; i++)
+        owners[i] = (struct pool_owner){ids[i], SERVER_NONE, 0};
+    pool_publish(p, owners);
+    ok = true;
+done:
+    free(owners);
+    free(ids);
+    free(out);
+    return ok;
+}
+
+static void print_route(const struct pool *p, struct str key)
+{
+    uint16_t id = pool_find(p, hash_key(key));
+    fwrite_unlocked(key.p, 1, key.n, stdout);
+    putchar_unlocked('\t');
+    fputs_unlocked(id == SERVER_NONE ? "-" : p->servers[id].name, stdout);
+    putchar_unlocked('\n');
+}
+
+/* A key a line, any bytes but the line feed. Stops early once stdout is broken. */
+static bool route_stdin(const struct pool *p)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    errno = 0;
+    while (!ferror_unlocked(stdout) && (n = getline(&line, &cap, stdin)) >= 0) {
+        struct str key = {line, (size_t)n};
+        if (key.n && key.p[key.n - 1] == '\n')
+            key.n--;
+        print_route(p, key);
+    }
+    bool ok = !ferror(stdin) && (feof(stdin) || ferror(stdout));
+    if (!ok)
+        fprintf(stderr, "ringproxy route: stdin: %s\n", strerror(errno ? errno : EIO));
+    free(line);
+    return ok;
+}
+
+static int route(const struct config_pool *config, const struct route_args *a, char **keys,
+                 size_t nkeys)
+{
+    struct error e;
+    bool ok = true;
+    struct pool *p = pool_new(config, 1, &e);
+    if (p == NULL) {
+        fprintf(stderr, "ringproxy route: pool %s: %s\n", config->name, e.text);
+        return APP_FAILED;
+    }
+    if (!take_down(p, a)) {
+        pool_free(p);
+        return APP_USAGE;
+    }
+    for (size_t i = 0; i < nkeys; i++)
+        print_route(p, str_of(keys[i]));
+    if (nkeys == 0)
+        ok = route_stdin(p);
+    ok = options_flush("route") && ok;
+    pool_free(p);
+    return ok ? APP_OK : APP_FAILED;
+}
+
+int cmd_route(int argc, char **argv)
+{
+    struct route_args a = {0};
+    struct config *c = NULL;
+    const struct config_pool *pool;
+    int status = parse_args(argc, argv, &a);
+    if (status >= 0)
+        goto done;
+    status = APP_USAGE;
+    c = options_load(a.file);
+    if (c && (pool = options_pool("route", c, a.pool)) != NULL)
+        status = route(pool, &a, argv + optind, (size_t)(argc - optind));
+    config_unref(c);
+done:
+    free(a.down);
+    return status;
+}

@@ -1,0 +1,366 @@
+#include "app/control.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "admin/admin.h"
+#include "app/app.h"
+#include "app/notice.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "health/checker.h"
+#include "net/bind.h"
+#include "net/mailbox.h"
+#include "pool/snapshot.h"
+#include "proxy/worker.h"
+
+enum control_state {
+    CONTROL_STARTING, /* first checks are under way */
+    CONTROL_RUNNING,
+    CONTROL_STOPPING, /* workers finish */
+    CONTROL_CLOSING,  /* the loop's handles close */
+};
+
+#define NSIGNALS 4
+
+struct control {
+    uv_loop_t loop;
+    enum control_state state;
+    int status; /* exit status */
+    struct snapshot *snapshot;
+    const struct control_hooks *hooks;
+    struct mailbox mailbox;
+    uv_signal_t signals[NSIGNALS];
+    uv_timer_t stop_timer;
+    struct admin *admin;
+    struct checker **checkers; /* one a pool */
+    size_t nchecked;           /* pools whose first checks are done */
+    struct worker *workers;
+    unsigned nworkers, nstarted, ndone;
+    int *fds; /* bound sockets, [worker][listener] */
+};
+
+static void begin_stop(struct control *c);
+static void close_all(struct control *c);
+
+static void fail(struct control *c, const char *event, const char *reason)
+{
+    log_event(LOG_ERROR, event, reason);
+    c->status = APP_FAILED;
+}
+
+/* ---- events ---- */
+
+static void on_notice(void *arg, const struct roster_notice *n)
+{
+    struct control *c = arg;
+    notice_log(n);
+    if (n->event != ROSTER_SERVER_DOWN)
+        return;
+    struct pool *p = c->snapshot->pools[0];
+    for (size_t i = 0; i < c->snapshot->npools; i++)
+        if (c->snapshot->pools[i] == n->pool)
+            p = c->snapshot->pools[i];
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_SERVER_DOWN, &p->servers[n->server->id]);
+}
+
+static void on_admin_change(void *arg, size_t pool)
+{
+    struct control *c = arg;
+    if (c->state == CONTROL_RUNNING)
+        checker_rearm(c->checkers[pool]);
+}
+
+static void passive_down(struct control *c, const struct server *server)
+{
+    for (size_t i = 0; i < c->snapshot->npools; i++) {
+        const struct pool *p = c->snapshot->pools[i];
+        if (server < p->servers || server >= p->servers + p->nservers)
+            continue;
+        roster_passive_down(c->snapshot->rosters[i], server->id, uv_now(&c->loop));
+        checker_rearm(c->checkers[i]);
+    }
+}
+
+static void on_message(struct mailbox *m, struct message *msg)
+{
+    struct control *c = container_of(m, struct control, mailbox);
+    switch ((enum control_message)msg->kind) {
+    case CONTROL_PASSIVE_DOWN:
+        if (c->state == CONTROL_RUNNING)
+            passive_down(c, msg->object);
+        break;
+    case CONTROL_WORKER_DONE:
+        if (++c->ndone == c->nstarted)
+            close_all(c);
+        break;
+    }
+    free(msg);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct control *c = handle->data;
+    if (signum == SIGHUP) {
+        log_event(LOG_WARN, "reload refused", "not supported by this version");
+    } else if (signum == SIGUSR1) {
+        log_event(LOG_INFO, "logs reopened", "events go to stderr, there is no file to reopen");
+    } else if (c->state >= CONTROL_STOPPING) {
+        log_event(LOG_WARN, "stop", "second signal, leaving at once");
+        _exit(APP_FAILED);
+    } else {
+        log_event(LOG_INFO, "stop", strsignal(signum));
+        begin_stop(c);
+    }
+}
+
+/* ---- stop ---- */
+
+static void on_stop_timeout(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    fail(c, "shutdown timeout", "requests were still in flight, their connections are closed");
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_ABORT, NULL);
+}
+
+static void begin_stop(struct control *c)
+{
+    if (c->state >= CONTROL_STOPPING)
+        return;
+    bool running = c->state == CONTROL_RUNNING;
+    c->state = CONTROL_STOPPING;
+    if (c->admin)
+        admin_set_ready(c->admin, false);
+    if (!running || c->nstarted == 0) {
+        close_all(c);
+        return;
+    }
+    uv_timer_start(&c->stop_timer, on_stop_timeout, c->snapshot->config->shutdown_timeout_ms, 0);
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_STOP, NULL);
+}
+
+static void on_checker_closed(void *arg)
+{
+}
+
+/* Everything with a handle on the control loop; then the loop ends by itself. */
+static void close_all(struct control *c)
+{
+    if (c->state == CONTROL_CLOSING)
+        return;
+    c->state = CONTROL_CLOSING;
+    for (size_t i = 0; i < c->snapshot->npools; i++)
+        if (c->checkers[i])
+            checker_close(c->checkers[i], on_checker_closed, c);
+    if (c->admin)
+        admin_close(c->admin, NULL, NULL);
+    for (int i = 0; i < NSIGNALS; i++)
+        uv_close((uv_handle_t *)&c->signals[i], NULL);
+    uv_close((uv_handle_t *)&c->stop_timer, NULL);
+    mailbox_close(&c->mailbox);
+}
+
+/* ---- start ---- */
+
+static void close_fds(struct control *c)
+{
+    for (size_t i = 0; i < c->nworkers * c->snapshot->nlisteners; i++)
+        if (c->fds[i] >= 0)
+            close(c->fds[i]);
+    free(c->fds);
+    c->fds = NULL;
+}
+
+/* All ports are taken before anything runs, so that a conflict is an error at once. */
+static bool bind_all(struct control *c, struct error *e)
+{
+    size_t nlisteners = c->snapshot->nlisteners, n = c->nworkers * nlisteners;
+    c->fds = mem_zalloc_array(n, sizeof *c->fds);
+    for (size_t i = 0; i < n; i++)
+        c->fds[i] = -1;
+    int *mine = mem_zalloc_array(c->nworkers, sizeof *mine);
+    bool ok = true;
+    for (size_t l = 0; l < nlisteners && ok; l++) {
+        const struct config_listener *config = c->snapshot->listeners[l].config;
+        ok = bind_sockets(&config->listen, mine, c->nworkers, e);
+        if (!ok)
+            error_prefix(e, "listener %s", config->name);
+        for (unsigned w = 0; w < c->nworkers && ok; w++)
+            c->fds[w * nlisteners + l] = mine[w];
+    }
+    free(mine);
+    return ok;
+}
+
+static bool start_workers(struct control *c, struct error *e)
+{
+    size_t nlisteners = c->snapshot->nlisteners;
+    c->workers = mem_zalloc_array(c->nworkers, sizeof *c->workers);
+    unsigned ready = 0;
+    for (; ready < c->nworkers; ready++)
+        if (!worker_init(&c->workers[ready], ready, c->snapshot, &c->mailbox,
+                         c->fds + ready * nlisteners, e))
+            break;
+    bool ok = ready == c->nworkers;
+    for (; ok && c->nstarted < c->nworkers; c->nstarted++)
+        ok = worker_start(&c->workers[c->nstarted], e);
+    if (ok)
+        return true;
+    /* Those that did not start are undone here, the others like in any stop. */
+    for (unsigned i = c->nstarted; i < ready; i++)
+        worker_deinit(&c->workers[i]);
+    return false;
+}
+
+static void log_listening(const struct control *c)
+{
+    for (size_t i = 0; i < c->snapshot->nlisteners; i++) {
+        const struct config_listener *config = c->snapshot->listeners[i].config;
+        struct log_line l;
+        if (!log_begin(&l, LOG_INFO, "listening"))
+            return;
+        log_str(&l, "listener", config->name);
+        log_str(&l, "address", config->listen_text);
+        log_str(&l, "pool", c->snapshot->config->pools[config->pool].name);
+        log_u64(&l, "workers", c->nworkers);
+        log_end(&l);
+    }
+}
+
+/* The first checks of one pool are done; with the last of them the traffic begins. */
+static void on_first_checked(void *arg)
+{
+    struct control *c = arg;
+    struct error e;
+    if (++c->nchecked < c->snapshot->npools || c->state != CONTROL_STARTING)
+        return;
+    for (size_t i = 0; i < c->snapshot->npools; i++)
+        roster_start(c->snapshot->rosters[i], uv_now(&c->loop));
+    bool ok = start_workers(c, &e);
+    close_fds(c);
+    c->state = CONTROL_RUNNING;
+    if (!ok) {
+        fail(c, "start failed", e.text);
+        begin_stop(c);
+        return;
+    }
+    for (size_t i = 0; i < c->snapshot->npools; i++)
+        checker_run(c->checkers[i]);
+    log_listening(c);
+    if (c->admin)
+        admin_set_ready(c->admin, true);
+    if (c->hooks && c->hooks->on_ready)
+        c->hooks->on_ready(c->hooks->arg);
+}
+
+static void begin_checks(struct control *c)
+{
+    for (size_t i = 0; i < c->snapshot->npools; i++)
+        c->checkers[i] = checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i]);
+    for (size_t i = 0; i < c->snapshot->npools; i++)
+        checker_first(c->checkers[i], on_first_checked, c);
+}
+
+static bool open_admin(struct control *c, struct error *e)
+{
+    struct log_line l;
+    if (!c->snapshot->config->has_admin)
+        return true;
+    c->admin = admin_new(&c->loop, c->snapshot, on_admin_change, c);
+    if (!admin_listen(c->admin, e)) {
+        error_prefix(e, "admin");
+        return false;
+    }
+    if (log_begin(&l, LOG_INFO, "admin listening")) {
+        log_str(&l, "address", c->snapshot->config->admin_listen_text);
+        log_end(&l);
+    }
+    return true;
+}
+
+static bool init_loop(struct control *c, struct error *e)
+{
+    static const int wanted[NSIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    int r = uv_loop_init(&c->loop);
+    if (r == 0)
+        r = mailbox_init(&c->mailbox, &c->loop, on_message);
+    for (int i = 0; i < NSIGNALS && r == 0; i++) {
+        r = uv_signal_init(&c->loop, &c->signals[i]);
+        c->signals[i].data = c;
+        if (r == 0)
+            r = uv_signal_start(&c->signals[i], on_signal, wanted[i]);
+    }
+    if (r == 0)
+        r = uv_timer_init(&c->loop, &c->stop_timer);
+    c->stop_timer.data = c;
+    if (r < 0)
+        error_set(e, -r, "control loop: %s", uv_strerror(r));
+    return r == 0;
+}
+
+/* Connections need descriptors: the soft limit is only a default. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_event(LOG_WARN, "descriptor limit", strerror(errno));
+}
+
+static void deinit(struct control *c)
+{
+    for (unsigned i = 0; i < c->nstarted; i++) {
+        worker_join(&c->workers[i]);
+        worker_deinit(&c->workers[i]);
+    }
+    free(c->workers);
+    free(c->checkers);
+    if (c->fds)
+        close_fds(c);
+    mailbox_deinit(&c->mailbox);
+    int r = uv_loop_close(&c->loop);
+    if (r < 0)
+        fail(c, "control loop not clean", uv_strerror(r));
+    snapshot_free(c->snapshot);
+}
+
+int control_run(struct config *config, const struct control_hooks *hooks)
+{
+    struct control control = {.hooks = hooks}, *c = &control;
+    struct error e;
+    log_set_level(config->log_level);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    if (!init_loop(c, &e)) {
+        fail(c, "start failed", e.text); /* the process ends: nothing is worth undoing */
+        return c->status;
+    }
+    c->nworkers = config->workers;
+    c->snapshot = snapshot_new(config, 1, c->nworkers, on_notice, c, &e);
+    if (c->snapshot == NULL) {
+        fail(c, "start failed", e.text);
+        return c->status;
+    }
+    c->checkers = mem_zalloc_array(c->snapshot->npools, sizeof(struct checker *));
+    log_event(LOG_INFO, "start", "ringproxy " RINGPROXY_VERSION);
+    if (bind_all(c, &e) && open_admin(c, &e)) {
+        begin_checks(c);
+    } else {
+        fail(c, "start failed", e.text);
+        begin_stop(c);
+    }
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    deinit(c);
+    log_event(LOG_INFO, "stopped", c->status == APP_OK ? "clean" : "failed");
+    return c->status;
+}

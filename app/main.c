@@ -1,0 +1,60 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "app/app.h"
+#include "app/options.h"
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *arguments, *does;
+} commands[] = {
+    {"demo", cmd_demo, "", "a proxy, four backends and a standby to try things on"},
+    {"run", cmd_run, "-c FILE", "run the proxy in the foreground"},
+    {"check", cmd_check, "-c FILE", "validate a configuration, print every error or its balance"},
+    {"route", cmd_route, "-c FILE [--pool P] [--down B]... KEY...",
+     "print who would serve each key (keys from stdin if none)"},
+};
+static const size_t ncommands = sizeof commands / sizeof *commands;
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < ncommands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void print_help(FILE *to)
+{
+    fputs("ringproxy " RINGPROXY_VERSION ", a consistent-hashing HTTP reverse proxy\n\n", to);
+    for (size_t i = 0; i < ncommands; i++)
+        fprintf(to, "  ringproxy %s %s\n        %s\n", commands[i].name, commands[i].arguments,
+                commands[i].does);
+    fputs("  ringproxy -c FILE\n        the same as ringproxy run -c FILE\n"
+          "  ringproxy --help | --version\n",
+          to);
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        print_help(stdout);
+        return options_flush("--help") ? APP_OK : APP_FAILED;
+    }
+    if (strcmp(word, "--version") == 0) {
+        puts("ringproxy " RINGPROXY_VERSION);
+        return options_flush("--version") ? APP_OK : APP_FAILED;
+    }
+    const struct command *c = find(word);
+    if (c)
+        return c->run(argc - 1, argv + 1);
+    /* `ringproxy -c FILE`: an option in place of a command means run, with argv[0] as it is */
+    if (word[0] == '-' && (c = find("run")) != NULL)
+        return c->run(argc, argv);
+    if (argc > 1)
+        fprintf(stderr, "ringproxy: unknown command %s\n", word);
+    print_help(stderr);
+    return APP_USAGE;
+}

@@ -1,0 +1,58 @@
+#include "app/notice.h"
+
+#include "base/log.h"
+
+struct wording {
+    enum log_level level;
+    const char *event;
+    const char *by; /* the key under which the other server stands */
+};
+
+static struct wording words_of(const struct roster_notice *n)
+{
+    bool standby = n->server->standby;
+    switch (n->event) {
+    case ROSTER_SERVER_UP:
+        return (struct wording){LOG_INFO, standby ? "standby up" : "backend up", NULL};
+    case ROSTER_SERVER_DOWN:
+        return (struct wording){LOG_WARN, standby ? "standby down" : "backend down", NULL};
+    case ROSTER_PROMOTION:
+        return (struct wording){LOG_WARN, "promotion", "standby"};
+    case ROSTER_TAKEOVER_ENDED:
+        return (struct wording){LOG_INFO, "takeover ended", "standby"};
+    case ROSTER_NEXT:
+        return (struct wording){LOG_WARN, "no standby", NULL};
+    case ROSTER_RAMP:
+        return (struct wording){LOG_INFO, "failback begins", "from"};
+    case ROSTER_FAILBACK:
+        return (struct wording){LOG_INFO, "failback", "from"};
+    case ROSTER_HELD:
+        return (struct wording){LOG_INFO, "failback waits", "holder"};
+    case ROSTER_DRAINED:
+        return (struct wording){LOG_INFO, "drained", NULL};
+    case ROSTER_ENABLED:
+        return (struct wording){LOG_INFO, "enabled", NULL};
+    }
+    return (struct wording){LOG_INFO, "unknown", NULL};
+}
+
+void notice_log(const struct roster_notice *n)
+{
+    struct log_line l;
+    struct wording w = words_of(n);
+    if (!log_begin(&l, w.level, w.event))
+        return;
+    log_str(&l, "pool", n->pool->config->name);
+    log_str(&l, n->server->standby ? "server" : "backend", n->server->name);
+    if (n->by && w.by)
+        log_str(&l, w.by, n->by->name);
+    if (n->event == ROSTER_HELD && n->wait_ms == 0)
+        log_str(&l, "for", "operator");
+    else if (n->wait_ms)
+        log_fmt(&l, "for", "%llums", (unsigned long long)n->wait_ms);
+    if (n->reason)
+        log_str(&l, "reason", n->reason);
+    if (n->moved >= 0)
+        log_share(&l, "moved", n->moved);
+    log_end(&l);
+}
