@@ -1,0 +1,10 @@
+/* The subcommands of ringbench. Each has its arguments from its own name on, prints results to
+ * stdout and errors to stderr, and returns the exit code.
+ *
+ * Threads: the main thread. */
+#pragma once
+
+enum { BENCH_OK = 0, BENCH_FAILED = 1, BENCH_USAGE = 2 };
+
+int bench_ring(int argc, char **argv);
+int bench_serve(int argc, char **argv);

@@ -1,0 +1,57 @@
+/* ringbench: a table of subcommands, nothing else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/bench.h"
+
+static const struct command {
+    const char *name;
+    const char *help;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"ring", "figures of the ring without a network: lookup, balance, keys moved", bench_ring},
+    {"serve", "a test backend that answers with its name", bench_serve},
+};
+
+#define NCOMMANDS (sizeof commands / sizeof commands[0])
+
+static void print_usage(FILE *to)
+{
+    fputs("usage: ringbench COMMAND [OPTION]...\n\ncommands:\n", to);
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\n`ringbench COMMAND --help` shows the options of a command.\n"
+          "`ringbench --version` shows the version.\n",
+          to);
+}
+
+/* Output that could not be written is not a success. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    perror("ringbench: stdout");
+    return code ? code : BENCH_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return BENCH_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return finish(BENCH_OK);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("ringbench " RINGPROXY_VERSION);
+        return finish(BENCH_OK);
+    }
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return finish(commands[i].run(argc - 1, argv + 1));
+    fprintf(stderr, "ringbench: no such command: %s\n", argv[1]);
+    print_usage(stderr);
+    return BENCH_USAGE;
+}
