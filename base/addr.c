@@ -78,16 +78,30 @@ static int finish(int n)
     return n < 0 ? 0 : n < ADDR_TEXT_MAX ? n : ADDR_TEXT_MAX - 1;
 }
 
+/* inet_ntop() prints an IPv4 address by way of printf(); this is on the path of every connection.
+ */
+static int format_v4(const uint8_t *octets, char *out)
+{
+    char *p = out;
+    for (int i = 0; i < 4; i++) {
+        unsigned v = octets[i];
+        if (v >= 100)
+            *p++ = (char)('0' + v / 100);
+        if (v >= 10)
+            *p++ = (char)('0' + v / 10 % 10);
+        *p++ = (char)('0' + v % 10);
+        *p++ = i < 3 ? '.' : 0;
+    }
+    return (int)(p - out) - 1;
+}
+
 int addr_format_ip(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
-    const char *r;
-    if (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
-        r = inet_ntop(AF_INET, &a->v6.sin6_addr.s6_addr[12], out, ADDR_TEXT_MAX);
-    else if (a->sa.sa_family == AF_INET6)
-        r = inet_ntop(AF_INET6, &a->v6.sin6_addr, out, ADDR_TEXT_MAX);
-    else
-        r = inet_ntop(AF_INET, &a->v4.sin_addr, out, ADDR_TEXT_MAX);
-    if (r == NULL)
+    if (a->sa.sa_family == AF_INET)
+        return format_v4((const uint8_t *)&a->v4.sin_addr, out);
+    if (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
+        return format_v4(&a->v6.sin6_addr.s6_addr[12], out);
+    if (inet_ntop(AF_INET6, &a->v6.sin6_addr, out, ADDR_TEXT_MAX) == NULL)
         out[0] = 0;
     return (int)strlen(out);
 }

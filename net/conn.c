@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,9 +12,9 @@
 /* How much room is offered behind bytes that are kept already. */
 #define GROW_STEP (8 * 1024)
 
-#define POLL_EMPTY_MAX 16  /* polls that find nothing before the loop sleeps */
-#define POLL_CREDIT_MAX 32
-#define POLL_PROBE 64 /* without credit: one pause in so many is tried */
+#define SPIN_LOOKS 20 /* about 5 microseconds: what a sleep costs */
+#define SPIN_CREDIT_MAX 32
+#define SPIN_PROBE 64 /* without credit: one time in so many is tried */
 
 struct out_chunk { /* output that the socket did not take */
     uv_write_t request;
@@ -34,49 +35,39 @@ static void reap(struct net *n)
     }
 }
 
+/* Looks for events a few times before the loop goes to sleep for them. A sleep and its wake-up cost
+ * several microseconds of CPU (8 on a virtual machine here), a look that finds nothing a quarter of
+ * one. Under load the next event is mostly nearer than that; at rest looking is a waste. So credit
+ * is kept: each time that it found something earns one, each time that it did not costs one, and
+ * without credit it is tried only now and then. */
+static void spin(struct net *n)
+{
+    struct net_spin *p = &n->spin;
+    if (p->events == 0)
+        return; /* only a timer since last time */
+    p->events = 0;
+    if (p->credit == 0 && ++p->probe % SPIN_PROBE != 0)
+        return;
+    struct epoll_event event;
+    int fd = uv_backend_fd(n->loop), found = 0;
+    for (unsigned i = 0; i < SPIN_LOOKS && found == 0; i++)
+        found = epoll_wait(fd, &event, 1, 0); /* level-triggered: libuv gets it again */
+    if (found > 0 && p->credit < SPIN_CREDIT_MAX)
+        p->credit++;
+    else if (found <= 0 && p->credit > 0)
+        p->credit--;
+}
+
 static void on_prepare(uv_prepare_t *handle)
 {
-    reap(container_of(handle, struct net, prepare));
-}
-
-static void on_idle(uv_idle_t *handle)
-{
-}
-
-static void set_polling(struct net_poll *p, bool on)
-{
-    if (p->on == on)
-        return;
-    p->on = on;
-    int r = on ? uv_idle_start(&p->idle, on_idle) : uv_idle_stop(&p->idle);
-    assert(r == 0);
-    (void)r;
-}
-
-/* Whether to look for more before going to sleep. A sleep and the wake-up cost several microseconds
- * of CPU (8 on a virtual machine), a poll that finds nothing half of one. Under load the next event
- * is mostly nearer than that, so a few polls that don't wait save CPU; at rest they are a waste. So
- * credit is kept: each pause that ended while polling earns one, each that did not costs one, and
- * without credit it is only tried now and then. */
-static void keep_awake(struct net_poll *p)
-{
-    if (p->events) {
-        if (p->on && p->credit < POLL_CREDIT_MAX)
-            p->credit++;
-        p->events = p->empty = 0;
-        set_polling(p, p->credit > 0 || ++p->probe % POLL_PROBE == 0);
-    } else if (p->on && ++p->empty >= POLL_EMPTY_MAX) {
-        if (p->credit > 0)
-            p->credit--;
-        set_polling(p, false);
-    }
+    struct net *n = container_of(handle, struct net, prepare);
+    reap(n);
+    spin(n);
 }
 
 static void on_check(uv_check_t *handle)
 {
-    struct net *n = container_of(handle, struct net, check);
-    reap(n);
-    keep_awake(&n->poll);
+    reap(container_of(handle, struct net, check));
 }
 
 void net_init(struct net *n, uv_loop_t *loop)
@@ -94,10 +85,7 @@ void net_init(struct net *n, uv_loop_t *loop)
     r = uv_check_start(&n->check, on_check);
     assert(r == 0);
     (void)r;
-    n->poll = (struct net_poll){0};
-    r = uv_idle_init(loop, &n->poll.idle);
-    assert(r == 0);
-    uv_unref((uv_handle_t *)&n->poll.idle);
+    n->spin = (struct net_spin){0};
     uv_unref((uv_handle_t *)&n->prepare);
     uv_unref((uv_handle_t *)&n->check);
 }
@@ -108,7 +96,6 @@ void net_close(struct net *n)
     deadline_clock_close(&n->clock, NULL);
     uv_close((uv_handle_t *)&n->prepare, NULL);
     uv_close((uv_handle_t *)&n->check, NULL);
-    uv_close((uv_handle_t *)&n->poll.idle, NULL);
 }
 
 void net_deinit(struct net *n)
@@ -368,12 +355,13 @@ static int try_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
 {
     if (c->registered)
         return uv_try_write((uv_stream_t *)&c->tcp, bufs, n);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (c->last_write ? MSG_MORE : 0);
     struct iovec iov[8]; /* uv_buf_t has its layout on Unix, but not its constness */
     assert(n <= 8);
     for (unsigned i = 0; i < n; i++)
         iov[i] = (struct iovec){bufs[i].base, bufs[i].len};
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
-    ssize_t r = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL | (c->last_write ? MSG_MORE : 0));
+    ssize_t r = n == 1 ? send(c->fd, bufs->base, bufs->len, flags) : sendmsg(c->fd, &m, flags);
     if (r >= 0)
         return (int)r;
     return errno == EINTR ? UV_EAGAIN : -errno;

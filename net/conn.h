@@ -29,21 +29,18 @@ struct net {
     struct list closed;   /* conns that were never registered: on_closed is due */
     uv_prepare_t prepare; /* where on_closed is called for them: before the loop waits ... */
     uv_check_t check;     /* ... and after its callbacks */
-    struct net_poll {     /* see on_check() */
-        uv_idle_t idle;   /* active: the next poll does not wait */
-        unsigned events;  /* reads and accepts since the last poll */
-        unsigned empty;   /* polls in a row that brought nothing */
-        int credit;       /* how well polling without waiting pays */
+    struct net_spin {     /* see spin() */
+        unsigned events;  /* reads and accepts since the loop last waited */
+        int credit;       /* how well looking before sleeping has paid */
         unsigned probe;
-        bool on;
-    } poll;
+    } spin;
 };
 
 void net_init(struct net *n, uv_loop_t *loop);
 /* Something came in through other handles than conns. */
 static inline void net_event(struct net *n)
 {
-    n->poll.events++;
+    n->spin.events++;
 }
 /* All conns must be closed; then the loop is to run until its end before net_deinit(). */
 void net_close(struct net *n);

@@ -17,6 +17,7 @@
 #define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
 #define MAX_INTERIM 16        /* 1xx answers to one request */
 #define ANSWER_HEAD_MAX (64 * 1024)
+#define JOIN_MAX 4096 /* a body piece as small as that is copied behind its head */
 
 /* ---- states ---- */
 
@@ -658,6 +659,8 @@ static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool
         ok = n > 0 || (!first.len && !payload.len && !last);
         if (first.len) /* composing the end may have moved it */
             bufs[0].base = scratch->data + head_at;
+    } else if (n && payload.len <= JOIN_MAX && buffer_append(scratch, payload.base, payload.len)) {
+        bufs[0] = buf_of(scratch); /* one buffer is cheaper for the kernel than two */
     } else if (payload.len) {
         bufs[n++] = payload;
     }
