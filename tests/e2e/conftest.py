@@ -1,0 +1,127 @@
+"""The one fixture, `rig`: starts backends and proxies on free ports, stops them all at the end and
+fails the test if a proxy did not end well."""
+
+import os
+
+import pytest
+
+import harness
+from client import Load
+from scripted import Backend, Deaf
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'threads: also run under the thread sanitizer')
+
+
+def pytest_sessionstart(session):
+    for program in (harness.RINGPROXY, harness.RINGBENCH):
+        if not os.access(program, os.X_OK):
+            pytest.exit(f'{program} is not there: run ./dev build first', returncode=2)
+
+
+class Rig:
+    def __init__(self, folder):
+        self.folder = folder
+        self.proxies, self.daemons, self.scripted, self.loads = [], [], [], []
+
+    # backends
+
+    def backend(self, name, handler=None, **more):
+        self.scripted.append(Backend(name, handler, **more))
+        return self.scripted[-1]
+
+    def deaf(self, name):
+        self.scripted.append(Deaf(name))
+        return self.scripted[-1]
+
+    def nginx(self, name):
+        self.daemons.append(harness.Nginx(self.folder, name).start())
+        return self.daemons[-1]
+
+    def serve(self, name, *arguments):
+        self.daemons.append(harness.Serve(self.folder, name, *arguments).start())
+        return self.daemons[-1]
+
+    # the proxy
+
+    def text(self, backends, standbys=(), pool=None, listener=None, top=None, port=None,
+             admin=None):
+        """A configuration with one listener `web` and one pool `p`."""
+        entry = {'name': 'web', 'listen': f'127.0.0.1:{port or harness.free_port()}', 'pool': 'p'}
+        one = {'name': 'p', **harness.merged(harness.TEST_POOL, pool)}
+        one['backends'] = [harness.server_entry(s) for s in backends]
+        if standbys:
+            one['standbys'] = [harness.server_entry(s) for s in standbys]
+        head = {'workers': 2}
+        if admin:
+            head['admin'] = {'listen': f'127.0.0.1:{admin}'}
+        return harness.yaml_text(harness.merged(head, top), [harness.merged(entry, listener)],
+                                 [one])
+
+    def proxy(self, backends, standbys=(), pool=None, listener=None, top=None, start=True,
+              ready=True, name=None, token=None):
+        port, admin = harness.free_port(), harness.free_port()
+        text = self.text(backends, standbys, pool, listener, top, port, admin)
+        return self.proxy_of(text, port, admin, start, ready, name, token)
+
+    def proxy_of(self, text, port, admin, start=True, ready=True, name=None, token=None):
+        name = name or f'proxy{len(self.proxies) + 1}'
+        proxy = harness.Proxy(self.folder, name, text, port, admin, token)
+        self.proxies.append(proxy)
+        if start:
+            proxy.start(ready)
+        return proxy
+
+    def load(self, proxy, keys, **more):
+        self.loads.append(Load(proxy.port, keys, **more).start())
+        return self.loads[-1]
+
+    # the end
+
+    def _each(self, things, end, problems):
+        for thing in things:
+            try:
+                end(thing)
+            except Exception as e:  # all are ended before the first problem is told
+                problems.append(e)
+
+    def _end_proxy(self, proxy):
+        if proxy.process is None:
+            return
+        if proxy.running():
+            proxy.stop()
+        else:
+            code = proxy.wait()
+            raise AssertionError(f'{proxy.name} ended by itself, exit code {code}:\n{proxy.err()}')
+
+    def _end_daemon(self, daemon):
+        if daemon.process is None:
+            return
+        if isinstance(daemon, harness.Serve):
+            daemon.stop()
+        else:
+            daemon.kill()
+
+    def close(self):
+        problems = []
+        for s in self.scripted:
+            if isinstance(s, Backend):
+                s.gate.set()
+        self._each(self.loads, Load.stop, problems)
+        self._each(self.proxies, self._end_proxy, problems)
+        self._each(self.scripted, lambda s: s.stop(), problems)
+        self._each(self.daemons, self._end_daemon, problems)
+        for proxy in self.proxies:
+            if proxy.starts:
+                print(f'--- {proxy.config}:\n{proxy.config.read_text()}')
+                print(f'--- stderr of {proxy.name}:\n{proxy.err()[-6000:]}')
+        if problems:
+            raise problems[0]
+
+
+@pytest.fixture
+def rig(tmp_path):
+    r = Rig(tmp_path)
+    yield r
+    r.close()

@@ -1,0 +1,400 @@
+"""What the end-to-end tests stand on: waits, ports, processes, configurations, the proxy.
+
+Nothing here sleeps to let something happen: every wait has a condition and a deadline.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RINGPROXY = os.environ.get('RINGPROXY', str(ROOT / 'build' / 'ringproxy'))
+RINGBENCH = os.environ.get('RINGBENCH', str(ROOT / 'build' / 'ringbench'))
+# Sanitizers slow everything down; upper bounds of time are stretched by this, lower ones never.
+SLOW = 3.0 if os.environ.get('E2E_SANITIZED') else 1.0
+
+SANITIZER_REPORT = re.compile(
+    r'ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|'
+    r'SUMMARY: \w+Sanitizer|Assertion .* failed')
+
+
+def wait_until(condition, what, deadline=15.0):
+    """Returns what the condition returns once that is true; fails after `deadline` seconds."""
+    end = time.monotonic() + deadline * SLOW
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f'waited {deadline * SLOW:.0f} s for {what}'
+        time.sleep(0.01)
+
+
+# --- ports ------------------------------------------------------------------------------------
+
+_ports_lock = threading.Lock()
+_ports_given = set()
+_random = random.Random(os.getpid() * 7919 + time.time_ns())
+
+
+def _ephemeral_start():
+    with open('/proc/sys/net/ipv4/ip_local_port_range', encoding='ascii') as f:
+        return int(f.read().split()[0])
+
+
+def free_port():
+    """A TCP port nobody holds, never given twice, outside of the range outgoing connections use."""
+    top = min(_ephemeral_start(), 65536)
+    low, high = (10240, top) if top > 20000 else (20000, 65536)
+    for _ in range(1000):
+        port = _random.randrange(low, high)
+        with _ports_lock:
+            if port in _ports_given:
+                continue
+            _ports_given.add(port)
+        with socket.socket() as s:
+            try:
+                s.bind(('0.0.0.0', port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError('no free port found')
+
+
+def accepts(port, host='127.0.0.1'):
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+
+# --- processes --------------------------------------------------------------------------------
+
+class Daemon:
+    """A process in the background with its output in files."""
+
+    def __init__(self, argv, folder, name):
+        self.argv, self.folder, self.name = argv, pathlib.Path(folder), name
+        self.process = None
+        self.starts = 0
+
+    def start(self):
+        assert self.process is None
+        self.starts += 1
+        self.out_path = self.folder / f'{self.name}.{self.starts}.out'
+        self.err_path = self.folder / f'{self.name}.{self.starts}.err'
+        with open(self.out_path, 'wb') as out, open(self.err_path, 'wb') as err:
+            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=err, cwd=self.folder)
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def out(self):
+        return self.out_path.read_text(errors='replace')
+
+    def err(self):
+        return self.err_path.read_text(errors='replace')
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, deadline=30.0):
+        """The exit code; the process is forgotten."""
+        try:
+            code = self.process.wait(deadline * SLOW)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            raise AssertionError(f'{self.name} did not end within {deadline * SLOW:.0f} s:\n'
+                                 f'{self.err()[-3000:]}') from None
+        self.process = None
+        return code
+
+    def kill(self):
+        """kill -9, and gone when this returns."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Nginx(Daemon):
+    """A real nginx as one process: answers its name at any path, 200 at /healthz."""
+
+    def __init__(self, folder, name, port=None, extra=''):
+        prefix = pathlib.Path(folder) / f'nginx-{name}'
+        for sub in ('body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'):
+            (prefix / sub).mkdir(parents=True)
+        self.port = port or free_port()
+        temp = '\n'.join(f'    {kind}_temp_path {prefix}/{sub};' for kind, sub in (
+            ('client_body', 'body'), ('proxy', 'proxy'), ('fastcgi', 'fastcgi'),
+            ('uwsgi', 'uwsgi'), ('scgi', 'scgi')))
+        (prefix / 'nginx.conf').write_text(f'''
+daemon off;
+master_process off;
+pid {prefix}/pid;
+error_log {prefix}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+{temp}
+    keepalive_requests 200;
+    {extra}
+    server {{
+        listen 127.0.0.1:{self.port};
+        location / {{ default_type text/plain; add_header X-Backend {name}; return 200 "{name}"; }}
+        location /healthz {{ return 200 "ok"; }}
+    }}
+}}
+''')
+        super().__init__(['nginx', '-p', str(prefix), '-e', f'{prefix}/error.log',
+                          '-c', f'{prefix}/nginx.conf'], prefix, name)
+
+    @property
+    def address(self):
+        return f'127.0.0.1:{self.port}'
+
+    def start(self):
+        super().start()
+        wait_until(lambda: accepts(self.port) or not self.running(), f'nginx {self.name}')
+        assert self.running(), self.err()
+        return self
+
+
+class Serve(Daemon):
+    """`ringbench serve`: a quick test backend."""
+
+    def __init__(self, folder, name, *arguments):
+        self.port = free_port()
+        super().__init__([RINGBENCH, 'serve', '--listen', f'127.0.0.1:{self.port}', '--name', name,
+                          *arguments], folder, name)
+
+    @property
+    def address(self):
+        return f'127.0.0.1:{self.port}'
+
+    def start(self):
+        super().start()
+        wait_until(lambda: accepts(self.port) or not self.running(), f'ringbench serve {self.name}')
+        assert self.running(), self.err()
+        return self
+
+    def stop(self):
+        self.signal(signal.SIGTERM)
+        assert self.wait() == 0, self.err()
+        assert not SANITIZER_REPORT.search(self.err()), self.err()
+
+
+def run(*arguments, stdin=None, program=None, deadline=60, cwd=None):
+    """A command to its end: CompletedProcess with text in stdout and stderr."""
+    done = subprocess.run([program or RINGPROXY, *map(str, arguments)], cwd=cwd, check=False,
+                          input=stdin if stdin is not None else b'',
+                          capture_output=True, timeout=deadline * SLOW)
+    done.stdout = done.stdout.decode(errors='replace')
+    done.stderr = done.stderr.decode(errors='replace')
+    assert not SANITIZER_REPORT.search(done.stderr), done.stderr
+    return done
+
+
+def route(config, keys, *arguments):
+    """What `ringproxy route` says offline, {key: backend}; "-" is nobody."""
+    done = run('route', '-c', config, *arguments, stdin=b''.join(k.encode() + b'\n' for k in keys))
+    assert done.returncode == 0, done.stderr
+    lines = [line.split('\t') for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == list(keys)
+    return dict(lines)
+
+
+# --- configurations ---------------------------------------------------------------------------
+
+_PLAIN = re.compile(r'[A-Za-z0-9_./*][A-Za-z0-9_./*:+-]*\Z')
+
+
+def flow(value):
+    """A value as YAML in one line."""
+    if isinstance(value, dict):
+        return '{' + ', '.join(f'{k}: {flow(v)}' for k, v in value.items()) + '}'
+    if isinstance(value, (list, tuple)):
+        return '[' + ', '.join(flow(v) for v in value) + ']'
+    if isinstance(value, bool):
+        return 'on' if value else 'off'
+    if isinstance(value, str) and not _PLAIN.match(value):
+        return json.dumps(value)
+    return str(value)
+
+
+def merged(base, over):
+    """Mappings within mappings; None takes a key out."""
+    out = dict(base)
+    for k, v in (over or {}).items():
+        if v is None:
+            out.pop(k, None)
+        elif isinstance(v, dict) and isinstance(out.get(k), dict):
+            out[k] = merged(out[k], v)
+        else:
+            out[k] = v
+    return out
+
+
+# Quick, but patient enough for a machine under load.
+TEST_POOL = {
+    'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms', 'timeout': '1s',
+               'fall': 2, 'rise': 2},
+    'failback': {'after': '0s'},
+}
+CHECK_OFF = {'check': 'off', 'path': None, 'timeout': None, 'fall': None, 'rise': None}
+
+
+def yaml_text(top, listeners, pools):
+    lines = [f'{k}: {flow(v)}' for k, v in top.items()]
+    lines.append('listeners:')
+    lines += [f'  - {flow(one)}' for one in listeners]
+    lines.append('pools:')
+    for pool in pools:
+        head = '  - '
+        for k, v in pool.items():
+            if k in ('backends', 'standbys') and v:
+                lines.append(f'{head}{k}:')
+                lines += [f'      - {flow(one)}' for one in v]
+            else:
+                lines.append(f'{head}{k}: {flow(v)}')
+            head = '    '
+    return '\n'.join(lines) + '\n'
+
+
+def server_entry(server, more=None):
+    """A backend object, or a mapping as it stands, to a line of `backends`."""
+    if isinstance(server, dict):
+        return server
+    return {'name': server.name, 'address': server.address, **(more or {})}
+
+
+# --- the proxy --------------------------------------------------------------------------------
+
+class Admin:
+    """The admin interface seen by a client."""
+
+    def __init__(self, port, token=None):
+        self.port, self.token = port, token
+
+    def request(self, method, target, fields=None, body=None):
+        fields = dict(fields or {})
+        if self.token:
+            fields.setdefault('Authorization', f'Bearer {self.token}')
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=10 * SLOW)
+        try:
+            connection.request(method, target, body=body, headers=fields)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return answer.status, answer.headers, text
+        finally:
+            connection.close()
+
+    def json(self, target, method='GET', expect=200):
+        status, headers, text = self.request(method, target)
+        assert status == expect, (target, status, text)
+        assert headers['Content-Type'].startswith('application/json'), headers
+        return json.loads(text)
+
+    def metrics(self):
+        """{name{labels}: value} as the text has it."""
+        status, _, text = self.request('GET', '/metrics')
+        assert status == 200
+        out = {}
+        for line in text.splitlines():
+            if line and not line.startswith('#'):
+                series, value = line.rsplit(' ', 1)
+                out[series] = float(value)
+        return out
+
+    def metric(self, name, **labels):
+        """The value of the one series with these labels; 0 if it is not there."""
+        found = [v for series, v in self.metrics().items()
+                 if re.split(r'[{ ]', series)[0] == name
+                 and all(f'{k}="{w}"' in series for k, w in labels.items())]
+        assert len(found) <= 1, (name, labels, found)
+        return found[0] if found else 0.0
+
+
+class Proxy(Daemon):
+    """A ringproxy with its configuration file."""
+
+    def __init__(self, folder, name, text, port, admin_port, token=None):
+        self.config = pathlib.Path(folder) / f'{name}.yaml'
+        self.config.write_text(text)
+        self.port = port
+        self.admin = Admin(admin_port, token) if admin_port else None
+        super().__init__([RINGPROXY, 'run', '-c', str(self.config)], folder, name)
+
+    def start(self, ready=True):
+        super().start()
+        if ready:
+            wait_until(lambda: self.ready() or not self.running(), f'{self.name} to be ready')
+            assert self.running(), self.err()
+        return self
+
+    def ready(self):
+        try:
+            if self.admin and self.admin.request('GET', '/readyz')[0] != 200:
+                return False
+        except OSError:
+            return False
+        return not self.port or accepts(self.port)
+
+    def alive(self):
+        try:
+            return self.admin.request('GET', '/healthz')[0] == 200
+        except OSError:
+            return False
+
+    def stop(self, expect=0, number=signal.SIGTERM):
+        self.signal(number)
+        self.check_end(expect)
+
+    def check_end(self, expect=0, deadline=40.0):
+        code = self.wait(deadline)
+        text = self.err()
+        assert not SANITIZER_REPORT.search(text), text
+        assert code == expect, f'exit code {code}, expected {expect}:\n{text[-3000:]}'
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def server(self, name, pool='p'):
+        """S of GET /status."""
+        for one in self.admin.json('/status')['pools']:
+            if one['name'] == pool:
+                for s in one['backends'] + one['standbys']:
+                    if s['name'] == name:
+                        return s
+        raise AssertionError(f'no server {name} in pool {pool}')
+
+    def wait_state(self, name, *states, deadline=20.0):
+        return wait_until(lambda: self.server(name)['state'] in states, f'{name} to be {states}',
+                          deadline)
+
+    def wait_serving(self, name, *backends, deadline=20.0):
+        """Until a server holds the points of exactly these backends."""
+        return wait_until(lambda: sorted(self.server(name)['serving']) == sorted(backends),
+                          f'{name} to serve {backends}', deadline)
+
+    def post(self, name, verb, expect=200, pool='p'):
+        status, _, text = self.admin.request('POST', f'/pools/{pool}/backends/{name}/{verb}')
+        assert status == expect, (status, text)
+        return json.loads(text)

@@ -1,0 +1,63 @@
+/* Any bytes are either a configuration within its bounds, or errors that are lines of text. */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_servers(const struct config_server *s, size_t n, size_t nbackends)
+{
+    for (size_t i = 0; i < n; i++) {
+        assert(s[i].name && s[i].name[0] && s[i].address.len && s[i].address_text);
+        assert(s[i].weight >= 1 && s[i].weight <= 256 && s[i].nfor <= nbackends);
+        assert(i == 0 || strcmp(s[i - 1].name, s[i].name) < 0);
+        for (size_t f = 0; f < s[i].nfor; f++) {
+            assert(s[i].for_backends[f] < nbackends);
+            assert(f == 0 || s[i].for_backends[f - 1] < s[i].for_backends[f]);
+        }
+    }
+}
+
+static void check_config(const struct config *c)
+{
+    assert(c->nlisteners && c->npools && c->workers >= 1 && c->workers <= 256);
+    for (size_t i = 0; i < c->nlisteners; i++)
+        assert(c->listeners[i].name && c->listeners[i].pool < c->npools &&
+               c->listeners[i].listen.len);
+    for (size_t i = 0; i < c->npools; i++) {
+        const struct config_pool *p = &c->pools[i];
+        uint64_t points = 0;
+        assert(p->nbackends >= 1 && p->nbackends + p->nstandbys <= CONFIG_MAX_SERVERS);
+        check_servers(p->backends, p->nbackends, 0);
+        check_servers(p->standbys, p->nstandbys, p->nbackends);
+        for (size_t b = 0; b < p->nbackends; b++)
+            points += (uint64_t)p->backends[b].weight * p->vnodes;
+        assert(points <= CONFIG_MAX_POINTS);
+        assert((p->health.check == CHECK_HTTP) == (p->health.path != NULL));
+        assert((p->health.check == CHECK_HTTP) == (p->health.nexpect_status > 0));
+    }
+}
+
+static void check_line(const char *line)
+{
+    assert(strncmp(line, "fuzz.yaml:", 10) == 0 && strstr(line, ": "));
+    for (; *line; line++)
+        assert((unsigned char)*line >= ' ' && *line != 0x7f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct config_errors errors;
+    struct config *c = config_parse("fuzz.yaml", (const char *)data, size, &errors);
+    assert((c != NULL) == (errors.count == 0));
+    if (c)
+        check_config(c);
+    for (size_t i = 0; i < errors.count; i++)
+        check_line(errors.lines[i]);
+    config_errors_free(&errors);
+    config_unref(c);
+    return 0;
+}
