@@ -17,6 +17,7 @@
 #include "net/bind.h"
 #include "net/mailbox.h"
 #include "pool/snapshot.h"
+#include "proxy/descriptors.h"
 #include "proxy/worker.h"
 
 enum control_state {
@@ -244,6 +245,7 @@ static void on_first_checked(void *arg)
         return;
     for (size_t i = 0; i < c->snapshot->npools; i++)
         roster_start(c->snapshot->rosters[i], uv_now(&c->loop));
+    descriptors_init();
     bool ok = start_workers(c, &e);
     close_fds(c);
     c->state = CONTROL_RUNNING;

@@ -31,6 +31,8 @@ static void reap(struct net *n)
         struct conn *c = container_of(n->closed.next, struct conn, closed);
         list_remove(&c->closed);
         buffer_release(&c->in);
+        if (list_empty(&n->closed))
+            uv_unref((uv_handle_t *)&n->prepare);
         c->on_closed(c);
     }
 }
@@ -111,6 +113,7 @@ static void init(struct conn *c, struct net *n, const struct conn_ops *ops)
     c->on_closed = NULL;
     c->in = (struct buffer){0};
     c->fd = -1;
+    c->in_limit = CONN_HIGH_MARK;
     c->paused = 0;
     c->registered = c->started = c->reading = false;
     c->eof = c->closing = c->delivering = c->write_failed = c->last_write = false;
@@ -206,8 +209,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct conn *c = container_of(handle, struct conn, tcp);
     if (c->paused) { /* bytes have come although they are not wanted: stop now, not before */
-        read_off(c);
-        *buf = uv_buf_init(NULL, 0);
+        *buf = uv_buf_init(NULL, 0); /* libuv forbids to stop in here: on_read() does */
         return;
     }
     if (buffer_len(&c->in) == 0) {
@@ -250,7 +252,7 @@ static void deliver_kept(struct conn *c)
 /* Enough is kept and the owner takes none of it: no more for now. */
 static void limit_input(struct conn *c)
 {
-    if (buffer_len(&c->in) >= CONN_HIGH_MARK)
+    if (buffer_len(&c->in) >= c->in_limit)
         conn_pause(c, PAUSE_INPUT);
     else if (c->paused & PAUSE_INPUT)
         conn_resume(c, PAUSE_INPUT);
@@ -307,7 +309,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         read_off(c);
         c->ops->on_eof(c);
     } else if (nread == UV_ENOBUFS && c->paused) {
-        return; /* on_alloc() stopped reading */
+        read_off(c);
     } else if (nread < 0) {
         read_off(c);
         c->ops->on_error(c, nread == UV_ENOBUFS ? UV_ENOMEM : (int)nread);
@@ -417,6 +419,17 @@ int conn_shutdown(struct conn *c)
     return r == UV_ENOTCONN ? 0 : r;
 }
 
+void conn_break(struct conn *c)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    uv_os_fd_t fd = c->fd;
+    if (c->registered && uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0)
+        return; /* it never got a socket */
+    int r = setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    assert(r == 0); /* the option is every socket's */
+    (void)r;
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct conn *c = container_of(handle, struct conn, tcp);
@@ -435,6 +448,7 @@ void conn_close(struct conn *c, void (*on_closed)(struct conn *c))
         close(c->fd);
         c->fd = -1;
         list_push_back(&c->net->closed, &c->closed);
+        uv_ref((uv_handle_t *)&c->net->prepare); /* the loop lives until on_closed was called */
         return;
     }
     uv_close((uv_handle_t *)&c->tcp, on_handle_closed);

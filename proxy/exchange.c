@@ -16,8 +16,7 @@
 #define MAX_SPARE 64          /* exchanges kept for reuse */
 #define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
 #define MAX_INTERIM 16        /* 1xx answers to one request */
-#define ANSWER_HEAD_MAX (64 * 1024)
-#define JOIN_MAX 4096 /* a body piece as small as that is copied behind its head */
+#define JOIN_MAX 4096         /* a body piece as small as that is copied behind its head */
 
 /* ---- states ---- */
 
@@ -118,7 +117,7 @@ static void end_attempt(struct exchange *x, bool keep)
     if (x->server)
         pool_release(x->wp->pool, x->server);
     x->server = NULL;
-    x->head_unsent = x->write_dead = x->answer_begun = false;
+    x->head_unsent = x->write_dead = x->upstream_reset = x->answer_begun = false;
     x->interim = 0;
     x->session->conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this upstream that was full */
     move_attempt(x, ATTEMPT_NONE);
@@ -165,9 +164,12 @@ static bool status_is_failure(const struct exchange *x, unsigned status)
 /* ---- deadlines ---- */
 
 /* The wait for the final head is the server's only while it has what it needs to answer: not while
- * the client's body is still to come. Once armed it stands, over all tries. */
+ * the client's body is still to come. Once armed it stands, over all tries. Behind the head it is
+ * the gap in the answer that counts, whatever the request does. */
 static void watch_answer(struct exchange *x)
 {
+    if (x->answer != ANSWER_WAIT)
+        return;
     bool client_owes = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT &&
                        !x->wait_continue && !(x->session->conn.paused & PAUSE_PEER);
     if (client_owes)
@@ -176,7 +178,7 @@ static void watch_answer(struct exchange *x)
         deadline_arm(&x->wp->response, &x->deadline);
 }
 
-/* The client is to send its body now, in time. */
+/* The client is to send its body now, in time, or else to read what fills its connection. */
 static void watch_body(struct exchange *x)
 {
     struct session *s = x->session;
@@ -184,6 +186,8 @@ static void watch_body(struct exchange *x)
                !(s->conn.paused & PAUSE_PEER);
     if (due)
         deadline_arm(&s->wl->request, &s->deadline);
+    else if (x->upstream && x->upstream->conn.paused & PAUSE_PEER)
+        deadline_arm(&s->wl->idle, &s->deadline);
     else
         deadline_cancel(&s->deadline);
 }
@@ -196,7 +200,8 @@ static void fail(struct exchange *x, int status)
     struct session *s = x->session;
     struct buffer *out = &x->wp->worker->scratch;
     bool dirty = x->request != REQUEST_DONE;
-    bool keep = !dirty && x->keep_alive && x->minor == 1 && !x->wp->worker->stopping;
+    bool keep =
+        !dirty && x->keep_alive && x->minor == 1 && !x->wp->worker->stopping && !s->conn.eof;
     end_attempt(x, false);
     move_answer(x, ANSWER_DONE);
     count_answer(x, status);
@@ -237,12 +242,19 @@ static bool may_resend(const struct exchange *x)
 
 /* ---- attempts ---- */
 
+/* Out of descriptors, ports or memory: no server's fault. */
+static bool is_our_want(int uv_error)
+{
+    return uv_error == UV_EMFILE || uv_error == UV_ENFILE || uv_error == UV_ENOMEM ||
+           uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL || uv_error == UV_EAGAIN;
+}
+
 /* A connection is there: the head is made ready. It goes out with exchange_flush(), or together
  * with the first body bytes. False: no memory. */
 static bool begin_send(struct exchange *x)
 {
     move_attempt(x, ATTEMPT_SENT);
-    parser_init_answer(&x->parser, &x->head, ANSWER_HEAD_MAX);
+    parser_init_answer(&x->parser, &x->head, EXCHANGE_ANSWER_HEAD_MAX);
     x->out.end = x->out_fixed;
     x->head_unsent = true;
     const char *host = x->server->address_text;
@@ -252,22 +264,33 @@ static bool begin_send(struct exchange *x)
            buffer_append(&x->out, "\r\n", 2);
 }
 
-/* Connects, or takes an idle connection. False: it failed here and now, by nobody else's fault. */
+static void attempt_failed(struct exchange *x, enum exchange_failure why);
+
+/* Connects, or takes an idle connection. False: it failed here and now, what follows is done. */
 static bool attempt_on(struct exchange *x, struct server *server, bool fresh)
 {
-    int uv_error;
+    int uv_error = UV_ENOMEM;
     x->server = server;
     x->upstream = fresh ? NULL : upstream_take_idle(x, x->wp, server, !x->idempotent);
-    if (x->upstream)
-        return begin_send(x);
-    x->upstream = upstream_connect(x, x->wp, server, &uv_error);
+    if (x->upstream && begin_send(x))
+        return true;
     if (x->upstream == NULL)
-        return false;
-    move_attempt(x, ATTEMPT_CONNECT);
-    return true;
+        x->upstream = upstream_connect(x, x->wp, server, &uv_error);
+    if (x->upstream && x->attempt == ATTEMPT_NONE) {
+        move_attempt(x, ATTEMPT_CONNECT);
+        return true;
+    }
+    if (is_our_want(uv_error)) {
+        x->last_failure = FAILURE_LOCAL;
+        fail(x, 503);
+    } else {
+        attempt_failed(x, FAILURE_BROKEN); /* there is no way to it */
+    }
+    return false;
 }
 
-/* Lends the next server and begins an attempt on it. False: it gave up, the exchange is gone. */
+/* Lends the next server and begins an attempt on it. False: that failed, and the exchange is gone
+ * or has gone on elsewhere. */
 static bool pick(struct exchange *x)
 {
     struct server *server;
@@ -281,11 +304,8 @@ static bool pick(struct exchange *x)
     }
     x->tried[x->ntried++] = server->id;
     cell_add(&server->cells[x->wp->worker->index].requests, 1);
-    if (!attempt_on(x, server, false)) { /* out of descriptors, ports or memory: not its fault */
-        x->last_failure = FAILURE_LOCAL;
-        fail(x, 503);
+    if (!attempt_on(x, server, false))
         return false;
-    }
     watch_answer(x);
     return true;
 }
@@ -344,9 +364,6 @@ static void go_fresh(struct exchange *x)
     if (attempt_on(x, server, true)) {
         watch_body(x);
         watch_answer(x);
-    } else {
-        x->last_failure = FAILURE_LOCAL;
-        fail(x, 503);
     }
 }
 
@@ -458,12 +475,14 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
         x->sent = true;
         return SEND_OK;
     }
-    if (r != UV_EPIPE && r != UV_ECONNRESET)
+    if (r == UV_ENOMEM || r == UV_ENOBUFS)
         return SEND_FAIL;
     if (head && none_sent)
         return SEND_NONE;
     x->sent = true;
     x->write_dead = true;
+    if (r != UV_EPIPE) /* that one: the peer had ended its side in order */
+        x->upstream_reset = true;
     conn_pause(&x->session->conn, PAUSE_PEER);
     return SEND_DEAD;
 }
@@ -583,6 +602,10 @@ size_t exchange_on_body(struct exchange *x, char *data, size_t len)
         refuse_body(x);
         return len;
     }
+    if (r == FRAMING_MORE && s->conn.eof) { /* cut: this was all that there will ever be */
+        session_close(s);
+        return len;
+    }
     char line[CHUNK_LINE];
     uv_buf_t bufs[6] = {buf_of(&x->out), buf_of(&x->replay)};
     uv_buf_t piece = uv_buf_init(data, (unsigned)payload);
@@ -619,9 +642,13 @@ void exchange_on_upstream_drain(struct exchange *x)
         tunnel_drained(x, &x->session->conn);
         return;
     }
-    if (x->write_dead || x->request != REQUEST_BODY)
-        return;
     struct session *s = x->session;
+    if (x->write_dead)
+        return;
+    if (x->request != REQUEST_BODY) { /* all is sent; that the client goes has to be seen */
+        conn_resume(&s->conn, PAUSE_PEER);
+        return;
+    }
     s->conn.paused &= (uint8_t)~PAUSE_PEER;
     go_on_with_body(x);
 }
@@ -674,21 +701,39 @@ static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool
     return true;
 }
 
-static size_t pass_body(struct exchange *x, uv_buf_t first, char *data, size_t len)
-{
+/* What framing_decode() made of a read. */
+struct piece {
+    enum framing_result result;
     size_t used, payload;
-    enum framing_result r = framing_decode(&x->answer_framing, data, len, &used, &payload);
-    if (r == FRAMING_ERROR) {
-        attempt_failed(x, FAILURE_BROKEN);
+};
+
+static size_t pass_piece(struct exchange *x, uv_buf_t first, char *data, size_t len,
+                         struct piece piece)
+{
+    bool last = piece.result == FRAMING_DONE;
+    if (!send_down(x, first, uv_buf_init(data, (unsigned)piece.payload), last))
         return len;
-    }
-    if (!send_down(x, first, uv_buf_init(data, (unsigned)payload), r == FRAMING_DONE))
-        return len;
-    if (r == FRAMING_DONE)
-        answer_done(x, used < len);
+    if (last)
+        answer_done(x, piece.used < len);
     else
         deadline_arm(&x->wp->response, &x->deadline); /* the longest gap */
-    return used;
+    return piece.used;
+}
+
+static struct piece decode(struct exchange *x, char *data, size_t len)
+{
+    struct piece p;
+    p.result = framing_decode(&x->answer_framing, data, len, &p.used, &p.payload);
+    return p;
+}
+
+static size_t pass_body(struct exchange *x, char *data, size_t len)
+{
+    struct piece piece = decode(x, data, len);
+    if (piece.result != FRAMING_ERROR)
+        return pass_piece(x, uv_buf_init(NULL, 0), data, len, piece);
+    attempt_failed(x, FAILURE_BROKEN);
+    return len;
 }
 
 /* A 1xx: passed on to HTTP/1.1 clients, but no second 100. */
@@ -720,7 +765,7 @@ static size_t pass_interim(struct exchange *x, const char *base)
         watch_body(x);
         watch_answer(x);
     }
-    parser_init_answer(&x->parser, &x->head, ANSWER_HEAD_MAX);
+    parser_init_answer(&x->parser, &x->head, EXCHANGE_ANSWER_HEAD_MAX);
     return size;
 }
 
@@ -762,7 +807,13 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     bool was_head = x->method == METHOD_HEAD;
     enum body_kind from = framing_of_answer(h, was_head);
     enum body_kind to = client_framing(x, from);
-    framing_init(&x->answer_framing, from, h->content_length, ANSWER_HEAD_MAX);
+    framing_init(&x->answer_framing, from, h->content_length, EXCHANGE_ANSWER_HEAD_MAX);
+    struct piece piece = decode(x, base + size, len - size);
+    if (piece.result == FRAMING_ERROR) { /* seen before anything is passed on */
+        framing_deinit(&x->answer_framing);
+        attempt_failed(x, FAILURE_BROKEN);
+        return len;
+    }
     x->answer_keep = h->keep_alive && from != BODY_CLOSE;
     x->answer_chunked = to == BODY_CHUNKED;
     x->close_client =
@@ -782,9 +833,9 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     else
         server_succeeded(x->server);
     move_answer(x, ANSWER_BODY);
-    size_t used = size + pass_body(x, buf_of(out), base + size, len - size);
+    size_t used = pass_piece(x, buf_of(out), base + size, len - size, piece);
     buffer_clear(out);
-    return used;
+    return size + used;
 }
 
 static size_t read_answer_head(struct exchange *x, char *data, size_t len)
@@ -821,7 +872,7 @@ size_t exchange_on_answer(struct exchange *x, char *data, size_t len)
     case ANSWER_WAIT:
         return read_answer_head(x, data, len);
     case ANSWER_BODY:
-        return pass_body(x, uv_buf_init(NULL, 0), data, len);
+        return pass_body(x, data, len);
     case ANSWER_TUNNEL:
         return tunnel_from_upstream(x, data, len);
     case ANSWER_DONE:
@@ -836,7 +887,8 @@ void exchange_on_upstream_eof(struct exchange *x)
         tunnel_upstream_eof(x);
     } else if (conn_pending(&x->upstream->conn) && x->upstream->conn.paused & PAUSE_PEER) {
         return; /* bytes of the answer still wait for the client: told again when they are out */
-    } else if (x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_CLOSE) {
+    } else if (x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_CLOSE &&
+               !x->upstream_reset) {
         if (send_down(x, uv_buf_init(NULL, 0), uv_buf_init(NULL, 0), true))
             answer_done(x, false);
     } else {
@@ -856,13 +908,12 @@ void exchange_on_client_drain(struct exchange *x)
     }
     if (!(up->paused & PAUSE_PEER))
         return;
-    deadline_cancel(&s->deadline);
-    watch_body(x);
     up->paused &= (uint8_t)~PAUSE_PEER;
+    watch_body(x);
     conn_continue(up);
     /* That may have ended the exchange, or filled the client again. */
     if (s->exchange == x && x->upstream && &x->upstream->conn == up) {
-        if (up->eof && !conn_pending(up))
+        if (up->eof && !(up->paused & PAUSE_PEER)) /* all was taken that can be */
             exchange_on_upstream_eof(x);
         else
             conn_resume(up, 0);

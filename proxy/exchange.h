@@ -31,6 +31,7 @@ enum exchange_attempt { ATTEMPT_NONE, ATTEMPT_CONNECT, ATTEMPT_SENT };
 /* Why the last try failed: decides between 502, 503 and 504 in the end. */
 enum exchange_failure { FAILURE_NONE, FAILURE_BROKEN, FAILURE_TIMEOUT, FAILURE_LOCAL };
 
+#define EXCHANGE_ANSWER_HEAD_MAX (64 * 1024)
 #define EXCHANGE_MAX_TRIED 15
 #define EXCHANGE_REPLAY_MAX (64 * 1024)
 
@@ -65,6 +66,7 @@ struct exchange {
     bool head_unsent;    /* attempt SENT: the head waits to go out with the first body bytes */
     bool sent;           /* a byte of it may have reached some server */
     bool write_dead;     /* the upstream takes no more; its answer may still come */
+    bool upstream_reset; /* a write was told so: reading will show an end like any other */
     bool replay_lost;    /* what was sent of the body is no longer at hand */
     bool wait_continue;  /* Expect: 100-continue, neither a body byte nor an answer yet */
     bool continued;      /* a 100 was passed on */
@@ -106,6 +108,12 @@ void exchange_body_too_slow(struct exchange *x);
 static inline bool exchange_is_last(const struct exchange *x)
 {
     return x->request == REQUEST_DONE && !x->keep_alive && !x->upgrade;
+}
+/* Only the end of the client's connection says where the answer under way ends. */
+static inline bool exchange_ends_by_close(const struct exchange *x)
+{
+    return x->answer == ANSWER_BODY && x->minor == 0 &&
+           (x->answer_framing.kind == BODY_CHUNKED || x->answer_framing.kind == BODY_CLOSE);
 }
 /* The session goes: drops everything and frees it, without a word to the session. */
 void exchange_abandon(struct exchange *x);

@@ -83,17 +83,16 @@ int listener_start(struct worker_listener *wl, int fd)
     return uv_poll_start(&wl->poll, UV_READABLE, on_poll);
 }
 
-static void on_poll_closed(uv_handle_t *handle)
-{
-    close(container_of(handle, struct worker_listener, poll)->fd);
-}
-
 void listener_stop(struct worker_listener *wl)
 {
     if (!wl->listening)
         return;
     wl->listening = false;
     deadline_cancel(&wl->backoff);
-    accept_some(wl, UINT32_MAX); /* closing the socket would reset what is queued */
-    uv_close((uv_handle_t *)&wl->poll, on_poll_closed);
+    uv_close((uv_handle_t *)&wl->poll, NULL); /* from here on libuv does not use the socket */
+    /* Closing it resets what is queued: that is taken first, though not what a flood adds. */
+    int error = accept_some(wl, BACKLOG + 1);
+    if (error != 0 && error != EAGAIN && error != EWOULDBLOCK)
+        log_accept(wl, error);
+    close(wl->fd);
 }

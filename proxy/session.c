@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "http/answer.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
 #include "proxy/tunnel.h"
 
@@ -24,6 +26,7 @@ static void on_closed(struct conn *c)
     struct worker *w = s->wl->worker;
     list_remove(&s->all);
     free(s);
+    descriptors_give();
     worker_maybe_done(w);
 }
 
@@ -33,17 +36,25 @@ static void count_closed(struct session *s)
     atomic_fetch_sub_explicit(&s->wl->shared->connections, 1, memory_order_relaxed);
 }
 
+static void drop_exchange(struct session *s)
+{
+    struct exchange *x = s->exchange;
+    s->exchange = NULL;
+    exchange_abandon(x);
+}
+
 void session_close(struct session *s)
 {
     if (s->state == SESSION_CLOSED)
         return;
     s->state = SESSION_CLOSED;
     deadline_cancel(&s->deadline);
-    if (s->exchange) {
-        struct exchange *x = s->exchange;
-        s->exchange = NULL;
-        exchange_abandon(x);
-    }
+    deadline_cancel(&s->watch);
+    /* An answer that ends with its connection must not look whole (RFC 9112 8). */
+    if (conn_queued(&s->conn) || (s->exchange && exchange_ends_by_close(s->exchange)))
+        conn_break(&s->conn);
+    if (s->exchange)
+        drop_exchange(s);
     count_closed(s);
     conn_close(&s->conn, on_closed);
 }
@@ -53,6 +64,7 @@ static void linger(struct session *s)
 {
     s->state = SESSION_LINGER;
     s->conn.paused = 0;
+    deadline_cancel(&s->watch);
     if (conn_shutdown(&s->conn) < 0) {
         session_close(s);
         return;
@@ -62,8 +74,11 @@ static void linger(struct session *s)
         session_close(s);
 }
 
+/* The connection has served its last request. dirty: the client may still be sending; what it has
+ * sent already shows in bytes that were kept, or in a delivery under way. */
 static void finish(struct session *s, bool dirty)
 {
+    dirty = dirty || conn_pending(&s->conn) || s->conn.delivering;
     if (!dirty && conn_queued(&s->conn) == 0)
         session_close(s);
     else
@@ -90,13 +105,6 @@ static void refuse(struct session *s, int status)
         linger(s);
 }
 
-static void drop_exchange(struct session *s)
-{
-    struct exchange *x = s->exchange;
-    s->exchange = NULL;
-    exchange_abandon(x);
-}
-
 /* The first byte of a request is there. */
 static bool begin_head(struct session *s)
 {
@@ -107,11 +115,18 @@ static bool begin_head(struct session *s)
     return true;
 }
 
+/* The client ends inside a head: answers to what came before may still be on their way. */
+static void give_up_head(struct session *s)
+{
+    drop_exchange(s);
+    finish(s, false);
+}
+
 /* The head goes on in a later read: from the first byte on, the deadline stands. */
 static size_t wait_for_head(struct session *s, bool first)
 {
     if (s->conn.eof)
-        session_close(s);
+        give_up_head(s);
     else if (first)
         deadline_arm(&s->wl->request, &s->deadline);
     return 0;
@@ -148,11 +163,24 @@ static size_t read_head(struct session *s, char *data, size_t len)
     return s->state == SESSION_CLOSED ? len : used;
 }
 
+/* Between requests: takes up what the client has sent already. If nothing is there and nothing can
+ * come, or is to come as the worker stops, that was all. */
+static void next_request(struct session *s)
+{
+    conn_continue(&s->conn);
+    if (s->state == SESSION_IDLE && (s->conn.eof || s->wl->worker->stopping) &&
+        !s->conn.delivering && conn_pending(&s->conn) == 0)
+        finish(s, false);
+}
+
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
     struct session *s = of(c);
     switch ((enum session_state)s->state) {
     case SESSION_IDLE:
+        if (conn_queued(c) > CONN_HIGH_MARK)
+            return 0; /* it asks for more without reading what it has got: on_drain() goes on */
+        return read_head(s, data, len);
     case SESSION_HEAD:
         return read_head(s, data, len);
     case SESSION_EXCHANGE:
@@ -171,8 +199,13 @@ static void on_eof(struct conn *c)
     struct session *s = of(c);
     if (s->state == SESSION_TUNNEL)
         tunnel_client_eof(s->exchange);
-    else if (s->state == SESSION_EXCHANGE && s->exchange->request == REQUEST_DONE)
+    else if (s->state == SESSION_EXCHANGE &&
+             (s->exchange->request == REQUEST_DONE || conn_pending(c)))
         return; /* half-closed: it may still read its answer (RFC 9112 9.6) */
+    else if (s->state == SESSION_IDLE)
+        next_request(s);
+    else if (s->state == SESSION_HEAD)
+        give_up_head(s);
     else if (s->state == SESSION_LINGER && conn_queued(&s->conn))
         return; /* it still reads */
     else
@@ -190,7 +223,9 @@ static void on_drain(struct conn *c)
     if (s->state == SESSION_LINGER && s->conn.eof && conn_queued(&s->conn) == 0)
         session_close(s);
     else if (s->state == SESSION_LINGER)
-        deadline_arm(&s->wl->worker->linger, &s->deadline);
+        deadline_arm(conn_queued(c) ? &s->wl->idle : &s->wl->worker->linger, &s->deadline);
+    else if (s->state == SESSION_IDLE)
+        next_request(s);
     else if (s->exchange)
         exchange_on_client_drain(s->exchange);
 }
@@ -207,12 +242,8 @@ void session_answered(struct session *s, bool keep, bool dirty)
     }
     s->state = SESSION_IDLE;
     deadline_arm(&s->wl->idle, &s->deadline);
-    s->conn.paused &= (uint8_t)~PAUSE_PEER;
-    conn_continue(&s->conn);
-    if (s->state == SESSION_IDLE && s->conn.eof && !s->conn.delivering)
-        finish(s, false);
-    else if (s->state == SESSION_IDLE)
-        conn_resume(&s->conn, PAUSE_PEER);
+    conn_resume(&s->conn, PAUSE_PEER); /* first, as the next request may pause it again */
+    next_request(s);
 }
 
 void session_stop(struct session *s)
@@ -220,7 +251,7 @@ void session_stop(struct session *s)
     if (s->state != SESSION_IDLE)
         return;
     if (s->served)
-        session_close(s);
+        next_request(s);
     else /* its first request may be on its way */
         deadline_arm(&s->wl->worker->grace, &s->deadline);
 }
@@ -255,7 +286,7 @@ static void watch(struct session *s)
 
 void session_on_watch_deadline(struct deadline *d)
 {
-    watch(of_deadline(d));
+    watch(container_of(d, struct session, watch));
 }
 
 static struct session *session_new(struct worker_listener *wl, int fd, const struct addr *peer)
@@ -265,9 +296,12 @@ static struct session *session_new(struct worker_listener *wl, int fd, const str
     if (s == NULL)
         return NULL;
     conn_accept(&s->conn, &wl->worker->net, &session_ops, fd);
+    if (wl->config->max_header_size >= s->conn.in_limit)
+        s->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
     s->wl = wl;
     s->exchange = NULL;
     deadline_init(&s->deadline);
+    deadline_init(&s->watch);
     s->state = SESSION_IDLE;
     s->served = false;
     int n = addr_format_ip(peer, text);
@@ -278,6 +312,46 @@ static struct session *session_new(struct worker_listener *wl, int fd, const str
     return s;
 }
 
+/* At most one line a second and listener says that clients are refused. */
+static void log_refused(struct worker_listener *wl, const char *why)
+{
+    struct log_line l;
+    uint64_t now = uv_now(&wl->worker->loop);
+    wl->refused++;
+    if (wl->refused_logged_ms && now - wl->refused_logged_ms < 1000)
+        return;
+    if (log_begin(&l, LOG_WARN, "connections refused")) {
+        log_str(&l, "listener", wl->config->name);
+        log_str(&l, "reason", why);
+        log_u64(&l, "count", wl->refused);
+        log_end(&l);
+    }
+    wl->refused = 0;
+    wl->refused_logged_ms = now;
+}
+
+/* One connection too many: a fixed 503. Where the request has come already it is read, so that
+ * closing at once does not reset the answer; else the client is given the time to read it, as long
+ * as descriptors are not what is short. */
+static void shed(struct session *s, bool may_linger)
+{
+    static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                           "Connection: close\r\n\r\n";
+    uv_buf_t buf = uv_buf_init(answer, sizeof answer - 1);
+    cell_add(&s->wl->cell->codes[503], 1);
+    s->state = SESSION_LINGER; /* what it has sent is thrown away */
+    bool heard = !conn_alive(&s->conn);
+    if (heard)
+        conn_read_now(&s->conn);
+    if (s->state == SESSION_CLOSED)
+        return;
+    s->conn.last_write = heard || !may_linger;
+    if (conn_write(&s->conn, &buf, 1, NULL) < 0 || s->conn.last_write)
+        session_close(s);
+    else
+        linger(s);
+}
+
 void session_accept(struct worker_listener *wl, int fd, const struct addr *peer)
 {
     struct session *s = session_new(wl, fd, peer);
@@ -285,19 +359,21 @@ void session_accept(struct worker_listener *wl, int fd, const struct addr *peer)
         close(fd);
         return;
     }
+    bool room = descriptors_take_client();
     cell_add(&wl->cell->connections, 1);
     cell_add(&wl->cell->accepted, 1);
     uint32_t before = atomic_fetch_add_explicit(&wl->shared->connections, 1, memory_order_relaxed);
-    if (before >= wl->config->max_connections) {
-        refuse(s, 503);
+    if (before >= wl->config->max_connections || !room) {
+        log_refused(wl, room ? "max_connections" : "out of descriptors");
+        shed(s, room);
         return;
     }
     deadline_arm(wl->worker->stopping ? &wl->worker->grace : &wl->idle, &s->deadline);
     conn_read_now(&s->conn);
     if (s->state == SESSION_CLOSED || s->conn.started)
         return;
-    if (s->exchange && exchange_is_last(s->exchange) && !deadline_armed(&s->deadline))
-        deadline_arm(&wl->worker->watch, &s->deadline);
+    if (s->exchange && exchange_is_last(s->exchange))
+        deadline_arm(&wl->worker->watch, &s->watch);
     else
         watch(s);
 }

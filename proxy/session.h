@@ -7,7 +7,8 @@
  *     v                     v                      v                   |
  *   CLOSED <------------- LINGER <-----------------+-------------------+
  *
- *   IDLE      no exchange, no buffer; the idle deadline runs (a new connection too)
+ *   IDLE      no exchange; the idle deadline runs (a new connection too). While the client does not
+ *             read its answers, what it has sent behind them waits here
  *   HEAD      an exchange holds the parser; the request deadline runs from the first byte
  *   EXCHANGE  the exchange decides; bytes of later requests wait in the conn. If it is the last one
  *             and wholly there, the client is not watched at first: mostly it is answered and gone
@@ -36,6 +37,7 @@ struct session {
     struct exchange *exchange; /* HEAD, EXCHANGE, TUNNEL */
     struct list all;           /* worker's sessions */
     struct deadline deadline;  /* idle, request (head, body), linger */
+    struct deadline watch;     /* until it is read from, see EXCHANGE */
     uint8_t state;             /* enum session_state */
     bool served;               /* at least one request was answered */
     uint8_t peer_len;
@@ -49,7 +51,7 @@ void session_accept(struct worker_listener *wl, int fd, const struct addr *peer)
 void session_answered(struct session *s, bool keep, bool dirty);
 /* Closes at once, with the exchange if there is one. */
 void session_close(struct session *s);
-/* The worker stops: closes what is idle. */
+/* The worker stops: closes what is idle, once its last answer is out. */
 void session_stop(struct session *s);
 
 /* Queues of the listener and the worker expire here. */

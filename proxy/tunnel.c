@@ -14,10 +14,9 @@ void tunnel_start(struct exchange *x)
     s->state = SESSION_TUNNEL;
     deadline_cancel(&x->deadline);
     moved(x);
-    if (s->conn.eof) /* it half-closed while the upgrade was on its way */
+    conn_continue(&s->conn);             /* what it sent behind its request */
+    if (s->exchange == x && s->conn.eof) /* it half-closed while the upgrade was on its way */
         tunnel_client_eof(x);
-    else
-        conn_continue(&s->conn);
 }
 
 /* Both ways are the same: bytes go on as they are, or both ends are closed. */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
 
 static struct upstream *of(struct conn *c)
@@ -81,16 +82,22 @@ static void on_closed(struct conn *c)
     struct worker *w = u->wp->worker;
     list_remove(&u->all);
     free(u);
+    descriptors_give();
     worker_maybe_done(w);
 }
 
 struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, struct server *server,
                                   int *uv_error)
 {
-    struct upstream *u = malloc(sizeof *u);
-    *uv_error = UV_ENOMEM;
-    if (u == NULL)
+    *uv_error = UV_EMFILE;
+    if (!descriptors_take())
         return NULL;
+    struct upstream *u = malloc(sizeof *u);
+    if (u == NULL) {
+        descriptors_give();
+        *uv_error = UV_ENOMEM;
+        return NULL;
+    }
     u->wp = wp;
     u->server = server;
     u->state = UPSTREAM_CONNECTING;
@@ -101,6 +108,7 @@ struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, st
     u->exchange = NULL;
     *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &server->address,
                              &u->connect, on_connected);
+    u->conn.in_limit = EXCHANGE_ANSWER_HEAD_MAX + 1;
     if (*uv_error < 0) {
         upstream_close(u);
         return NULL;

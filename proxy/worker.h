@@ -59,6 +59,8 @@ struct worker_listener {
     struct deadline_queue request, idle;
     struct deadline backoff; /* accept failed for want of something: try again then */
     struct deadline_queue backoffs;
+    uint64_t refused;           /* connections since the last line in the log about it */
+    uint64_t refused_logged_ms; /* 0: never */
 };
 
 struct worker {

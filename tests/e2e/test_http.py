@@ -770,7 +770,7 @@ def test_answer_cut_in_its_body_is_seen_as_cut(one, data):
         ex.send(data)
         ex.close()
     _, proxy = one(handler, pool={'passive': 'off'})
-    out = raw(proxy.port, b'GET / HTTP/1.1\r\nHost: t\r\n\r\n')
+    out = raw(proxy.port, b'GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n')
     if out.startswith(b'HTTP/1.1 502 '):
         return  # seen before the head was out
     assert out.startswith(b'HTTP/1.1 200 ')

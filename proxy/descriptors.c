@@ -1,0 +1,54 @@
+#include "proxy/descriptors.h"
+
+#include <dirent.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+#define RESERVE_MAX 64 /* for checks, the admin interface, files */
+
+static _Atomic uint32_t used;
+static uint32_t most = UINT32_MAX, most_clients = UINT32_MAX; /* constant once workers run */
+
+static uint32_t count_open(void)
+{
+    uint32_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    if (d == NULL)
+        return RESERVE_MAX; /* no /proc: a guess on the safe side */
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+void descriptors_init(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    uint32_t all = limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
+    uint32_t reserve = all / 8 < RESERVE_MAX ? all / 8 : RESERVE_MAX;
+    uint32_t taken = count_open() + reserve;
+    most = all > taken ? all - taken : 0;
+    most_clients = most - most / 8;
+}
+
+bool descriptors_take(void)
+{
+    if (atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < most)
+        return true;
+    descriptors_give();
+    return false;
+}
+
+bool descriptors_take_client(void)
+{
+    return atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < most_clients;
+}
+
+void descriptors_give(void)
+{
+    atomic_fetch_sub_explicit(&used, 1, memory_order_relaxed);
+}
