@@ -4,10 +4,9 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-static int set(int fd, int level, int option)
+static int set(int fd, int level, int option, int value)
 {
-    int on = 1;
-    return setsockopt(fd, level, option, &on, sizeof on);
+    return setsockopt(fd, level, option, &value, sizeof value);
 }
 
 static int bind_one(const struct addr *a, bool first)
@@ -15,9 +14,9 @@ static int bind_one(const struct addr *a, bool first)
     int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    if (set(fd, SOL_SOCKET, SO_REUSEADDR) < 0 || set(fd, IPPROTO_TCP, TCP_NODELAY) < 0 ||
-        (!first && set(fd, SOL_SOCKET, SO_REUSEPORT) < 0) || bind(fd, &a->sa, a->len) < 0 ||
-        (first && set(fd, SOL_SOCKET, SO_REUSEPORT) < 0)) {
+    if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 || set(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
+        (!first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0) || bind(fd, &a->sa, a->len) < 0 ||
+        (first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)) {
         int saved = errno;
         close(fd);
         errno = saved;
@@ -37,6 +36,16 @@ bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct error *e)
         error_errno(e, errno, "bind %s", text);
         while (i > 0)
             close(fds[--i]);
+        return false;
+    }
+    return true;
+}
+
+bool bind_listen(int fd, bool first, int backlog, struct error *e)
+{
+    if ((first && set(fd, SOL_SOCKET, SO_REUSEPORT, 0) < 0) || listen(fd, backlog) < 0 ||
+        (first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)) {
+        error_errno(e, errno, "listen");
         return false;
     }
     return true;

@@ -13,3 +13,6 @@
 /* Fills fds[n] with non-blocking sockets bound to a, TCP_NODELAY set (accepted ones inherit it),
  * not listening yet. False: none is left open; the text is "bind 0.0.0.0:80: permission denied". */
 bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct error *e);
+/* Begins to listen. first: of those that share the port; it must be the first to. False: the text
+ * is "listen: address already in use". */
+bool bind_listen(int fd, bool first, int backlog, struct error *e);

@@ -460,6 +460,13 @@ static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
     }
     for (unsigned slot = 0; slot < p->nbackends && !done; slot++)
         done = ask(&o, slot);
+    if (o.taken == NULL && r->ntried > 0) { /* the standbys of those tried are left */
+        o.whatif = whatif(p, v, r, 0);
+        forget_refusals(&o, v);
+        o.nrefused = 0;
+        for (unsigned slot = 0; slot < p->nbackends && o.taken == NULL; slot++)
+            ask(&o, slot);
+    }
     return outcome(&o, server);
 }
 

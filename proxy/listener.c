@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/bind.h"
 #include "proxy/session.h"
 
 #define BACKLOG 4096   /* the kernel cuts it to net.core.somaxconn */
@@ -69,18 +70,26 @@ void listener_resume(struct worker_listener *wl)
         log_accept(wl, -r);
 }
 
-int listener_start(struct worker_listener *wl, int fd)
+bool listener_start(struct worker_listener *wl, int fd, struct error *e)
 {
-    int r = listen(fd, BACKLOG) < 0 ? -errno : uv_poll_init(&wl->worker->loop, &wl->poll, fd);
+    if (!bind_listen(fd, wl->worker->index == 0, BACKLOG, e)) {
+        close(fd);
+        return false;
+    }
+    int r = uv_poll_init(&wl->worker->loop, &wl->poll, fd);
     if (r < 0) {
         close(fd);
-        return r;
+        error_set(e, -r, "poll: %s", uv_strerror(r));
+        return false;
     }
     wl->fd = fd;
     wl->listening = true;
     deadline_init(&wl->backoff);
     deadline_queue_init(&wl->backoffs, &wl->worker->net.clock, BACKOFF_MS, on_backoff);
-    return uv_poll_start(&wl->poll, UV_READABLE, on_poll);
+    r = uv_poll_start(&wl->poll, UV_READABLE, on_poll);
+    if (r < 0)
+        error_set(e, -r, "poll: %s", uv_strerror(r));
+    return r == 0;
 }
 
 void listener_stop(struct worker_listener *wl)

@@ -4,8 +4,9 @@
 #pragma once
 #include "proxy/worker.h"
 
-/* Takes over fd (bound). < 0: a uv error; fd is closed then. */
-int listener_start(struct worker_listener *wl, int fd);
+/* Takes over fd (bound). Worker 0 must be the first to start, see net/bind.h. False: the error says
+ * why, fd is closed. */
+bool listener_start(struct worker_listener *wl, int fd, struct error *e);
 /* Polls for connections again. */
 void listener_resume(struct worker_listener *wl);
 /* Takes what is queued, then stops listening. */

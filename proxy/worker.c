@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,12 +121,13 @@ static void on_message(struct mailbox *m, struct message *msg)
 static bool open_listeners(struct worker *w, const int *fds, struct error *e)
 {
     for (size_t i = 0; i < w->nlisteners; i++) {
+        const struct config_listener *config = w->listeners[i].config;
         int fd = dup(fds[i]); /* the caller keeps its own until all has worked */
-        int r = fd < 0 ? UV_EMFILE : listener_start(&w->listeners[i], fd);
-        if (r == 0)
+        if (fd < 0)
+            error_errno(e, errno, "dup");
+        else if (listener_start(&w->listeners[i], fd, e))
             continue;
-        error_set(e, -r, "listener %s: listen %s: %s", w->listeners[i].config->name,
-                  w->listeners[i].config->listen_text, uv_strerror(r));
+        error_prefix(e, "listener %s: %s", config->name, config->listen_text);
         return false;
     }
     return true;
