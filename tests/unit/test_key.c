@@ -1,0 +1,119 @@
+#include "proxy/key.h"
+
+#include "http/parser.h"
+#include "tests/lib/unit.h"
+
+#define PEER STR("192.0.2.7")
+
+static struct config_key_part part(enum config_key_kind kind, const char *name)
+{
+    char *mutable = (char *)(uintptr_t)name; /* key_extract() does not write it */
+    return (struct config_key_part){kind, mutable, name ? strlen(name) : 0};
+}
+
+/* The key of `request` under the alternatives; NULL must be keyless. */
+static void check(const char *request, const struct config_key *keys, size_t nkeys,
+                  const char *expected)
+{
+    struct parser p;
+    struct head h;
+    struct buffer scratch = {0};
+    struct str key;
+    parser_init_request(&p, &h, 4096);
+    ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
+    bool found = key_extract(keys, nkeys, &h, request, PEER, &scratch, &key);
+    ck_assert_msg(found == (expected != NULL), "%s", request);
+    if (found)
+        ck_assert_msg(str_eq(key, str_of(expected)), "\"%.*s\" instead of \"%s\"", (int)key.n,
+                      key.p, expected);
+    buffer_release(&scratch);
+}
+
+struct one {
+    enum config_key_kind kind;
+    const char *name, *request, *key;
+};
+
+#define GET(target, fields) "GET " target " HTTP/1.1\r\nHost: Shop.Example:8080\r\n" fields "\r\n"
+
+static const struct one table[] = {
+    {KEY_HEADER, "X-Key", GET("/", "x-kEY: \t a b \t\r\n"), "a b"},
+    {KEY_HEADER, "X-Key", GET("/", "X-Key: first\r\nX-Key: second\r\n"), "first"},
+    {KEY_HEADER, "X-Key", GET("/", "X-Key:\r\n"), NULL},
+    {KEY_HEADER, "X-Key", GET("/", "X-Key:\r\nX-Key: second\r\n"), NULL},
+    {KEY_HEADER, "X-Key", GET("/", "X-Keys: no\r\nX-Ke: no\r\n"), NULL},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: a=1; sid=42; b=2\r\n"), "42"},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: xsid=1; sidx=2;sid=3\r\n"), "3"},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: a=1\r\nCookie: sid=2\r\n"), "2"},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: sid=1; sid=2\r\n"), "1"},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: sid=; sid=2\r\n"), NULL},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: sid\r\n"), NULL},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: ;;; ; =; sid=%20=x\r\n"), "%20=x"},
+    {KEY_COOKIE, "sid", GET("/", "Cookie: SID=1\r\n"), NULL},
+    {KEY_COOKIE, "sid", GET("/", ""), NULL},
+    {KEY_QUERY, "id", GET("/p?a=1&id=7&id=8", ""), "7"},
+    {KEY_QUERY, "id", GET("/p?xid=1&idx=2&id=%41+b", ""), "%41+b"},
+    {KEY_QUERY, "id", GET("/p?id=&id=2", ""), NULL},
+    {KEY_QUERY, "id", GET("/p?id", ""), NULL},
+    {KEY_QUERY, "id", GET("/p?&&=&id=1?2&", ""), "1?2"},
+    {KEY_QUERY, "id", GET("/id=1", ""), NULL},
+    {KEY_PATH, NULL, GET("/a/%2e/b?c=d", ""), "/a/%2e/b"},
+    {KEY_PATH, NULL, "GET http://h/a?b HTTP/1.1\r\nHost: h\r\n\r\n", "/a"},
+    {KEY_URI, NULL, GET("/a?c=d", ""), "/a?c=d"},
+    {KEY_URI, NULL, GET("/a", ""), "/a"},
+    {KEY_URI, NULL, "GET http://h/a?b HTTP/1.1\r\nHost: h\r\n\r\n", "/a?b"},
+    {KEY_HOST, NULL, GET("/", ""), "shop.example"},
+    {KEY_HOST, NULL, "GET http://A.B:1/ HTTP/1.1\r\nHost: A.B:1\r\n\r\n", "a.b"},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n", "[2001:db8::1]"},
+    {KEY_HOST, NULL, "GET / HTTP/1.0\r\n\r\n", NULL},
+    {KEY_SOURCE_IP, NULL, GET("/", "X-Forwarded-For: 203.0.113.9\r\n"), "192.0.2.7"},
+};
+
+START_TEST(each_kind_takes_what_the_contract_says)
+{
+    const struct one *t = &table[_i];
+    struct config_key_part p = part(t->kind, t->name);
+    struct config_key key = {&p, 1};
+    check(t->request, &key, 1, t->key);
+}
+END_TEST
+
+START_TEST(first_alternative_present_wins)
+{
+    struct config_key_part parts[] = {part(KEY_HEADER, "X-A"), part(KEY_COOKIE, "sid"),
+                                      part(KEY_SOURCE_IP, NULL)};
+    struct config_key keys[] = {{&parts[0], 1}, {&parts[1], 1}, {&parts[2], 1}};
+    check(GET("/", "X-A: a\r\nCookie: sid=c\r\n"), keys, 3, "a");
+    check(GET("/", "X-A:\r\nCookie: sid=c\r\n"), keys, 3, "c");
+    check(GET("/", ""), keys, 3, "192.0.2.7");
+    check(GET("/", ""), keys, 2, NULL);
+    check(GET("/", "X-A: a\r\n"), keys, 0, NULL);
+}
+END_TEST
+
+START_TEST(joined_parts_are_one_key_without_separator)
+{
+    struct config_key_part parts[] = {part(KEY_HOST, NULL), part(KEY_PATH, NULL),
+                                      part(KEY_HEADER, "X-A")};
+    struct config_key keys[] = {{parts, 3}, {parts, 2}};
+    check(GET("/P", "X-A: Ab\r\n"), keys, 2, "shop.example/PAb");
+    check(GET("/P", ""), keys, 2, "shop.example/P"); /* absent if a part is */
+    check(GET("/P", ""), keys, 1, NULL);
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("key");
+    TCase *c = tcase_create("key");
+    tcase_add_loop_test(c, each_kind_takes_what_the_contract_says, 0, sizeof table / sizeof *table);
+    tcase_add_test(c, first_alternative_present_wins);
+    tcase_add_test(c, joined_parts_are_one_key_without_separator);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
