@@ -180,12 +180,12 @@ static bool version(struct parser *p, struct head *h, const char *base, size_t e
 static bool status_version(struct parser *p, struct head *h, const char *base, size_t end)
 {
     size_t n = end < 8 ? end : 8;
-    if (memcmp(base, "HTTP/1.", n < 7 ? n : 7) != 0 || (n == 8 && (base[7] & ~1) != '0'))
+    if (memcmp(base, "HTTP/1.", n < 7 ? n : 7) != 0 || (n == 8 && !char_is(base[7], CHAR_DIGIT)))
         return refuse(p, 502, "malformed version in the status line");
     p->taken = (uint32_t)n;
     if (n < 8)
         return false;
-    h->minor = base[7] == '1';
+    h->minor = base[7] != '0'; /* as in requests */
     p->state = START_STATUS;
     return true;
 }

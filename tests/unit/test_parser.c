@@ -736,6 +736,8 @@ START_TEST(answers_are_read)
     static const struct acceptance good[] = {
         {IN(OK "\r\n"), "200 [OK] 1.1 keep close"},
         {IN("HTTP/1.0 200 OK\r\n\r\n"), "200 [OK] 1.0 end close"},
+        {IN("HTTP/1.2 200 OK\r\n\r\n"), "200 [OK] 1.1 keep close"}, /* RFC 9110 2.5 */
+        {IN("HTTP/1.9 200 OK\r\n\r\n"), "200 [OK] 1.1 keep close"},
         {IN("HTTP/1.1 200 \r\n\r\n"), "200 [] 1.1 keep close"},
         {IN("HTTP/1.1 200\r\n\r\n"), "200 [] 1.1 keep close"},
         {IN("HTTP/1.1 200  two  words \r\n\r\n"), "200 [ two  words ] 1.1 keep close"},
@@ -773,7 +775,8 @@ START_TEST(broken_answers_are_502)
         {IN(BAD "http/1.1 200 OK\r\n\r\n"), 502},
         {IN("HTTP/" BAD "2.0 200 OK\r\n\r\n"), 502},
         {IN("HTTP/" BAD "0.9 200 OK\r\n\r\n"), 502},
-        {IN("HTTP/1." BAD "2 200 OK\r\n\r\n"), 502},
+        {IN("HTTP/1." BAD "a 200 OK\r\n\r\n"), 502},
+        {IN("HTTP/1." BAD ": 200 OK\r\n\r\n"), 502},
         {IN("HTTP/1." BAD "/ 200 OK\r\n\r\n"), 502},
         {IN("HTTP/1.1" BAD "0 200 OK\r\n\r\n"), 502},
         {IN("HTTP/1.1" BAD "\t200 OK\r\n\r\n"), 502},
