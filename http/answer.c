@@ -6,6 +6,8 @@
 const char *answer_reason(int status)
 {
     switch (status) {
+    case 200:
+        return "OK";
     case 400:
         return "Bad Request";
     case 401:
@@ -49,7 +51,7 @@ static const char *extra_fields(int status)
     return status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n" : "";
 }
 
-bool answer_write(struct buffer *out, int status, bool close, bool head)
+bool answer_write(struct buffer *out, int status, bool close, bool head, struct str date)
 {
     assert(status >= 200 && status <= 599 && status != 204 && status != 304);
     char body[64], text[384];
@@ -59,9 +61,9 @@ bool answer_write(struct buffer *out, int status, bool close, bool head)
                      "HTTP/1.1 %d %s\r\n"
                      "Content-Type: text/plain\r\n"
                      "Content-Length: %d\r\n"
-                     "%s%s\r\n%s",
-                     status, answer_reason(status), nbody, extra_fields(status),
-                     close ? "Connection: close\r\n" : "", head ? "" : body);
+                     "%.*s%s%s\r\n%s",
+                     status, answer_reason(status), nbody, (int)date.n, date.n ? date.p : "",
+                     extra_fields(status), close ? "Connection: close\r\n" : "", head ? "" : body);
     assert(n > 0 && (size_t)n < sizeof(text));
     return buffer_append(out, text, (size_t)n);
 }

@@ -42,7 +42,7 @@ enum field_id field_identify(const char *name, size_t n)
     case 3:
         return IS("via") ? FIELD_VIA : FIELD_OTHER;
     case 4:
-        return IS("host") ? FIELD_HOST : FIELD_OTHER;
+        return IS("host") ? FIELD_HOST : IS("date") ? FIELD_DATE : FIELD_OTHER;
     case 6:
         return IS("cookie") ? FIELD_COOKIE : IS("expect") ? FIELD_EXPECT : FIELD_OTHER;
     case 7:
@@ -51,6 +51,8 @@ enum field_id field_identify(const char *name, size_t n)
         return IS("connection")   ? FIELD_CONNECTION
                : IS("keep-alive") ? FIELD_KEEP_ALIVE
                                   : FIELD_OTHER;
+    case 12:
+        return IS("max-forwards") ? FIELD_MAX_FORWARDS : FIELD_OTHER;
     case 14:
         return IS("content-length") ? FIELD_CONTENT_LENGTH : FIELD_OTHER;
     case 15:
@@ -85,12 +87,10 @@ bool field_not_in_trailers(enum field_id id, struct str name)
         "if-none-match",
         "if-modified-since",
         "if-unmodified-since",
-        "max-forwards",
         "cache-control",
         "pragma",
         "age",
         "expires",
-        "date",
         "location",
         "retry-after",
         "vary",

@@ -19,9 +19,11 @@ enum field_id {
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
     FIELD_COOKIE,
+    FIELD_DATE,
     FIELD_EXPECT,
     FIELD_HOST,
     FIELD_KEEP_ALIVE,
+    FIELD_MAX_FORWARDS,
     FIELD_PROXY_CONNECTION,
     FIELD_TE,
     FIELD_TRAILER,
@@ -78,12 +80,15 @@ struct head {
         host;      /* Host's value (or the absolute-form target's authority); len 0: none */
     bool has_host; /* host is set: by a Host field or by the target */
     bool expect_continue;
+    bool limited;          /* OPTIONS or TRACE with a Max-Forwards (RFC 9110 7.6.2) */
+    uint32_t max_forwards; /* of it; 0: it must not go on */
     /* answers */
     uint16_t status; /* 100 to 599 */
     struct head_slice reason;
     /* both */
     bool keep_alive; /* what version and Connection say, RFC 9112 9.3 */
     bool upgrade;    /* Connection names upgrade and an Upgrade field is there (HTTP/1.1 only) */
+    bool has_date;   /* answers: a Date was there */
     bool has_length; /* a Content-Length was there (answers to HEAD and 304 keep it) */
     uint8_t body;    /* enum body_kind; for answers by the fields alone, see framing_of_answer() */
     uint64_t content_length;

@@ -118,6 +118,20 @@ static int coding_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
+/* Max-Forwards counts for OPTIONS and TRACE only (RFC 9110 7.6.2). */
+static int forwards_rule(struct feed *x, const struct head_field *f)
+{
+    struct head *h = x->h;
+    uint64_t n;
+    if (h->method != METHOD_OPTIONS && h->method != METHOD_TRACE)
+        return 0;
+    if (seen(x->p, FIELD_MAX_FORWARDS) || !field_parse_length(head_value(x->base, f), &n))
+        return stop(x->p, 400, "malformed Max-Forwards");
+    h->limited = true;
+    h->max_forwards = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+    return 0;
+}
+
 /* What a field says about its own message, at the end of its line. */
 static int field_rule(struct feed *x, const struct head_field *f)
 {
@@ -131,6 +145,11 @@ static int field_rule(struct feed *x, const struct head_field *f)
     case FIELD_TRANSFER_ENCODING:
         return kind == PARSER_TRAILERS ? stop(x->p, 400, "framing in a trailer")
                                        : coding_rule(x, f);
+    case FIELD_MAX_FORWARDS:
+        return kind == PARSER_REQUEST ? forwards_rule(x, f) : 0;
+    case FIELD_DATE:
+        x->h->has_date = true;
+        return 0;
     case FIELD_EXPECT: /* not from HTTP/1.0, RFC 9110 10.1.1 */
         if (x->h->minor && str_eq_nocase(head_value(x->base, f), STR("100-continue")))
             x->h->expect_continue = true;

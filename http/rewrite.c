@@ -102,6 +102,8 @@ static bool passes_to_backend(const struct head *h, const struct head_field *f)
     case FIELD_X_FORWARDED_PROTO:
     case FIELD_X_FORWARDED_HOST:
         return false;
+    case FIELD_MAX_FORWARDS:
+        return !h->limited;
     case FIELD_EXPECT: /* to be ignored from HTTP/1.0, and we say 1.1 (RFC 9110 10.1.1) */
         return h->minor != 0;
     default:
@@ -162,6 +164,12 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     }
     put_forwarded(out, h, base, r);
     put_via(out);
+    if (h->limited) {
+        assert(h->max_forwards > 0); /* at 0 it does not go on */
+        PUT(out, "Max-Forwards: ");
+        put_number(out, h->max_forwards - 1);
+        PUT(out, "\r\n");
+    }
     if (r->upgrade)
         put_upgrade(out, h, base);
     if (h->body == BODY_CHUNKED)
@@ -192,6 +200,8 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
             put_field(out, base, f);
     }
     put_via(out);
+    if (!h->has_date && h->status >= 200) /* RFC 9110 6.6.1 */
+        put_str(out, r->date);
     if (h->status >= 200 && h->status != 204) { /* RFC 9110 8.6, RFC 9112 6.1 */
         if (r->body == BODY_CHUNKED)
             PUT(out, "Transfer-Encoding: chunked\r\n");

@@ -29,8 +29,9 @@ struct rewrite_answer {
     bool close;         /* say Connection: close */
     bool keep_alive_10; /* an HTTP/1.0 client's connection stays: say Connection: keep-alive */
     bool upgrade;       /* 101: Connection: Upgrade and Upgrade as sent */
-    uint8_t body;       /* enum body_kind to the client: LENGTH and NONE keep a Content-Length that
-                           was sent, CHUNKED writes Transfer-Encoding, CLOSE neither */
+    struct str date; /* "Date: ...\r\n" of now, for an answer that came without; at most 64 bytes */
+    uint8_t body;    /* enum body_kind to the client: LENGTH and NONE keep a Content-Length that
+                        was sent, CHUNKED writes Transfer-Encoding, CLOSE neither */
 };
 
 /* The whole answer head, blank line included; HTTP/1.1 always. For 1xx and 204 no Content-Length.

@@ -271,7 +271,7 @@ static void conn_refuse(struct conn *c, int status)
 {
     framing_deinit(&c->framing);
     c->state = CONN_LAST;
-    if (!answer_write(&c->out, status, true, c->head.method == METHOD_HEAD))
+    if (!answer_write(&c->out, status, true, c->head.method == METHOD_HEAD, (struct str){0}))
         conn_close(c);
 }
 

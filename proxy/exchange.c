@@ -206,7 +206,8 @@ static void fail(struct exchange *x, int status)
     move_answer(x, ANSWER_DONE);
     count_answer(x, status);
     buffer_clear(out);
-    bool ok = answer_write(out, status, !keep, x->method == METHOD_HEAD);
+    bool ok =
+        answer_write(out, status, !keep, x->method == METHOD_HEAD, worker_date(x->wp->worker));
     uv_buf_t buf = uv_buf_init(out->data, (unsigned)buffer_len(out));
     ok = ok && conn_write(&s->conn, &buf, 1, NULL) == 0;
     buffer_clear(out);
@@ -451,6 +452,10 @@ void exchange_start(struct exchange *x, const char *base)
     move_request(x, h->body == BODY_NONE ? REQUEST_DONE : REQUEST_BODY);
     x->wait_continue = h->expect_continue && x->request == REQUEST_BODY;
     cell_add(&s->wl->cell->requests, 1);
+    if (h->limited && h->max_forwards == 0) { /* we are the last to be asked */
+        fail(x, h->method == METHOD_OPTIONS ? 200 : 501);
+        return;
+    }
     if (!route(x, base)) {
         fail(x, 503);
         return;
@@ -821,6 +826,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     x->status = h->status;
     struct rewrite_answer r = {.close = x->close_client,
                                .keep_alive_10 = x->minor == 0 && !x->close_client,
+                               .date = worker_date(x->wp->worker),
                                .body = (uint8_t)to};
     struct buffer *out = &x->wp->worker->scratch;
     buffer_clear(out);

@@ -92,7 +92,7 @@ static void refuse(struct session *s, int status)
     deadline_cancel(&s->deadline);
     cell_add(&s->wl->cell->codes[status], 1);
     buffer_clear(out);
-    if (!answer_write(out, status, true, false)) {
+    if (!answer_write(out, status, true, false, worker_date(s->wl->worker))) {
         session_close(s);
         return;
     }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -56,6 +57,19 @@ void worker_maybe_done(struct worker *w)
         return;
     mailbox_close(&w->mailbox);
     net_close(&w->net);
+}
+
+struct str worker_date(struct worker *w)
+{
+    uint64_t now = uv_now(&w->loop);
+    if (w->date_ms == 0 || now - w->date_ms >= 500) {
+        struct tm tm;
+        time_t t = time(NULL);
+        gmtime_r(&t, &tm);
+        w->date_len = strftime(w->date, sizeof w->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+        w->date_ms = now;
+    }
+    return (struct str){w->date, w->date_len};
 }
 
 static void close_idle_upstreams(struct worker *w)

@@ -83,6 +83,9 @@ struct worker {
     unsigned nspare;
     struct buffer scratch; /* heads being composed; empty between callbacks */
     bool stopping;
+    uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */
+    size_t date_len;
+    char date[64]; /* "Date: ...\r\n" */
 };
 
 /* Sets the worker up and takes over fds[nlisteners] (bound, one a listener). False: the error says
@@ -96,6 +99,10 @@ void worker_post(struct worker *w, enum worker_message kind, void *object);
 void worker_join(struct worker *w);
 /* Frees what is left; after worker_join() or without worker_start(). */
 void worker_deinit(struct worker *w);
+
+/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110 5.6.7) of now, to the second; stands until
+ * the next call. */
+struct str worker_date(struct worker *w);
 
 /* For sessions and upstreams: a stopping worker ends once the last of them is gone. */
 void worker_maybe_done(struct worker *w);

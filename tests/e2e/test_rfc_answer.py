@@ -14,7 +14,7 @@ from conftest import Rig
 from harness import CHECK_OFF, wait_until
 
 AGAIN = b'GET /again HTTP/1.1\r\nHost: t\r\n\r\n'
-OWN_FIELDS = ('via', 'connection', 'transfer-encoding', 'content-length')
+OWN_FIELDS = ('date', 'via', 'connection', 'transfer-encoding', 'content-length')
 OWN_ANSWERS = (502, 504)
 
 
@@ -219,7 +219,6 @@ def test_greeting_of_a_fresh_connection_stays_on_it(field):
     field.settle(proxy)
 
 
-@pytest.mark.xfail(strict=True, reason='no Date is added where the backend sent none (9110 6.6.1)')
 def test_date_is_added_where_there_is_none(field):
     proxy = field.proxies['main']
     field.steps = (LENGTH_2 + b'\r\nhi',)

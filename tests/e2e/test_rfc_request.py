@@ -209,3 +209,16 @@ def test_table_is_wide_enough():
     """So that nobody empties it by accident."""
     assert len(CASES) >= 500
     assert len({c.name for c in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize('method, status', [(b'OPTIONS', 200), (b'TRACE', 501)])
+def test_max_forwards_of_0_ends_here(rig, method, status):
+    """RFC 9110 7.6.2: it must not go on, the one that got it answers."""
+    backend = rig.backend('b1')
+    proxy = rig.proxy([backend])
+    with Client(proxy.port) as c:
+        c.send(method + b' / HTTP/1.1\r\nHost: t\r\nMax-Forwards: 0\r\n\r\n')
+        answer = c.answer()
+        assert answer.status == status and answer.get('Via') is None
+        assert answer.get('Date') is not None
+    assert backend.requests == []

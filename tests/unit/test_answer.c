@@ -18,7 +18,7 @@ START_TEST(answers_are_well_formed)
             struct parser p;
             struct head h;
             char body[64];
-            ck_assert(answer_write(&b, statuses[i], close, head));
+            ck_assert(answer_write(&b, statuses[i], close, head, STR("Date: x\r\n")));
             parser_init_answer(&p, &h, 4096);
             ck_assert_int_eq(parser_execute(&p, &h, b.data, b.end), PARSE_DONE);
             ck_assert_int_eq(h.status, statuses[i]);
@@ -40,7 +40,7 @@ START_TEST(answers_are_appended)
 {
     struct buffer b = {0};
     ck_assert(buffer_append(&b, "x", 1));
-    ck_assert(answer_write(&b, 502, true, false));
+    ck_assert(answer_write(&b, 502, true, false, (struct str){0}));
     ck_assert(buffer_append(&b, "", 1));
     ck_assert_str_eq(b.data, "xHTTP/1.1 502 Bad Gateway\r\n"
                              "Content-Type: text/plain\r\n"
@@ -58,7 +58,7 @@ START_TEST(a_405_says_what_is_allowed)
     struct buffer b = {0};
     struct parser p;
     struct head h;
-    ck_assert(answer_write(&b, 405, true, false));
+    ck_assert(answer_write(&b, 405, true, false, (struct str){0}));
     parser_init_answer(&p, &h, 4096);
     ck_assert_int_eq(parser_execute(&p, &h, b.data, b.end), PARSE_DONE);
     const struct head_field *allow = head_find(&h, b.data, STR("Allow"));

@@ -551,8 +551,9 @@ passes('forwarded: fields are appended or replaced', '9110 7.6.3',
        get(forwarded=('1.1.1.1, 2.2.2.2', '3.3.3.3'), via=('1.0 a', '1.1 b')))
 passes('hop-by-hop: Max-Forwards is counted down', '9110 7.6.2',
        b'OPTIONS / HTTP/1.1\r\n' + HOST + b'Max-Forwards: 5\r\n\r\n',
-       Seen('OPTIONS', '/', fields(('Max-Forwards', '4'))),
-       xfail='Max-Forwards of OPTIONS and TRACE goes through unchanged; at 0 it must not go through at all')
+       Seen('OPTIONS', '/', fields(('Max-Forwards', '4'))))
+passes('hop-by-hop: Max-Forwards of a GET means nothing', '9110 7.6.2', GET + b'Max-Forwards: 0\r\n\r\n',
+       get('/', ('Max-Forwards', '0')))
 passes('expect: 100-continue, the body follows at once', '9110 10.1.1',
        POST + b'Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello',
        post(b'hello', 'length', ('Expect', '100-continue')), got=('100?', 200))
