@@ -858,9 +858,9 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
     }
     unsigned status = x->head.status;
     if (status == 101) {
-        if (x->upgrade && x->request == REQUEST_DONE)
+        if (x->upgrade && x->head.upgrade && x->request == REQUEST_DONE)
             return begin_tunnel(x, data);
-        attempt_failed(x, FAILURE_BROKEN); /* nobody asked for it */
+        attempt_failed(x, FAILURE_BROKEN); /* not asked for, or it does not say to what */
         return len;
     }
     return status < 200 ? pass_interim(x, data) : begin_answer(x, data, len);

@@ -794,3 +794,14 @@ def test_bytes_behind_an_answer_are_nobodys_answer(rig):
     with Client(proxy.port) as c:
         for _ in range(5):
             assert c.request('GET', '/').text == 'b1'
+
+
+@pytest.mark.parametrize('fields', ['', 'Upgrade: echo\r\n', 'Connection: Upgrade\r\n'])
+def test_a_101_that_does_not_say_to_what_is_broken(one, fields):
+    """RFC 9110 7.8: a server that switches must send Upgrade, named by Connection."""
+    def handler(ex):
+        ex.send(f'HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n'.encode())
+    _, proxy = one(handler, pool={'passive': 'off'})
+    with Client(proxy.port) as c:
+        c.send(b'GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+        assert c.answer().status == 502
