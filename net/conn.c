@@ -298,6 +298,18 @@ void conn_read_now(struct conn *c)
     }
 }
 
+/* libuv calls it an end, too, when a reset came right behind bytes that it has just read. */
+static int pending_error(struct conn *c)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    uv_os_fd_t fd;
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        return 0;
+    return -error;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *c = container_of((uv_tcp_t *)stream, struct conn, tcp);
@@ -305,9 +317,13 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (nread > 0) {
         take_bytes(c, buf->base, (size_t)nread);
     } else if (nread == UV_EOF) {
-        c->eof = true;
+        int error = pending_error(c);
+        c->eof = error == 0;
         read_off(c);
-        c->ops->on_eof(c);
+        if (error)
+            c->ops->on_error(c, error);
+        else
+            c->ops->on_eof(c);
     } else if (nread == UV_ENOBUFS && c->paused) {
         read_off(c);
     } else if (nread < 0) {

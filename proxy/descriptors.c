@@ -45,7 +45,10 @@ bool descriptors_take(void)
 
 bool descriptors_take_client(void)
 {
-    return atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < most_clients;
+    if (atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < most_clients)
+        return true;
+    descriptors_give();
+    return false;
 }
 
 void descriptors_give(void)

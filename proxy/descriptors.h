@@ -13,7 +13,7 @@
 void descriptors_init(void);
 /* For a backend connection. False: none is left. */
 bool descriptors_take(void);
-/* For a client connection, which exists already: it is counted in any case, and false says that it
- * is one too many and should be refused. */
+/* For a client connection, which exists already. False: it is one too many, and to be closed at
+ * once; it is not counted. */
 bool descriptors_take_client(void);
 void descriptors_give(void);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -25,8 +26,9 @@ static void on_closed(struct conn *c)
     struct session *s = of(c);
     struct worker *w = s->wl->worker;
     list_remove(&s->all);
+    if (s->counted)
+        descriptors_give();
     free(s);
-    descriptors_give();
     worker_maybe_done(w);
 }
 
@@ -188,6 +190,8 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     case SESSION_TUNNEL:
         return tunnel_from_client(s->exchange, data, len);
     case SESSION_LINGER:
+        s->heard_end = len >= 4 && memcmp(data + len - 4, "\r\n\r\n", 4) == 0;
+        break;
     case SESSION_CLOSED:
         break;
     }
@@ -303,7 +307,7 @@ static struct session *session_new(struct worker_listener *wl, int fd, const str
     deadline_init(&s->deadline);
     deadline_init(&s->watch);
     s->state = SESSION_IDLE;
-    s->served = false;
+    s->served = s->counted = s->heard_end = false;
     int n = addr_format_ip(peer, text);
     assert((size_t)n < sizeof s->peer);
     memcpy(s->peer, text, (size_t)n + 1);
@@ -330,9 +334,9 @@ static void log_refused(struct worker_listener *wl, const char *why)
     wl->refused_logged_ms = now;
 }
 
-/* One connection too many: a fixed 503. Where the request has come already it is read, so that
- * closing at once does not reset the answer; else the client is given the time to read it, as long
- * as descriptors are not what is short. */
+/* One connection too many: a fixed 503. Where the whole request has come already it is read, so
+ * that closing at once does not reset the answer; else the client is given the time to read it, as
+ * long as descriptors are not what is short. */
 static void shed(struct session *s, bool may_linger)
 {
     static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
@@ -340,12 +344,11 @@ static void shed(struct session *s, bool may_linger)
     uv_buf_t buf = uv_buf_init(answer, sizeof answer - 1);
     cell_add(&s->wl->cell->codes[503], 1);
     s->state = SESSION_LINGER; /* what it has sent is thrown away */
-    bool heard = !conn_alive(&s->conn);
-    if (heard)
+    if (!conn_alive(&s->conn))
         conn_read_now(&s->conn);
     if (s->state == SESSION_CLOSED)
         return;
-    s->conn.last_write = heard || !may_linger;
+    s->conn.last_write = s->heard_end || !may_linger;
     if (conn_write(&s->conn, &buf, 1, NULL) < 0 || s->conn.last_write)
         session_close(s);
     else
@@ -359,7 +362,7 @@ void session_accept(struct worker_listener *wl, int fd, const struct addr *peer)
         close(fd);
         return;
     }
-    bool room = descriptors_take_client();
+    bool room = s->counted = descriptors_take_client();
     cell_add(&wl->cell->connections, 1);
     cell_add(&wl->cell->accepted, 1);
     uint32_t before = atomic_fetch_add_explicit(&wl->shared->connections, 1, memory_order_relaxed);

@@ -40,6 +40,8 @@ struct session {
     struct deadline watch;     /* until it is read from, see EXCHANGE */
     uint8_t state;             /* enum session_state */
     bool served;               /* at least one request was answered */
+    bool counted;              /* among the descriptors in use */
+    bool heard_end;            /* LINGER: what came ends like a head, so nothing is to follow */
     uint8_t peer_len;
     char peer[46]; /* the client's address, canonical text */
 };

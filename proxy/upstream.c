@@ -81,16 +81,35 @@ static void on_closed(struct conn *c)
     struct upstream *u = of(c);
     struct worker *w = u->wp->worker;
     list_remove(&u->all);
+    if (u->counted)
+        descriptors_give();
     free(u);
-    descriptors_give();
     worker_maybe_done(w);
+}
+
+/* Closes the kept connection that was unused for longest, of any one server: libuv closes the
+ * socket at once, so that its descriptor is the caller's. */
+static bool inherit_descriptor(struct worker *w)
+{
+    for (size_t p = 0; p < w->npools; p++) {
+        for (unsigned i = 0; i < w->pools[p].pool->nservers; i++) {
+            struct list *idle = &w->pools[p].servers[i].idle;
+            if (list_empty(idle))
+                continue;
+            struct upstream *u = container_of(idle->prev, struct upstream, link);
+            u->counted = false;
+            upstream_close(u);
+            return true;
+        }
+    }
+    return false;
 }
 
 struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, struct server *server,
                                   int *uv_error)
 {
     *uv_error = UV_EMFILE;
-    if (!descriptors_take())
+    if (!descriptors_take() && !inherit_descriptor(wp->worker))
         return NULL;
     struct upstream *u = malloc(sizeof *u);
     if (u == NULL) {
@@ -102,6 +121,7 @@ struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, st
     u->server = server;
     u->state = UPSTREAM_CONNECTING;
     u->reused = false;
+    u->counted = true;
     deadline_init(&u->deadline);
     list_push_back(&wp->worker->upstreams, &u->all);
     list_push_back(&wp->servers[server->id].busy, &u->link);

@@ -22,7 +22,8 @@ struct upstream {
     struct list all;           /* worker's upstreams */
     struct deadline deadline;  /* connect, later idle */
     uv_connect_t connect;
-    bool reused; /* it has carried an exchange before this one */
+    bool reused;  /* it has carried an exchange before this one */
+    bool counted; /* among the descriptors in use */
 };
 
 /* Begins to connect for x; the outcome comes as exchange_connected() or exchange_broken(), never
