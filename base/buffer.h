@@ -27,7 +27,7 @@ static inline size_t buffer_len(const struct buffer *b)
 
 static inline char *buffer_head(struct buffer *b)
 {
-    return b->data + b->start;
+    return b->data ? b->data + b->start : NULL; /* NULL + 0 is not defined in C */
 }
 
 static inline void buffer_clear(struct buffer *b)

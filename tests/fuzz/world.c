@@ -324,7 +324,6 @@ static void begin_request(struct backend *b)
     b->interim = 0;
     b->nrequests++;
     r->at = b;
-    r->tries++;
     r->servers += r->on_server[b->server]++ == 0;
     MUST(r->servers <= 1 + world.retries + world.downs);
 }

@@ -40,7 +40,7 @@ struct request {
     struct http_message m; /* as far as the proxy has read it */
     struct backend *at;    /* who got it last */
     uint8_t on_server[WORLD_SERVERS];
-    unsigned tries, servers, continues;
+    unsigned servers, continues;
     bool answering; /* the final head went to the client */
 };
 
