@@ -9,6 +9,7 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"http", "a load of HTTP requests: latency, errors, who answered which keys", bench_http},
     {"ring", "figures of the ring without a network: lookup, balance, keys moved", bench_ring},
     {"serve", "a test backend that answers with its name", bench_serve},
 };

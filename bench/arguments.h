@@ -1,0 +1,21 @@
+/* Values of the command line that several commands take.
+ *
+ * Each returns false if the text is none; nothing is said about it. Pure, but for
+ * arguments_address(), which may ask the resolver. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/error.h"
+
+/* Digits alone, min to max. */
+bool arguments_count(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+/* "250ms", "2s", "1m": at least 1 ms, at most 24h; in ns. */
+bool arguments_duration(const char *text, uint64_t *ns);
+/* "100", "16KiB"; at most max. */
+bool arguments_size(const char *text, uint64_t max, uint64_t *out);
+/* A positive number, with a fraction or not, at most max. */
+bool arguments_number(const char *text, double max, double *out);
+/* HOST:PORT, [V6]:PORT, NAME:PORT (the first address that its name has). */
+bool arguments_address(const char *text, struct addr *out, struct error *e);
