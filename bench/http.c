@@ -1,17 +1,16 @@
 /* `ringbench http`: a load of HTTP requests that knows keys, backends and honest latency. */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "bench/arguments.h"
 #include "bench/bench.h"
 #include "bench/http_wire.h"
+#include "bench/load_arguments.h"
 #include "bench/result.h"
 #include "bench/run.h"
 #include "http/chars.h"
@@ -183,15 +182,7 @@ static bool make_body(struct http_command *h, uint64_t size)
 /* ---- options ---- */
 
 enum { /* options without a letter */
-       O_CONNECTIONS = 256,
-       O_THREADS,
-       O_DURATION,
-       O_REQUESTS,
-       O_RATE,
-       O_PIPELINE,
-       O_CLOSE,
-       O_TIMEOUT,
-       O_METHOD,
+       O_METHOD = LOAD_ARGUMENT_END,
        O_HEADER,
        O_BODY,
        O_BODY_SIZE,
@@ -199,20 +190,12 @@ enum { /* options without a letter */
        O_KEY_DIST,
        O_KEY_IN,
        O_BACKEND_FROM,
-       O_SEED,
        O_JSON,
        O_QUIET
 };
 
 static const struct option names[] = {
-    {"connections", required_argument, NULL, O_CONNECTIONS},
-    {"threads", required_argument, NULL, O_THREADS},
-    {"duration", required_argument, NULL, O_DURATION},
-    {"requests", required_argument, NULL, O_REQUESTS},
-    {"rate", required_argument, NULL, O_RATE},
-    {"pipeline", required_argument, NULL, O_PIPELINE},
-    {"close", no_argument, NULL, O_CLOSE},
-    {"timeout", required_argument, NULL, O_TIMEOUT},
+    LOAD_ARGUMENTS,
     {"method", required_argument, NULL, O_METHOD},
     {"header", required_argument, NULL, O_HEADER},
     {"body", required_argument, NULL, O_BODY},
@@ -221,48 +204,11 @@ static const struct option names[] = {
     {"key-dist", required_argument, NULL, O_KEY_DIST},
     {"key-in", required_argument, NULL, O_KEY_IN},
     {"backend-from", required_argument, NULL, O_BACKEND_FROM},
-    {"seed", required_argument, NULL, O_SEED},
     {"json", required_argument, NULL, O_JSON},
     {"quiet", no_argument, NULL, O_QUIET},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
-
-static bool count_option(const char *text, uint64_t max, unsigned *out)
-{
-    uint64_t v;
-    bool ok = arguments_count(text, 1, max, &v);
-    *out = (unsigned)v;
-    return ok;
-}
-
-/* What is wrong with the value of the load's options; NULL: nothing, or it is none of them. */
-static const char *take_load_option(struct load_options *o, int option, const char *value)
-{
-    switch (option) {
-    case O_CONNECTIONS:
-        return count_option(value, 1000000, &o->connections) ? NULL : "1 to 1000000";
-    case O_THREADS:
-        return count_option(value, 64, &o->threads) ? NULL : "1 to 64";
-    case O_PIPELINE:
-        return count_option(value, 256, &o->pipeline) ? NULL : "1 to 256";
-    case O_DURATION:
-        return arguments_duration(value, &o->duration_ns) ? NULL : "1ms to 24h";
-    case O_TIMEOUT:
-        return arguments_duration(value, &o->timeout_ns) ? NULL : "1ms to 24h";
-    case O_REQUESTS:
-        return arguments_count(value, 1, UINT64_MAX / 2, &o->requests) ? NULL : "1 or more";
-    case O_RATE:
-        return arguments_number(value, 1e7, &o->rate) ? NULL : "a number up to 10000000";
-    case O_SEED:
-        return arguments_count(value, 0, UINT64_MAX, &o->seed) ? NULL : "a whole number";
-    case O_CLOSE:
-        o->close = true;
-        return NULL;
-    default:
-        return NULL;
-    }
-}
 
 static const char *take_option(struct http_command *h, int option, const char *value,
                                struct error *e)
@@ -298,7 +244,7 @@ static const char *take_option(struct http_command *h, int option, const char *v
         h->quiet = true;
         return NULL;
     default:
-        return take_load_option(&h->load, option, value);
+        return load_arguments_take(&h->load, option, value);
     }
 }
 
@@ -331,13 +277,11 @@ static int parse_options(struct http_command *h, int argc, char **argv)
 /* What follows from the options together. */
 static int complete(struct http_command *h)
 {
-    struct load_options *o = &h->load;
-    if (o->connections < o->threads)
-        return bad_usage("--connections", "at least one a thread");
-    if (o->close && o->pipeline > 1)
-        return bad_usage("--close with --pipeline", "one of them");
-    if (o->duration_ns == 0 && o->requests == 0)
-        o->duration_ns = (uint64_t)10e9;
+    const char *wrong = load_arguments_complete(&h->load);
+    if (wrong) {
+        fprintf(stderr, "ringbench http: %s\n", wrong);
+        return BENCH_USAGE;
+    }
     if (h->method == NULL)
         h->method = h->has_body ? "POST" : "GET";
     if (h->keys == 0 && (h->key_in || h->key_dist))
@@ -454,17 +398,6 @@ static int run(struct http_command *h)
     return code;
 }
 
-/* As many connections as were asked for need descriptors: the soft limit is only a default. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        perror("ringbench: descriptor limit");
-}
-
 static int prepare_and_run(struct http_command *h)
 {
     struct error e;
@@ -487,18 +420,14 @@ int bench_http(int argc, char **argv)
 {
     struct http_command h = {
         .backend_from = "header:X-Backend",
-        .load = {.threads = 1,
-                 .connections = 64,
-                 .pipeline = 1,
-                 .seed = 1,
-                 .timeout_ns = (uint64_t)10e9},
+        .load = load_arguments_default(),
     };
     int code = parse_options(&h, argc, argv);
     if (code == BENCH_OK)
         code = complete(&h);
     if (code == BENCH_OK) {
         signal(SIGPIPE, SIG_IGN);
-        raise_descriptor_limit();
+        load_arguments_raise_limit();
         code = prepare_and_run(&h);
     }
     keys_deinit(&h.key_set);

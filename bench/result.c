@@ -77,11 +77,11 @@ static double balance(const struct load_result *r)
 
 /* ---- for programs ---- */
 
-static json_t *errors_json(const struct load_result *r)
+static json_t *errors_json(const uint64_t *errors)
 {
     json_t *j = made(json_object());
     for (unsigned i = 0; i < LOAD_ERRORS; i++)
-        put(j, load_error_names[i], whole(r->errors[i]));
+        put(j, load_error_names[i], whole(errors[i]));
     return j;
 }
 
@@ -208,21 +208,26 @@ static void put_counts(json_t *j, const struct load_result *r)
     put(j, "requests_per_cpu_second", real(per((double)r->answered, r->cpu_seconds), 1000));
 }
 
-json_t *result_json(const struct result_about *a, const struct load_result *r)
+static void put_start(json_t *j, const char *kind, const char *target, time_t at)
 {
-    json_t *j = made(json_object());
     char started[32];
     struct tm tm;
-    if (gmtime_r(&a->started, &tm) == NULL ||
+    if (gmtime_r(&at, &tm) == NULL ||
         strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         started[0] = 0;
     put(j, "ringbench", json_string(RINGPROXY_VERSION));
-    put(j, "kind", json_string(a->kind));
-    put(j, "target", json_string(a->target));
+    put(j, "kind", json_string(kind));
+    put(j, "target", json_string(target));
     put(j, "started", json_string(started));
+}
+
+json_t *result_json(const struct result_about *a, const struct load_result *r)
+{
+    json_t *j = made(json_object());
+    put_start(j, a->kind, a->target, a->started);
     put(j, "options", json_incref(a->options));
     put_counts(j, r);
-    put(j, "errors", errors_json(r));
+    put(j, "errors", errors_json(r->errors));
     put(j, "statuses", statuses_json(r));
     put(j, "latency_us", latency_json(&r->latency));
     put(j, "histogram", histogram_json(&r->latency));
@@ -282,14 +287,14 @@ static void print_latency(FILE *to, const struct latency *h)
     fprintf(to, " %10s\n", duration(h->max, text));
 }
 
-static void print_errors(FILE *to, const struct load_result *r)
+static void print_errors(FILE *to, uint64_t failed, const uint64_t *errors)
 {
     fputs("errors     ", to);
-    if (r->failed == 0)
+    if (failed == 0)
         fputs(" none", to);
     for (unsigned i = 0; i < LOAD_ERRORS; i++)
-        if (r->errors[i])
-            fprintf(to, " %s: %" PRIu64, load_error_names[i], r->errors[i]);
+        if (errors[i])
+            fprintf(to, " %s: %" PRIu64, load_error_names[i], errors[i]);
     fputc('\n', to);
 }
 
@@ -373,7 +378,51 @@ void result_print(FILE *to, const struct result_about *a, const struct load_resu
     print_latency(to, &r->latency);
     if (strcmp(a->kind, "http") == 0)
         print_statuses(to, r);
-    print_errors(to, r);
+    print_errors(to, r->failed, r->errors);
     print_backends(to, r);
     print_keys(to, a, r);
+}
+
+/* ---- bulk ---- */
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+json_t *result_bulk_json(const struct result_bulk_about *a, const struct bulk_result *r)
+{
+    json_t *j = made(json_object()), *line = made(json_object());
+    json_t *in = made(json_array()), *out = made(json_array());
+    put_start(j, "tcp", a->target, a->started);
+    put(j, "options",
+        json_pack("{s:s, s:s, s:i}", "mode", "bulk", "direction", a->direction, "connections",
+                  (int)a->connections));
+    put(j, "seconds", real(r->seconds, 1e6));
+    put(j, "cpu_seconds", real(r->cpu_seconds, 1e6));
+    put(j, "bytes_in", whole(r->bytes_in));
+    put(j, "bytes_out", whole(r->bytes_out));
+    put(j, "mib_per_second", real(per(mib(r->bytes_in + r->bytes_out), r->seconds), 1000));
+    put(j, "mib_per_cpu_second", real(per(mib(r->bytes_in + r->bytes_out), r->cpu_seconds), 1000));
+    put(j, "failed", whole(r->failed));
+    put(j, "errors", errors_json(r->errors));
+    for (unsigned i = 0; i < r->ncells; i++) {
+        push(in, whole(r->cells[i].bytes_in));
+        push(out, whole(r->cells[i].bytes_out));
+    }
+    put(line, "interval_s", real((double)r->interval_ns / 1e9, 1e6));
+    put(line, "bytes_in", in);
+    put(line, "bytes_out", out);
+    put(j, "timeline", line);
+    return j;
+}
+
+void result_bulk_print(FILE *to, const struct bulk_result *r)
+{
+    fprintf(to, "moved       %.1f MiB in, %.1f MiB out, in %.2f s\n", mib(r->bytes_in),
+            mib(r->bytes_out), r->seconds);
+    fprintf(to, "throughput  %.1f MiB/s in, %.1f MiB/s out; %.0f MiB a CPU second here\n",
+            per(mib(r->bytes_in), r->seconds), per(mib(r->bytes_out), r->seconds),
+            per(mib(r->bytes_in + r->bytes_out), r->cpu_seconds));
+    print_errors(to, r->failed, r->errors);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "bench/bulk.h"
 #include "bench/load.h"
 
 /* What is said of the load beside the figures. */
@@ -20,5 +21,15 @@ struct result_about {
 /* The document that docs/ringbench.md describes; never NULL. */
 json_t *result_json(const struct result_about *a, const struct load_result *r);
 void result_print(FILE *to, const struct result_about *a, const struct load_result *r);
+
+struct result_bulk_about {
+    const char *target;
+    time_t started;
+    const char *direction;
+    unsigned connections;
+};
+json_t *result_bulk_json(const struct result_bulk_about *a, const struct bulk_result *r);
+void result_bulk_print(FILE *to, const struct bulk_result *r);
+
 /* False: the text says why. */
 bool result_save(const json_t *document, const char *path, struct error *e);
