@@ -137,6 +137,7 @@ static void *ketama_build(const struct ring_member *members, size_t n, unsigned 
         points += count;
         most = count > most ? count : most;
     }
+    assert(most > 0);
     struct ketama *k = malloc(sizeof *k + points * sizeof k->entry[0]);
     uint32_t *scratch = malloc(most * sizeof *scratch);
     if (k == NULL || scratch == NULL) {

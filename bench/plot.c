@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define COLUMNS 2
-#define WIDTH 960
-#define CHART_WIDTH (WIDTH / COLUMNS)
+#define CHART_WIDTH 480
+#define WIDTH (COLUMNS * CHART_WIDTH)
 #define CHART_HEIGHT 300
 #define MARGIN_LEFT 58
 #define MARGIN_RIGHT 22
@@ -64,7 +64,7 @@ static int round_below(double v)
 }
 
 /* From round value to round value; a tick at each, or at powers of ten if that would be crowded. */
-static void log_axis(struct axis *a, double low, double high, size_t crowded)
+static void log_axis(struct axis *a, double low, double high, int crowded)
 {
     int first = round_below(low), last = round_below(high);
     if (round_step(last) < high * (1 - 1e-9))
@@ -74,7 +74,7 @@ static void log_axis(struct axis *a, double low, double high, size_t crowded)
     a->log = true;
     a->low = round_step(first);
     a->high = round_step(last);
-    bool decades = (size_t)(last - first + 1) > crowded;
+    bool decades = last - first + 1 > crowded;
     a->nticks = 0;
     for (int k = first; k <= last && a->nticks < TICKS_MAX; k++)
         if (!decades || k % 3 == 0)
@@ -167,8 +167,9 @@ static void put_mark(FILE *to, const struct plot_series *s, double x, double y)
 static void put_legend(FILE *to, const struct plot *p, size_t a_row)
 {
     for (size_t i = 0; i < p->nseries; i++) {
-        double x = LEGEND_LEFT + (double)(i % a_row) * LEGEND_ENTRY;
-        double y = TITLE_HEIGHT + (double)(i / a_row) * LEGEND_ROW + 6;
+        size_t row = i / a_row, column = i % a_row;
+        double x = LEGEND_LEFT + (double)column * LEGEND_ENTRY;
+        double y = TITLE_HEIGHT + (double)row * LEGEND_ROW + 6;
         const struct plot_series *s = &p->series[i];
         fprintf(to, "<path class=\"line c%u d%u\" d=\"M%.1f %.1fh34\"/>", s->colour, s->dash, x, y);
         put_mark(to, s, x + 17, y);
@@ -289,9 +290,10 @@ void plot_write(FILE *to, const struct plot *p)
     fprintf(to, "<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n", WIDTH, height);
     fprintf(to, "<text class=\"title\" x=\"%d\" y=\"28\">%s</text>\n", LEGEND_LEFT, p->title);
     put_legend(to, p, a_row);
-    for (size_t i = 0; i < p->ncharts; i++)
-        put_chart(to, p, i, (double)(i % COLUMNS) * CHART_WIDTH,
-                  charts_top + (double)(i / COLUMNS) * CHART_HEIGHT);
+    for (size_t i = 0; i < p->ncharts; i++) {
+        size_t row = i / COLUMNS, column = i % COLUMNS;
+        put_chart(to, p, i, (double)column * CHART_WIDTH, charts_top + (double)row * CHART_HEIGHT);
+    }
     fprintf(to, "<text class=\"small\" x=\"%d\" y=\"%d\">%s</text>\n</svg>\n", LEGEND_LEFT,
             height - 14, p->note);
 }

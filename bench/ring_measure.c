@@ -207,6 +207,7 @@ struct count {
 
 static void set_moves(struct ring_moves *m, struct count c, size_t keys)
 {
+    assert(c.moved >= c.least);
     m->known = true;
     m->moved = (double)c.moved / (double)keys;
     m->least = (double)c.least / (double)keys;
