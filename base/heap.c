@@ -1,0 +1,83 @@
+#include "base/heap.h"
+
+#include <assert.h>
+
+/* Both are roots without siblings; so is what comes out. */
+static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
+{
+    if (b->key < a->key) {
+        struct heap_node *smaller = b;
+        b = a;
+        a = smaller;
+    }
+    b->next = a->child;
+    if (b->next)
+        b->next->prev = b;
+    b->prev = a;
+    a->child = b;
+    return a;
+}
+
+/* One tree of siblings: melded two by two from the left, those then one by one from the right. The
+ * pairs are what makes the next removal cheap. NULL: there were none. */
+static struct heap_node *meld_siblings(struct heap_node *first)
+{
+    struct heap_node *pairs = NULL, *root = NULL;
+    while (first) {
+        struct heap_node *a = first, *b = a->next;
+        first = b ? b->next : NULL;
+        a->next = NULL;
+        if (b) {
+            b->next = NULL;
+            a = meld(a, b);
+        }
+        a->next = pairs;
+        pairs = a;
+    }
+    while (pairs) {
+        struct heap_node *a = pairs;
+        pairs = a->next;
+        a->next = NULL;
+        root = root ? meld(root, a) : a;
+    }
+    return root;
+}
+
+static void set_root(struct heap *h, struct heap_node *root)
+{
+    h->root = root;
+    if (root)
+        root->prev = root;
+}
+
+void heap_push(struct heap *h, struct heap_node *n, uint64_t key)
+{
+    assert(!heap_holds(n));
+    *n = (struct heap_node){.key = key};
+    set_root(h, h->root ? meld(h->root, n) : n);
+}
+
+static void cut(struct heap_node *n)
+{
+    if (n->prev->child == n)
+        n->prev->child = n->next;
+    else
+        n->prev->next = n->next;
+    if (n->next)
+        n->next->prev = n->prev;
+}
+
+void heap_remove(struct heap *h, struct heap_node *n)
+{
+    if (!heap_holds(n))
+        return;
+    struct heap_node *below = meld_siblings(n->child);
+    if (n == h->root) {
+        set_root(h, below);
+    } else {
+        cut(n);
+        if (below)
+            set_root(h, meld(h->root, below));
+    }
+    *n = (struct heap_node){0};
+}
