@@ -2,17 +2,17 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/answer.h"
 #include "http/framing.h"
 #include "http/parser.h"
+#include "net/reply.h"
 
 #define BACKLOG 511
 #define TICK_MS 500
@@ -23,6 +23,8 @@
 #define OUT_MARK (64 * 1024)   /* more answers than this are written before the next request */
 #define KEEP_BYTES (64 * 1024) /* an idle connection gives larger buffers back */
 #define MAX_TRAILERS 4096
+#define COPY_MAX (8 * 1024) /* a lasting body up to this is cheaper copied than gathered */
+#define NS_A_MS 1000000
 
 /* One client. Its states, and who leaves them:
  *
@@ -31,8 +33,12 @@
  *       \______ refused ___________/ \________________--> CONN_LAST if no more may follow
  *   CONN_LAST --conn_flush(), all written--> CONN_LINGER --end, or LINGER_MS--> CONN_CLOSED
  *
- * `writing` and `holding` stand beside the state: while one of them is set no further request is
- * looked at, so `out` does not move under a write. */
+ * `writing`, `holding` and `open` stand beside the state: while one of them is set no further
+ * request is looked at, so `out` does not move under a write.
+ *
+ * An answer is `open` from conn_answer() until its last byte is on its way: its head and, if short,
+ * its body are in out, or in held while it is held back; what else there is of the body follows in
+ * pieces (conn_put_body()), or goes to the socket from where it stands (`in_place`). */
 enum conn_state {
     CONN_HEAD,   /* in begins with a head, maybe not all of it */
     CONN_BODY,   /* in begins with `head`, then body_len decoded bytes, then what is not decoded */
@@ -46,14 +52,20 @@ struct conn {
     uv_write_t write;
     uv_shutdown_t shutdown;
     struct miniserver *server;
-    struct list link;  /* in the server's active, held or lingering */
+    struct list link;  /* in the server's active, lingering or never; in none while in waiting */
     uint64_t since_ms; /* active, lingering: in the list since */
-    uint64_t until_ms; /* held: to be sent then */
+    struct heap_node wait; /* in the server's waiting, by the time when it goes on */
     struct buffer in, out;
     struct buffer held; /* the answer that is held back */
+    struct buffer kept; /* a body that the handler did not promise to keep */
+    struct reply_body body;
     enum conn_state state;
     bool writing, holding, paused;
     bool ended; /* the peer has shut down its side */
+    bool open, in_place;
+    bool urgent, counted, error; /* the open answer is ... */
+    size_t direct;               /* bytes of a body in place that are to be written behind out */
+    uint32_t whole_counted, whole_errors; /* of the answers in out that are whole */
     size_t body_len;
     struct parser parser;
     struct framing framing;
@@ -64,18 +76,21 @@ struct miniserver {
     uv_loop_t *loop;
     struct miniserver_options options;
     uv_tcp_t listener;
-    uv_timer_t tick, hold;
+    uv_timer_t tick, wait;
     bool has_listener, closing, accept_failing;
     bool accept_pending; /* libuv waits for the uv_accept() that memory was missing for */
     unsigned handles;    /* open ones; the last to close frees the server */
-    unsigned connections;
-    struct list active;    /* by since_ms */
-    struct list lingering; /* by since_ms */
-    struct list held;      /* by until_ms */
+    struct miniserver_counts counts;
+    struct list active;        /* by since_ms */
+    struct list lingering;     /* by since_ms */
+    struct list never;         /* whose answer is not sent at all */
+    struct heap waiting;       /* whose answer, or the next piece of it, is due some time */
+    uint64_t stalled_until_ns; /* 0: it is not */
     struct addr address;
     struct buffer text, fields; /* of the answer being made */
     time_t date_at;
     char date[64];
+    size_t date_len;
     miniserver_closed_fn *on_closed;
     void *closed_arg;
 };
@@ -89,7 +104,7 @@ static void server_handle_gone(struct miniserver *s)
     assert(s->handles > 0);
     if (--s->handles)
         return;
-    assert(s->closing && s->connections == 0);
+    assert(s->closing && s->counts.connections == 0);
     miniserver_closed_fn *on_closed = s->on_closed;
     void *arg = s->closed_arg;
     buffer_release(&s->text);
@@ -107,7 +122,7 @@ static void on_server_handle_closed(uv_handle_t *h)
 /* The tick bounds the grace of the last connections, so it goes after them. */
 static void server_close_tick_if_last(struct miniserver *s)
 {
-    if (s->closing && s->connections == 0 && !uv_is_closing((uv_handle_t *)&s->tick))
+    if (s->closing && s->counts.connections == 0 && !uv_is_closing((uv_handle_t *)&s->tick))
         uv_close((uv_handle_t *)&s->tick, on_server_handle_closed);
 }
 
@@ -128,8 +143,9 @@ static void on_conn_closed(uv_handle_t *h)
     buffer_release(&c->in);
     buffer_release(&c->out);
     buffer_release(&c->held);
+    buffer_release(&c->kept);
     free(c);
-    s->connections--;
+    s->counts.connections--;
     server_close_tick_if_last(s);
     server_handle_gone(s);
 }
@@ -140,6 +156,7 @@ static void conn_close(struct conn *c)
         return;
     c->state = CONN_CLOSED;
     list_remove(&c->link);
+    heap_remove(&c->server->waiting, &c->wait);
     uv_close((uv_handle_t *)&c->tcp, on_conn_closed);
 }
 
@@ -171,160 +188,260 @@ static void conn_linger(struct conn *c)
         conn_close(c);
 }
 
-/* --- out --- */
+/* --- waiting --- */
 
-static void on_written(uv_write_t *req, int status)
+static void on_wait(uv_timer_t *timer);
+
+static bool server_is_stalled(struct miniserver *s)
 {
-    struct conn *c = container_of(req, struct conn, write);
-    c->writing = false;
-    if (status < 0 || c->server->closing) {
-        conn_close(c);
+    if (s->stalled_until_ns && s->stalled_until_ns <= uv_hrtime())
+        s->stalled_until_ns = 0;
+    return s->stalled_until_ns != 0;
+}
+
+/* When the next connection goes on. */
+static uint64_t server_wake_ns(const struct miniserver *s)
+{
+    uint64_t first = heap_first(&s->waiting)->key;
+    return first > s->stalled_until_ns ? first : s->stalled_until_ns;
+}
+
+/* The loop's clock may be behind, and the timer early then: on_wait() looks at the real time. */
+static void server_arm(struct miniserver *s)
+{
+    if (heap_first(&s->waiting) == NULL || s->closing)
         return;
-    }
-    buffer_clear(&c->out);
-    conn_go_on(c);
+    uint64_t now = uv_hrtime(), wake = server_wake_ns(s);
+    uint64_t ms = wake > now ? (wake - now + NS_A_MS - 1) / NS_A_MS : 0;
+    int rc = uv_timer_start(&s->wait, on_wait, ms, 0);
+    assert(rc == 0); /* fails only for a handle that is closing */
+    (void)rc;
 }
 
-/* Writes what is in out, at once as far as that goes; afterwards either `writing` is set, or out is
- * empty, or the connection is closed. */
-static void conn_flush(struct conn *c)
-{
-    if (buffer_len(&c->out) == 0)
-        return;
-    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
-    uv_buf_t b = uv_buf_init(buffer_head(&c->out), (unsigned)buffer_len(&c->out));
-    int n = uv_try_write(stream, &b, 1);
-    if (n < 0 && n != UV_EAGAIN) {
-        conn_close(c);
-        return;
-    }
-    if (n > 0)
-        buffer_consume(&c->out, (size_t)n);
-    if (buffer_len(&c->out) == 0)
-        return;
-    b = uv_buf_init(buffer_head(&c->out), (unsigned)buffer_len(&c->out));
-    if (uv_write(&c->write, stream, &b, 1, on_written) < 0)
-        conn_close(c);
-    else
-        c->writing = true;
-}
-
-/* "Date: ...\r\n", made once a second (RFC 9110 6.6.1 wants it from an origin server). */
-static const char *server_date(struct miniserver *s)
-{
-    time_t now = time(NULL);
-    struct tm tm;
-    if (now == s->date_at || gmtime_r(&now, &tm) == NULL)
-        return s->date;
-    if (strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm) == 0)
-        s->date[0] = 0;
-    s->date_at = now;
-    return s->date;
-}
-
-static const char *reason(int status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 204:
-        return "No Content";
-    case 304:
-        return "Not Modified";
-    default:
-        return answer_reason(status); /* knows the errors */
-    }
-}
-
-static bool put_head(struct conn *c, const struct miniserver_answer *a, bool keep, size_t length)
-{
-    char line[256];
-    int n = snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n%s%s%s%s", a->status, reason(a->status),
-                     server_date(c->server), a->type ? "Content-Type: " : "",
-                     a->type ? a->type : "", a->type ? "\r\n" : "");
-    assert(n > 0 && (size_t)n < sizeof line);
-    if (!buffer_append(&c->out, line, (size_t)n))
-        return false;
-    n = a->status == 204 ? 0 : snprintf(line, sizeof line, "Content-Length: %zu\r\n", length);
-    const char *connection = !keep                ? "Connection: close\r\n"
-                             : c->head.minor == 0 ? "Connection: keep-alive\r\n"
-                                                  : "";
-    return buffer_append(&c->out, line, (size_t)n) &&
-           buffer_append(&c->out, connection, strlen(connection)) &&
-           buffer_append(&c->out, buffer_head(a->fields), buffer_len(a->fields)) &&
-           buffer_append(&c->out, "\r\n", 2);
-}
-
-static bool put_answer(struct conn *c, const struct miniserver_answer *a, bool keep)
-{
-    struct str body = a->body;
-    if (body.p == NULL)
-        body = (struct str){buffer_head(a->text), buffer_len(a->text)};
-    if (!put_head(c, a, keep, body.n))
-        return false;
-    bool none = c->head.method == METHOD_HEAD || a->status == 204 || a->status == 304;
-    return none || buffer_append(&c->out, body.p, body.n);
-}
-
-/* The answer of a request that is not for the handler, or that it could not answer; the last. */
-static void conn_refuse(struct conn *c, int status)
-{
-    framing_deinit(&c->framing);
-    c->state = CONN_LAST;
-    if (!answer_write(&c->out, status, true, c->head.method == METHOD_HEAD, (struct str){0}))
-        conn_close(c);
-}
-
-/* Takes the answer that begins at `from` back out of `out`, to be sent later. */
-static void conn_hold(struct conn *c, size_t from, uint64_t delay_ms)
+/* No request is looked at and nothing of the open answer goes out until then. */
+static void conn_wait(struct conn *c, uint64_t until_ns)
 {
     struct miniserver *s = c->server;
+    c->holding = true;
+    list_remove(&c->link);
+    if (until_ns == UINT64_MAX) {
+        list_push_back(&s->never, &c->link);
+        return;
+    }
+    heap_push(&s->waiting, &c->wait, until_ns);
+    if (heap_first(&s->waiting) == &c->wait)
+        server_arm(s);
+}
+
+static struct conn *server_pop_waiting(struct miniserver *s)
+{
+    struct conn *c = container_of(heap_first(&s->waiting), struct conn, wait);
+    heap_remove(&s->waiting, &c->wait);
+    c->holding = false;
+    conn_enter(c, &s->active);
+    return c;
+}
+
+static void on_wait(uv_timer_t *timer)
+{
+    struct miniserver *s = timer->data;
+    uint64_t now = uv_hrtime();
+    while (heap_first(&s->waiting) && !s->closing && server_wake_ns(s) <= now)
+        conn_go_on(server_pop_waiting(s));
+    server_arm(s);
+}
+
+/* Takes what is in out from `from` on back, to be sent later. */
+static void conn_hold(struct conn *c, size_t from, uint64_t delay_ms)
+{
     size_t n = buffer_len(&c->out) - from;
     if (!buffer_append(&c->held, buffer_head(&c->out) + from, n)) {
         conn_close(c);
         return;
     }
     c->out.end -= n;
-    c->holding = true;
-    uint64_t now = uv_now(s->loop);
-    c->until_ms = delay_ms > UINT64_MAX - now ? UINT64_MAX : now + delay_ms;
-    list_remove(&c->link);
-    struct list *at = &s->held;
-    while (at->prev != &s->held &&
-           container_of(at->prev, struct conn, link)->until_ms > c->until_ms)
-        at = at->prev;
-    list_insert_before(at, &c->link);
+    uint64_t now = uv_hrtime();
+    conn_wait(c, delay_ms > (UINT64_MAX - now) / NS_A_MS ? UINT64_MAX : now + delay_ms * NS_A_MS);
 }
 
-static void on_hold(uv_timer_t *timer);
-
-/* Sets the timer to the first held answer that is to be sent at all. */
-static void server_arm_hold(struct miniserver *s)
+static void conn_take_held(struct conn *c)
 {
-    if (list_empty(&s->held))
+    if (buffer_len(&c->held) == 0)
         return;
-    uint64_t until = container_of(s->held.next, struct conn, link)->until_ms;
-    uint64_t now = uv_now(s->loop);
-    if (until == UINT64_MAX || s->closing)
-        return;
-    int rc = uv_timer_start(&s->hold, on_hold, until > now ? until - now : 0, 0);
-    assert(rc == 0); /* fails only for a handle that is closing */
-    (void)rc;
+    assert(buffer_len(&c->out) == 0);
+    struct buffer sent = c->out;
+    c->out = c->held;
+    c->held = sent;
 }
 
-static void on_hold(uv_timer_t *timer)
+/* --- out --- */
+
+/* The last byte of the open answer is in out, or went to the socket. */
+static void conn_answer_whole(struct conn *c)
 {
-    struct miniserver *s = timer->data;
-    uint64_t now = uv_now(s->loop);
-    while (!list_empty(&s->held)) {
-        struct conn *c = container_of(s->held.next, struct conn, link);
-        if (c->until_ms > now)
-            break;
-        c->holding = false;
-        conn_enter(c, &s->active);
-        conn_go_on(c);
+    c->open = false;
+    c->whole_counted += c->counted;
+    c->whole_errors += c->counted && c->error;
+}
+
+/* Puts what may go out now of the open answer's body; afterwards the answer is whole, or there is
+ * something to write, or the connection waits or is closed. */
+static void conn_put_body(struct conn *c)
+{
+    struct reply_body *b = &c->body;
+    if (!c->open)
+        return;
+    if (!reply_ended(b) && !c->urgent && server_is_stalled(c->server))
+        conn_wait(c, 0);
+    else if (c->in_place)
+        c->direct = b->left;
+    else if (!reply_put_body(&c->out, b, b->drip_ms ? uv_hrtime() : 0, OUT_MARK))
+        conn_close(c);
+    else if (reply_ended(b))
+        conn_answer_whole(c);
+    else if (b->drip_ms)
+        conn_wait(c, reply_due_ns(b));
+}
+
+/* What is to be written, in how many pieces. */
+static unsigned conn_output(struct conn *c, uv_buf_t bufs[2])
+{
+    unsigned n = 0;
+    if (buffer_len(&c->out))
+        bufs[n++] = uv_buf_init(buffer_head(&c->out), (unsigned)buffer_len(&c->out));
+    if (c->direct)
+        bufs[n++] = (uv_buf_t){.base = (char *)(uintptr_t)c->body.p, .len = c->direct};
+    return n;
+}
+
+/* n bytes of it were. */
+static void conn_sent(struct conn *c, size_t n)
+{
+    size_t from_out = n < buffer_len(&c->out) ? n : buffer_len(&c->out);
+    buffer_consume(&c->out, from_out);
+    n -= from_out;
+    assert(n <= c->direct);
+    c->direct -= n;
+    if (n) {
+        c->body.p += n;
+        c->body.left -= n;
     }
-    server_arm_hold(s);
+}
+
+/* All of it was. */
+static void conn_all_sent(struct conn *c)
+{
+    if (c->open && c->in_place && c->body.left == 0)
+        conn_answer_whole(c);
+    c->server->counts.answered += c->whole_counted;
+    c->server->counts.errors += c->whole_errors;
+    c->whole_counted = c->whole_errors = 0;
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct conn *c = container_of(req, struct conn, write);
+    c->writing = false;
+    if (status < 0) {
+        conn_close(c);
+        return;
+    }
+    conn_sent(c, buffer_len(&c->out) + c->direct);
+    conn_all_sent(c);
+    if (c->server->closing)
+        conn_close(c);
+    else
+        conn_go_on(c);
+}
+
+/* Writes what there is, at once as far as that goes; afterwards either `writing` is set, or nothing
+ * is left to write, or the connection is closed. */
+static void conn_flush(struct conn *c)
+{
+    uv_buf_t bufs[2];
+    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
+    int sent = uv_try_write(stream, bufs, conn_output(c, bufs));
+    if (sent < 0 && sent != UV_EAGAIN) {
+        conn_close(c);
+        return;
+    }
+    if (sent > 0)
+        conn_sent(c, (size_t)sent);
+    unsigned n = conn_output(c, bufs);
+    if (n == 0)
+        conn_all_sent(c);
+    else if (uv_write(&c->write, stream, bufs, n, on_written) < 0)
+        conn_close(c);
+    else
+        c->writing = true;
+}
+
+/* "Date: ...\r\n", made once a second (RFC 9110 6.6.1 wants it from an origin server). */
+static struct str server_date(struct miniserver *s)
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    if (now != s->date_at && gmtime_r(&now, &tm)) {
+        s->date_len = strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+        s->date_at = now;
+    }
+    return (struct str){s->date, s->date_len};
+}
+
+static bool put_head(struct conn *c, const struct miniserver_answer *a, size_t length, bool keep)
+{
+    const struct reply_head head = {
+        .status = a->status,
+        .date = server_date(c->server),
+        .type = a->type ? str_of(a->type) : (struct str){0},
+        .fields = {buffer_head(a->fields), buffer_len(a->fields)},
+        .persists = !keep                ? "close"
+                    : c->head.minor == 0 ? "keep-alive"
+                                         : NULL,
+        .chunked = a->chunk_size > 0,
+        .length = length,
+    };
+    return reply_put_head(&c->out, &head);
+}
+
+/* Puts the head, and opens the body or puts that too. */
+static bool put_answer(struct conn *c, struct miniserver_answer *a, bool keep)
+{
+    struct str body = a->body;
+    if (body.p == NULL)
+        body = (struct str){buffer_head(a->text), buffer_len(a->text)};
+    if (c->head.minor == 0 || a->status == 204 || a->status == 304)
+        a->chunk_size = 0;
+    if (!put_head(c, a, body.n, keep))
+        return false;
+    c->body = reply_body((struct str){0}, 0, 0);
+    c->in_place = false;
+    if (c->head.method == METHOD_HEAD || a->status == 204 || a->status == 304)
+        return true;
+    bool in_pieces = a->chunk_size || a->drip_ms;
+    c->in_place = a->lasting && !in_pieces && body.n > COPY_MAX;
+    if (!in_pieces && !c->in_place)
+        return buffer_append(&c->out, body.p, body.n);
+    if (!a->lasting) {
+        buffer_clear(&c->kept);
+        if (!buffer_append(&c->kept, body.p, body.n))
+            return false;
+        body.p = c->kept.data;
+    }
+    c->body = reply_body(body, a->chunk_size, a->drip_ms);
+    return true;
+}
+
+/* The answer of a request that is not for the handler, or that it could not answer; the last. */
+static void conn_refuse(struct conn *c, int status)
+{
+    size_t from = buffer_len(&c->out);
+    framing_deinit(&c->framing);
+    c->state = CONN_LAST;
+    if (!answer_write(&c->out, status, true, c->head.method == METHOD_HEAD, (struct str){0}))
+        conn_close(c);
+    else if (server_is_stalled(c->server))
+        conn_hold(c, from, 0);
 }
 
 /* --- in --- */
@@ -356,11 +473,15 @@ static void conn_answer(struct conn *c)
         return;
     }
     c->state = keep ? CONN_HEAD : CONN_LAST;
+    c->open = true;
+    c->urgent = a.urgent;
+    c->counted = a.counted;
+    c->error = a.status >= 400;
     conn_enter(c, &s->active);
-    if (a.delay_ms) {
+    if (a.delay_ms || (!a.urgent && server_is_stalled(s)))
         conn_hold(c, from, a.delay_ms);
-        server_arm_hold(s);
-    }
+    else
+        conn_put_body(c);
 }
 
 static void conn_next_head(struct conn *c)
@@ -438,7 +559,7 @@ static bool read_body(struct conn *c)
 static void conn_requests(struct conn *c)
 {
     bool more = true;
-    while (more && !c->holding && buffer_len(&c->out) < OUT_MARK) {
+    while (more && !c->holding && !c->open && buffer_len(&c->out) < OUT_MARK) {
         if (c->state == CONN_HEAD)
             more = read_head(c);
         else if (c->state == CONN_BODY)
@@ -462,7 +583,8 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 {
     struct conn *c = container_of((uv_tcp_t *)stream, struct conn, tcp);
-    if (n == UV_EOF && c->writing) { /* half closed: it may still read */
+    bool answering = c->writing || (c->open && c->body.begun_ns);
+    if (n == UV_EOF && answering) { /* half closed: it may still read */
         c->state = CONN_LAST;
         c->ended = true;
         return;
@@ -497,14 +619,12 @@ static void conn_pause_or_resume(struct conn *c)
 static void conn_go_on(struct conn *c)
 {
     while (!c->writing && c->state != CONN_CLOSED) {
-        if (!c->holding && buffer_len(&c->held)) {
-            struct buffer sent = c->out;
-            assert(buffer_len(&sent) == 0);
-            c->out = c->held;
-            c->held = sent;
+        if (!c->holding) {
+            conn_take_held(c);
+            conn_put_body(c);
         }
         conn_requests(c);
-        if (c->state == CONN_CLOSED || buffer_len(&c->out) == 0)
+        if (c->state == CONN_CLOSED || (buffer_len(&c->out) == 0 && c->direct == 0))
             break;
         conn_flush(c);
     }
@@ -513,8 +633,11 @@ static void conn_go_on(struct conn *c)
     conn_pause_or_resume(c);
     if (c->writing || c->holding)
         return;
+    assert(!c->open);
     if (c->out.cap > KEEP_BYTES)
         buffer_release(&c->out);
+    if (c->kept.cap > KEEP_BYTES)
+        buffer_release(&c->kept);
     if (buffer_len(&c->in) == 0 && c->in.cap > KEEP_BYTES)
         buffer_release(&c->in);
     if (c->state == CONN_LAST)
@@ -537,7 +660,7 @@ static struct conn *conn_new(struct miniserver *s)
         return NULL;
     }
     s->handles++;
-    s->connections++;
+    s->counts.connections++;
     return c;
 }
 
@@ -562,12 +685,13 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     uv_stream_t *stream = (uv_stream_t *)&c->tcp;
-    if (uv_accept(listener, stream) < 0 || s->connections > s->options.max_connections ||
+    if (uv_accept(listener, stream) < 0 || s->counts.connections > s->options.max_connections ||
         uv_tcp_nodelay(&c->tcp, 1) < 0 || uv_read_start(stream, on_alloc, on_read) < 0) {
         conn_close(c);
         return;
     }
     s->accept_failing = false;
+    s->counts.accepted++;
     conn_enter(c, &s->active);
 }
 
@@ -613,9 +737,9 @@ struct miniserver *miniserver_new(uv_loop_t *loop, const struct miniserver_optio
         s->options.idle_timeout_ms = 60000;
     list_init(&s->active);
     list_init(&s->lingering);
-    list_init(&s->held);
+    list_init(&s->never);
     timer_open(s, &s->tick);
-    timer_open(s, &s->hold);
+    timer_open(s, &s->wait);
     return s;
 }
 
@@ -651,6 +775,26 @@ const struct addr *miniserver_address(const struct miniserver *s)
     return &s->address;
 }
 
+const struct miniserver_counts *miniserver_counts(const struct miniserver *s)
+{
+    return &s->counts;
+}
+
+void miniserver_stall(struct miniserver *s, uint64_t ms)
+{
+    uint64_t now = uv_hrtime();
+    s->stalled_until_ns = ms > (UINT64_MAX - now) / NS_A_MS ? UINT64_MAX : now + ms * NS_A_MS;
+    if (ms == 0)
+        s->stalled_until_ns = 0;
+    server_arm(s);
+}
+
+uint64_t miniserver_stalled(const struct miniserver *s)
+{
+    uint64_t now = uv_hrtime(), until = s->stalled_until_ns;
+    return until > now ? (until - now + NS_A_MS - 1) / NS_A_MS : 0;
+}
+
 static void on_grace_over(uv_timer_t *timer)
 {
     struct miniserver *s = timer->data;
@@ -676,75 +820,15 @@ void miniserver_close(struct miniserver *s, miniserver_closed_fn *on_closed, voi
     s->closed_arg = arg;
     if (s->has_listener)
         uv_close((uv_handle_t *)&s->listener, on_server_handle_closed);
-    uv_close((uv_handle_t *)&s->hold, on_server_handle_closed);
-    close_list(&s->held);
+    uv_close((uv_handle_t *)&s->wait, on_server_handle_closed);
+    while (heap_first(&s->waiting)) /* active ones are closed, or have the grace to write */
+        server_pop_waiting(s);
+    list_foreach_safe(it, next, &s->never)
+        conn_enter(container_of(it, struct conn, link), &s->active);
     close_list(&s->lingering);
     close_list(&s->active);
     int rc = uv_timer_start(&s->tick, on_grace_over, CLOSE_GRACE_MS, 0);
     assert(rc == 0); /* fails only for a handle that is closing */
     (void)rc;
     server_close_tick_if_last(s);
-}
-
-/* --- for handlers --- */
-
-bool miniserver_header(const struct miniserver_request *q, const char *name, struct str *value)
-{
-    const struct head_field *f = head_find(q->head, q->base, str_of(name));
-    if (f)
-        *value = head_value(q->base, f);
-    return f != NULL;
-}
-
-bool miniserver_field(struct miniserver_answer *a, const char *name, struct str value)
-{
-    for (size_t i = 0; i < value.n; i++)
-        assert(value.p[i] != '\r' && value.p[i] != '\n');
-    return buffer_append(a->fields, name, strlen(name)) && buffer_append(a->fields, ": ", 2) &&
-           buffer_append(a->fields, value.p, value.n) && buffer_append(a->fields, "\r\n", 2);
-}
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-bool miniserver_decode(struct str s, struct buffer *out)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (c == '%') {
-            if (s.n - i < 3 || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
-                return false;
-            c = (char)(hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]));
-            i += 2;
-        }
-        if (!buffer_append(out, &c, 1))
-            return false;
-    }
-    return true;
-}
-
-enum miniserver_query miniserver_query(struct str query, const char *name, struct buffer *value)
-{
-    size_t name_len = strlen(name);
-    while (query.n) {
-        const char *amp = memchr(query.p, '&', query.n);
-        size_t n = amp ? (size_t)(amp - query.p) : query.n;
-        const char *eq = memchr(query.p, '=', n);
-        struct str key = {query.p, eq ? (size_t)(eq - query.p) : n};
-        if (key.n == name_len && memcmp(key.p, name, name_len) == 0) {
-            size_t skip = eq ? key.n + 1 : n;
-            struct str raw = {query.p + skip, n - skip};
-            return miniserver_decode(raw, value) ? QUERY_FOUND : QUERY_BAD;
-        }
-        size_t skip = amp ? n + 1 : n;
-        query.p += skip;
-        query.n -= skip;
-    }
-    return QUERY_ABSENT;
 }

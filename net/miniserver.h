@@ -2,11 +2,14 @@
  * it.
  *
  * What for: keep-alive, pipelined requests in order, bounded bodies read whole (by length or
- * chunked), one handler that answers at once. Not for proxying: nothing is streamed.
+ * chunked), one handler that answers at once; the answer may be held back, go out in chunks or
+ * slowly. Not for proxying: a handler has the whole body of its answer at hand.
  * Invariants: a connection handles one request after another; in the steady state a request costs
- * one read, one write and no allocation. A request must arrive within the idle timeout of its first
+ * one read, one write and no allocation (a body in chunks or over 64 KiB may take more writes, a
+ * slow one takes some hundred). A request must arrive within the idle timeout of its first
  * byte. A head or body that is refused is answered and the connection closed, after what the peer
- * still sends was read for a while, so that it gets to see the answer.
+ * still sends was read for a while, so that it gets to see the answer. Nothing is answered early:
+ * delays are measured from when the request was complete, on the real clock.
  * Ownership: miniserver_new() to miniserver_close(); the memory goes with the last handle, before
  * on_closed is called. Threads: the loop's. */
 #pragma once
@@ -43,6 +46,21 @@ struct miniserver_answer {
     struct buffer *fields; /* further field lines, see miniserver_field() */
     uint64_t delay_ms;     /* the answer is held back so long; MINISERVER_NEVER: not sent at all */
     bool close;            /* close the connection afterwards */
+
+    bool lasting;      /* body stands until on_closed is called, so it need not be copied */
+    size_t chunk_size; /* not 0: the body goes in chunks of so many bytes, fewer in the last one and
+                          where a slow body is cut; whole, with its length, to a 1.0 client */
+    uint64_t drip_ms;  /* not 0: the head goes at once, the body evenly over that time, its last
+                          byte at the end of it; a peer that is slow gets what was due meanwhile */
+    bool urgent;       /* miniserver_stall() does not hold it */
+    bool counted;      /* in miniserver_counts(), once its last byte was given to the kernel */
+};
+
+struct miniserver_counts {
+    uint64_t accepted;    /* connections since the start, without those beyond the limit */
+    unsigned connections; /* open now */
+    uint64_t answered;    /* of the answers that are `counted` */
+    uint64_t errors;      /* of those, with a status of 400 or more */
 };
 
 /* Answers a request. False: memory is out; the client gets a 500 and the connection is closed. */
@@ -65,6 +83,13 @@ struct miniserver *miniserver_new(uv_loop_t *loop, const struct miniserver_optio
 bool miniserver_listen(struct miniserver *s, const struct addr *a, struct error *e);
 /* The address it really listens on. */
 const struct addr *miniserver_address(const struct miniserver *s);
+/* Good until the server is closed. */
+const struct miniserver_counts *miniserver_counts(const struct miniserver *s);
+/* From now on for that long no answer begins, and none goes on that is not with the kernel already,
+ * but for urgent ones. Requests are still handled; what is due goes out when the time is over.
+ * Again: the new time counts; 0 ends it. */
+void miniserver_stall(struct miniserver *s, uint64_t ms);
+uint64_t miniserver_stalled(const struct miniserver *s); /* ms left, rounded up */
 /* Stops listening, lets answers that are on their way go out (for a second at most), closes the
  * rest at once. The handler is not called any more. on_closed may be NULL. */
 void miniserver_close(struct miniserver *s, miniserver_closed_fn *on_closed, void *arg);
