@@ -11,7 +11,8 @@ static const struct command {
 } commands[] = {
     {"http", "a load of HTTP requests: latency, errors, who answered which keys", bench_http},
     {"ring", "figures of the ring without a network: lookup, balance, keys moved", bench_ring},
-    {"serve", "a test backend that answers with its name", bench_serve},
+    {"serve", "test backends: slow, failing, hanging, echoing, as told while they run",
+     bench_serve},
     {"tcp", "a load of TCP: ping-pong or bulk", bench_tcp},
 };
 

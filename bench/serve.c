@@ -1,196 +1,94 @@
-/* `ringbench serve`: a test backend that answers with its name.
+/* `ringbench serve`: test backends, one or more in a process, on one loop.
  *
- * Any path: 200 and the name; /healthz: 200. /__stats tells how many requests came (checks apart),
- * POST /__control makes it misbehave: fail_checks=1, hang=1, status=500, delay=20, in the query or
- * as a JSON object; 0 ends it (status=0 is 200 again). */
+ * Here are the options and the program; what a backend does is in serve_http.c and serve_tcp.c. */
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <uv.h>
 
 #include "base/mem.h"
-#include "base/units.h"
+#include "bench/behaviour.h"
 #include "bench/bench.h"
-#include "net/miniserver.h"
+#include "bench/serve_http.h"
+#include "bench/serve_tcp.h"
 
-#define MAX_BODY (64 * 1024 * 1024)
-#define MAX_DELAY_MS 86400000
 #define MAX_NAME 200
-#define MAX_CONNECTIONS 20000
+#define MAX_BACKENDS 256
 
-/* What POST /__control sets. */
-struct behaviour {
-    uint64_t fail_checks, hang, status, delay;
+enum mode { MODE_HTTP, MODE_ECHO, MODE_SINK, MODE_SOURCE };
+
+static const char *const modes[] = {
+    [MODE_HTTP] = "http", [MODE_ECHO] = "echo", [MODE_SINK] = "sink", [MODE_SOURCE] = "source"};
+
+#define NMODES (sizeof modes / sizeof modes[0])
+
+/* One of these two is there from backend_open() on. */
+struct backend {
+    const char *name;
+    struct addr listen;
+    struct serve_http *http;
+    struct serve_tcp *tcp;
 };
 
 struct serve {
-    const char *name;
-    struct addr listen;
-    char *body;
-    size_t body_len;
-    struct behaviour now;
-    uint64_t requests, checks;
+    struct backend backends[MAX_BACKENDS];
+    unsigned naddresses, nnames;
+    enum mode mode;
+    struct behaviour behaviour; /* of each at the start */
+    uint64_t seed;
+    const char *http_only; /* an option that was given and that only HTTP has; NULL: none */
+    unsigned nopen;
     uv_loop_t loop;
     uv_signal_t term, intr;
-    struct miniserver *server;
 };
 
-/* --- /__control --- */
-
-static const struct setting {
-    const char *name;
-    size_t offset;
-    uint64_t max;
-} settings[] = {
-    {"fail_checks", offsetof(struct behaviour, fail_checks), 1},
-    {"hang", offsetof(struct behaviour, hang), 1},
-    {"status", offsetof(struct behaviour, status), 599},
-    {"delay", offsetof(struct behaviour, delay), MAX_DELAY_MS},
-};
-
-#define NSETTINGS (sizeof settings / sizeof settings[0])
-
-static uint64_t *setting_of(struct behaviour *b, const struct setting *s)
-{
-    return (uint64_t *)((char *)b + s->offset);
-}
-
-static bool valid(const struct setting *s, uint64_t v)
-{
-    bool is_status = s->offset == offsetof(struct behaviour, status);
-    return v <= s->max && (!is_status || v == 0 || v >= 200);
-}
-
-/* Digits alone, and not more than max. */
-static bool parse_number(struct str s, uint64_t max, uint64_t *out)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9' || v > max)
-            return false;
-        v = v * 10 + (uint64_t)(s.p[i] - '0');
-    }
-    *out = v;
-    return s.n > 0 && v <= max;
-}
-
-/* False: a value that makes no sense. Sets what is in the query and leaves the rest. */
-static bool set_from_query(struct behaviour *b, struct str query)
-{
-    struct buffer text = {0};
-    bool ok = true;
-    for (size_t i = 0; i < NSETTINGS && ok; i++) {
-        buffer_clear(&text);
-        enum miniserver_query found = miniserver_query(query, settings[i].name, &text);
-        if (found == QUERY_ABSENT)
-            continue;
-        struct str value = {text.data, text.end};
-        uint64_t v;
-        ok = found == QUERY_FOUND && parse_number(value, settings[i].max, &v) &&
-             valid(&settings[i], v);
-        if (ok)
-            *setting_of(b, &settings[i]) = v;
-    }
-    buffer_release(&text);
-    return ok;
-}
-
-static bool set_from_json(struct behaviour *b, struct str body)
-{
-    json_t *root = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
-    bool ok = json_is_object(root);
-    for (size_t i = 0; i < NSETTINGS && ok; i++) {
-        json_t *v = json_object_get(root, settings[i].name);
-        if (v == NULL)
-            continue;
-        json_int_t n = json_is_boolean(v) ? json_boolean_value(v) : json_integer_value(v);
-        ok = (json_is_integer(v) || json_is_boolean(v)) && n >= 0 &&
-             valid(&settings[i], (uint64_t)n);
-        if (ok)
-            *setting_of(b, &settings[i]) = (uint64_t)n;
-    }
-    json_decref(root);
-    return ok;
-}
-
-static bool answer_json(struct miniserver_answer *a, json_t *object)
-{
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    a->type = "application/json";
-    bool ok = text && buffer_append(a->text, text, strlen(text)) && buffer_append(a->text, "\n", 1);
-    free(text);
-    return ok;
-}
-
-static bool control(struct serve *v, const struct miniserver_request *q,
-                    struct miniserver_answer *a)
-{
-    if (q->head->method != METHOD_POST) {
-        a->status = 405;
-        return miniserver_field(a, "Allow", STR("POST"));
-    }
-    struct behaviour wanted = v->now;
-    if (!set_from_query(&wanted, q->query) || (q->body.n && !set_from_json(&wanted, q->body))) {
-        a->status = 400;
-        a->body = STR("allowed: fail_checks=0|1, hang=0|1, status=0|200-599, delay=MS\n");
-        return true;
-    }
-    v->now = wanted;
-    return answer_json(a, json_pack("{s:I, s:I, s:I, s:I}", "fail_checks",
-                                    (json_int_t)wanted.fail_checks, "hang", (json_int_t)wanted.hang,
-                                    "status", (json_int_t)wanted.status, "delay",
-                                    (json_int_t)wanted.delay));
-}
-
-/* --- requests --- */
-
-static bool stats(struct serve *v, struct miniserver_answer *a)
-{
-    return answer_json(a, json_pack("{s:s, s:I, s:I}", "name", v->name, "requests",
-                                    (json_int_t)v->requests, "checks", (json_int_t)v->checks));
-}
-
-static bool handle(void *arg, const struct miniserver_request *q, struct miniserver_answer *a)
-{
-    struct serve *v = arg;
-    if (str_eq(q->path, STR("/__stats")))
-        return stats(v, a);
-    if (str_eq(q->path, STR("/__control")))
-        return control(v, q, a);
-    a->delay_ms = v->now.hang ? MINISERVER_NEVER : v->now.delay;
-    if (str_eq(q->path, STR("/healthz"))) {
-        v->checks++;
-        a->status = v->now.fail_checks ? 500 : 200;
-        a->body = v->now.fail_checks ? STR("failing on request\n") : STR("ok\n");
-        return true;
-    }
-    v->requests++;
-    if (v->now.status)
-        a->status = (int)v->now.status;
-    a->body = (struct str){v->body, v->body_len};
-    return miniserver_field(a, "X-Backend", str_of(v->name));
-}
-
-/* --- the program --- */
+/* --- options --- */
 
 static const char usage[] =
-    "usage: ringbench serve --listen ADDR --name NAME [--body-size N] [--delay MS]\n\n"
-    "A test backend. Any path answers 200 with NAME as the body and the field X-Backend: NAME.\n\n"
+    "usage: ringbench serve --listen ADDR --name NAME [--listen ADDR --name NAME]... [OPTION]...\n"
+    "\n"
+    "A test backend, or several in one process and on one core, each with its own counters. Any\n"
+    "path answers 200 with NAME as the body; every answer has the field X-Backend: NAME.\n"
+    "\n"
     "  --listen ADDR     HOST:PORT or [V6]:PORT; port 0 takes a free one\n"
-    "  --name NAME       what it answers\n"
+    "  --name NAME       what it answers; the first name goes with the first address, and so on\n"
+    "  --mode MODE       http (default), or plain TCP: echo sends back what comes, sink throws it\n"
+    "                    away, source sends without end once a first byte came\n"
+    "\n"
+    "for HTTP, the same for all of them at the start:\n"
+    "  --delay D         answers that much later: 250ms, 2s; a bare number is milliseconds\n"
+    "  --jitter D        a random 0 to D on top\n"
     "  --body-size N     pads the body with dots to N bytes (or 16KiB, 1MiB, ...)\n"
-    "  --delay MS        answers that much later\n\n"
-    "GET /healthz answers 200; GET /__stats tells the number of requests; POST /__control with\n"
-    "fail_checks, hang, status or delay (a query, or a JSON object) changes how it behaves.\n";
+    "  --chunked         sends the body in chunks\n"
+    "  --chunk-size N    of that size (default 4KiB)\n"
+    "  --slow-body D     the body drips out evenly over D\n"
+    "  --error-rate R    answers that share of the requests, 0 to 1, with 500\n"
+    "  --hang-rate R     never answers that share\n"
+    "  --seed N          another choice of those, and of the jitter; the same N, the same choice\n"
+    "\n"
+    "GET /healthz answers 200 and is not counted as a request. GET /__stats tells the counts, "
+    "POST\n"
+    "/__stats?reset=1 sets them to 0. POST /__control changes how this one behaves, by a query or "
+    "a\n"
+    "JSON object: delay, jitter, body_size, chunked, chunk_size, slow_body, error_rate, "
+    "hang_rate,\n"
+    "status=200-599 (0: as usual), hang=1, fail_checks=1, stall=D (answers nothing for so long).\n";
 
-static int bad_usage(const char *what, const char *value)
+static int bad_usage(const char *what)
 {
-    fprintf(stderr, "ringbench serve: %s: %s\n%s", what, value, usage);
+    fprintf(stderr, "ringbench serve: %s\n%s", what, usage);
+    return BENCH_USAGE;
+}
+
+/* "--delay abc: why". */
+static int bad_value(const char *option, const char *value, const char *why)
+{
+    fprintf(stderr, "ringbench serve: --%s %s: %s\n%s", option, value, why, usage);
     return BENCH_USAGE;
 }
 
@@ -221,71 +119,193 @@ static bool valid_name(const char *name)
     return n > 0 && n <= MAX_NAME;
 }
 
-static bool parse_size(const char *text, uint64_t *size)
+static int take_address(struct serve *v, const char *text)
 {
-    struct str s = str_of(text);
-    return parse_number(s, MAX_BODY, size) || (units_parse_size(s, size) && *size <= MAX_BODY);
-}
-
-static bool parse_delay(const char *text, uint64_t *ms)
-{
-    struct str s = str_of(text);
-    return parse_number(s, MAX_DELAY_MS, ms) ||
-           (units_parse_duration(s, ms) && *ms <= MAX_DELAY_MS);
-}
-
-/* BENCH_OK: v holds what was asked for. -1: help was printed. */
-static int parse_options(struct serve *v, int argc, char **argv, uint64_t *size)
-{
-    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
-                                            {"name", required_argument, NULL, 'n'},
-                                            {"body-size", required_argument, NULL, 's'},
-                                            {"delay", required_argument, NULL, 'd'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    int c;
-    bool listen = false;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'l' && !(listen = parse_listen(optarg, &v->listen)))
-            return bad_usage("not an address", optarg);
-        if (c == 'n' && !valid_name(v->name = optarg))
-            return bad_usage("not a name (1 to 200 printable ASCII characters)", optarg);
-        if (c == 's' && !parse_size(optarg, size))
-            return bad_usage("not a size up to 64MiB", optarg);
-        if (c == 'd' && !parse_delay(optarg, &v->now.delay))
-            return bad_usage("not a delay up to 24h", optarg);
-        if (c == 'h')
-            return fputs(usage, stdout) < 0 ? BENCH_FAILED : -1;
-        if (c == '?') {
-            fputs(usage, stderr);
-            return BENCH_USAGE;
-        }
-    }
-    if (optind < argc)
-        return bad_usage("unexpected argument", argv[optind]);
-    if (!listen || v->name == NULL)
-        return bad_usage("required", listen ? "--name NAME" : "--listen ADDR");
+    if (v->naddresses == MAX_BACKENDS)
+        return bad_value("listen", text, "256 backends are the most");
+    if (!parse_listen(text, &v->backends[v->naddresses].listen))
+        return bad_value("listen", text, "allowed is HOST:PORT or [V6]:PORT, numbers only");
+    v->naddresses++;
     return BENCH_OK;
 }
 
-static void make_body(struct serve *v, uint64_t size)
+static int take_name(struct serve *v, const char *name)
 {
-    size_t n = strlen(v->name);
-    v->body_len = size > n ? (size_t)size : n;
-    v->body = mem_zalloc(v->body_len);
-    memset(v->body, '.', v->body_len);
-    memcpy(v->body, v->name, n);
+    if (v->nnames == MAX_BACKENDS)
+        return bad_value("name", name, "256 backends are the most");
+    if (!valid_name(name))
+        return bad_value("name", name, "allowed is 1 to 200 printable ASCII characters");
+    for (unsigned i = 0; i < v->nnames; i++)
+        if (strcmp(v->backends[i].name, name) == 0)
+            return bad_value("name", name, "another backend has it");
+    v->backends[v->nnames++].name = name;
+    return BENCH_OK;
 }
 
-/* Once the server and the signals are closed the loop has nothing left and uv_run() returns. */
+static int take_mode(struct serve *v, const char *text)
+{
+    for (unsigned i = 0; i < NMODES; i++)
+        if (strcmp(text, modes[i]) == 0) {
+            v->mode = (enum mode)i;
+            return BENCH_OK;
+        }
+    return bad_value("mode", text, "allowed is http, echo, sink, source");
+}
+
+static int take_seed(struct serve *v, const char *text)
+{
+    char *end;
+    errno = 0;
+    v->seed = strtoull(text, &end, 10);
+    v->http_only = "seed";
+    if (text[0] < '0' || text[0] > '9' || *end || errno)
+        return bad_value("seed", text, "allowed is 0 to 18446744073709551615");
+    return BENCH_OK;
+}
+
+static int take_setting(struct serve *v, const char *option, const char *value)
+{
+    struct error e;
+    v->http_only = option;
+    if (!behaviour_set(&v->behaviour, str_of(option), str_of(value), &e))
+        return bad_value(option, value, e.text);
+    return BENCH_OK;
+}
+
+/* What the options say together. */
+static int check_options(struct serve *v)
+{
+    struct error e;
+    char text[128];
+    if (v->naddresses == 0 || v->nnames == 0)
+        return bad_usage(v->naddresses ? "--name NAME is required" : "--listen ADDR is required");
+    if (v->naddresses != v->nnames) {
+        snprintf(text, sizeof text, "--listen and --name come in pairs, not %u and %u",
+                 v->naddresses, v->nnames);
+        return bad_usage(text);
+    }
+    if (v->mode != MODE_HTTP && v->http_only) {
+        snprintf(text, sizeof text, "--%s is only for --mode http", v->http_only);
+        return bad_usage(text);
+    }
+    return behaviour_check(&v->behaviour, &e) ? BENCH_OK : bad_usage(e.text);
+}
+
+static int take_option(struct serve *v, int c, const char *name, const char *value)
+{
+    switch (c) {
+    case 'l':
+        return take_address(v, value);
+    case 'n':
+        return take_name(v, value);
+    case 'm':
+        return take_mode(v, value);
+    case 'r':
+        return take_seed(v, value);
+    case 's':
+        return take_setting(v, name, value ? value : "1");
+    default: /* getopt has said what is wrong */
+        fputs(usage, stderr);
+        return BENCH_USAGE;
+    }
+}
+
+/* BENCH_OK: v holds what was asked for. -1: help was printed. */
+static int parse_options(struct serve *v, int argc, char **argv)
+{
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"name", required_argument, NULL, 'n'},
+                                            {"mode", required_argument, NULL, 'm'},
+                                            {"seed", required_argument, NULL, 'r'},
+                                            {"delay", required_argument, NULL, 's'},
+                                            {"jitter", required_argument, NULL, 's'},
+                                            {"body-size", required_argument, NULL, 's'},
+                                            {"chunked", no_argument, NULL, 's'},
+                                            {"chunk-size", required_argument, NULL, 's'},
+                                            {"slow-body", required_argument, NULL, 's'},
+                                            {"error-rate", required_argument, NULL, 's'},
+                                            {"hang-rate", required_argument, NULL, 's'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int c, at = 0, code = BENCH_OK;
+    optind = 1;
+    behaviour_init(&v->behaviour);
+    while (code == BENCH_OK && (c = getopt_long(argc, argv, "", options, &at)) != -1) {
+        if (c == 'h')
+            return fputs(usage, stdout) < 0 ? BENCH_FAILED : -1;
+        code = take_option(v, c, options[at].name, optarg);
+    }
+    if (code == BENCH_OK && optind < argc) {
+        fprintf(stderr, "ringbench serve: unexpected argument: %s\n%s", argv[optind], usage);
+        return BENCH_USAGE;
+    }
+    return code == BENCH_OK ? check_options(v) : code;
+}
+
+/* --- backends --- */
+
+static bool backend_open(struct serve *v, struct backend *b, struct error *e)
+{
+    if (v->mode == MODE_HTTP) {
+        b->http = serve_http_new(&v->loop, b->name, &v->behaviour, v->seed);
+        return serve_http_listen(b->http, &b->listen, e);
+    }
+    b->tcp = serve_tcp_new(&v->loop, v->mode == MODE_ECHO   ? SERVE_ECHO
+                                     : v->mode == MODE_SINK ? SERVE_SINK
+                                                            : SERVE_SOURCE);
+    return serve_tcp_listen(b->tcp, &b->listen, e);
+}
+
+static void backend_close(struct backend *b)
+{
+    if (b->http)
+        serve_http_close(b->http);
+    else
+        serve_tcp_close(b->tcp);
+}
+
+static void backend_free(struct backend *b)
+{
+    if (b->http)
+        serve_http_free(b->http);
+    else
+        serve_tcp_free(b->tcp);
+}
+
+/* False: those that were begun, the last one maybe in vain, are to be closed. */
+static bool open_all(struct serve *v, struct error *e)
+{
+    while (v->nopen < v->nnames)
+        if (!backend_open(v, &v->backends[v->nopen++], e))
+            return false;
+    return true;
+}
+
+static bool announce(const struct serve *v, struct error *e)
+{
+    for (unsigned i = 0; i < v->nopen; i++) {
+        const struct backend *b = &v->backends[i];
+        char text[ADDR_TEXT_MAX];
+        addr_format(b->http ? serve_http_address(b->http) : serve_tcp_address(b->tcp), text);
+        printf("%s listening on %s\n", b->name, text);
+    }
+    if (fflush(stdout) == 0)
+        return true;
+    error_errno(e, errno, "stdout");
+    return false;
+}
+
+/* --- the program --- */
+
+/* Once the backends and the signals are closed the loop has nothing left and uv_run() returns. */
 static void stop(struct serve *v)
 {
     if (uv_is_closing((uv_handle_t *)&v->term))
         return;
     uv_close((uv_handle_t *)&v->term, NULL);
     uv_close((uv_handle_t *)&v->intr, NULL);
-    miniserver_close(v->server, NULL, NULL);
+    for (unsigned i = 0; i < v->nopen; i++)
+        backend_close(&v->backends[i]);
 }
 
 static void on_signal(uv_signal_t *s, int number)
@@ -302,15 +322,15 @@ static bool watch_signal(struct serve *v, uv_signal_t *s, int number, struct err
     return rc == 0;
 }
 
-static bool announce(const struct serve *v, struct error *e)
+/* A connection takes a descriptor, and the soft limit is only a default. */
+static void raise_descriptor_limit(void)
 {
-    char text[ADDR_TEXT_MAX];
-    addr_format(miniserver_address(v->server), text);
-    printf("%s listening on %s\n", v->name, text);
-    if (fflush(stdout) == 0)
-        return true;
-    error_errno(e, errno, "stdout");
-    return false;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        fprintf(stderr, "ringbench serve: descriptor limit: %s\n", strerror(errno));
 }
 
 /* From an initialised loop to its end. */
@@ -324,31 +344,28 @@ static int run(struct serve *v)
     }
     rc = uv_signal_init(&v->loop, &v->intr);
     assert(rc == 0); /* only the first one of a loop needs descriptors */
-    const struct miniserver_options options = {
-        .handle = handle, .arg = v, .max_connections = MAX_CONNECTIONS};
-    v->server = miniserver_new(&v->loop, &options);
-    bool ok = miniserver_listen(v->server, &v->listen, &e) &&
-              watch_signal(v, &v->term, SIGTERM, &e) && watch_signal(v, &v->intr, SIGINT, &e) &&
-              announce(v, &e);
+    bool ok = open_all(v, &e) && watch_signal(v, &v->term, SIGTERM, &e) &&
+              watch_signal(v, &v->intr, SIGINT, &e) && announce(v, &e);
     if (!ok) {
         fprintf(stderr, "ringbench serve: %s\n", e.text);
         stop(v);
     }
     uv_run(&v->loop, UV_RUN_DEFAULT);
+    for (unsigned i = 0; i < v->nopen; i++)
+        backend_free(&v->backends[i]);
     return ok ? BENCH_OK : BENCH_FAILED;
 }
 
 int bench_serve(int argc, char **argv)
 {
     struct serve *v = mem_zalloc(sizeof *v);
-    uint64_t size = 0;
-    int code = parse_options(v, argc, argv, &size);
+    int code = parse_options(v, argc, argv);
     if (code != BENCH_OK) {
         free(v);
         return code < 0 ? BENCH_OK : code;
     }
     signal(SIGPIPE, SIG_IGN);
-    make_body(v, size);
+    raise_descriptor_limit();
     int rc = uv_loop_init(&v->loop);
     if (rc == 0) {
         code = run(v);
@@ -358,7 +375,6 @@ int bench_serve(int argc, char **argv)
         fprintf(stderr, "ringbench serve: event loop: %s\n", uv_strerror(rc));
         code = BENCH_FAILED;
     }
-    free(v->body);
     free(v);
     return code;
 }

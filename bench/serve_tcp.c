@@ -10,8 +10,8 @@
 
 #define BACKLOG 511
 #define MAX_CONNECTIONS 20000
-#define BLOCK (64 * 1024)
-#define SOURCE_BLOCKS 4 /* a write of the source; libuv takes so many without an allocation */
+#define BLOCK \
+    (256 * 1024) /* measured for bulk: 64 KiB cost 1.5 times the CPU, 512 KiB little less */
 
 /* Reading and `writing` exclude each other in an echo: what waits to be sent back is all there is
  * of a connection, and the peer notices that we do not read on. */
@@ -111,14 +111,11 @@ static void on_poured(uv_write_t *req, int status)
         pour(c);
 }
 
-/* A few blocks; the next ones when the loop comes round, so that other connections have their turn.
- */
+/* One block; the next when the loop comes round, so that other connections have their turn. */
 static void pour(struct tcp_conn *c)
 {
-    uv_buf_t b[SOURCE_BLOCKS];
-    for (int i = 0; i < SOURCE_BLOCKS; i++)
-        b[i] = uv_buf_init(c->server->block, BLOCK);
-    c->writing = uv_write(&c->write, (uv_stream_t *)&c->tcp, b, SOURCE_BLOCKS, on_poured) == 0;
+    uv_buf_t b = uv_buf_init(c->server->block, BLOCK);
+    c->writing = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, on_poured) == 0;
     if (!c->writing)
         conn_close(c);
 }

@@ -1,0 +1,286 @@
+#include "bench/serve_http.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "net/miniserver.h"
+
+#define MAX_CONNECTIONS 20000
+
+/* The name, then dots. A longer body is made anew; the older ones stay, as answers on their way may
+ * point into them. Each is twice as long as the one before (but for the longest there can be), so
+ * all of them together are less than three times the largest. */
+struct body {
+    struct body *older;
+    size_t size;
+    char bytes[];
+};
+
+struct serve_http {
+    const char *name;
+    struct str field; /* X-Backend, as a line */
+    struct body *body;
+    struct behaviour now;
+    uint64_t random; /* the state of random_next() */
+    uint64_t requests, hung, checks;
+    struct miniserver_counts since; /* what the server had counted at the last reset */
+    struct miniserver *server;
+};
+
+/* --- chance --- */
+
+/* splitmix64: evenly spread, and the same in each run with the same seed. */
+static uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+/* Backends with the same seed do not fail in step. */
+static uint64_t random_begin(uint64_t seed, const char *name)
+{
+    uint64_t state = seed;
+    for (; *name; name++)
+        state = random_next(&state) ^ (unsigned char)*name;
+    return state;
+}
+
+enum fate { ANSWERED, FAILED, HUNG };
+
+/* One draw decides both rates, so each is a share of all requests. */
+static enum fate decide(struct serve_http *v)
+{
+    const struct behaviour *b = &v->now;
+    if (b->hang)
+        return HUNG;
+    if (b->hang_rate <= 0 && b->error_rate <= 0)
+        return ANSWERED;
+    double at = (double)(random_next(&v->random) >> 11) * 0x1p-53; /* from 0 to below 1 */
+    if (at < b->hang_rate)
+        return HUNG;
+    return at < b->hang_rate + b->error_rate ? FAILED : ANSWERED;
+}
+
+static uint64_t delay_ms(struct serve_http *v)
+{
+    const struct behaviour *b = &v->now;
+    return b->delay_ms + (b->jitter_ms ? random_next(&v->random) % (b->jitter_ms + 1) : 0);
+}
+
+/* --- body --- */
+
+static void make_body(struct serve_http *v, size_t size)
+{
+    size_t name = strlen(v->name), old = v->body ? v->body->size : 0;
+    size = size > name ? size : name;
+    if (v->body && size <= old)
+        return;
+    size_t twice = 2 * old < BEHAVIOUR_BODY_MAX ? 2 * old : BEHAVIOUR_BODY_MAX;
+    size = size > twice ? size : twice;
+    struct body *b = mem_zalloc(sizeof *b + size);
+    *b = (struct body){.older = v->body, .size = size};
+    memset(b->bytes, '.', size);
+    memcpy(b->bytes, v->name, name);
+    v->body = b;
+}
+
+static struct str body(const struct serve_http *v)
+{
+    size_t name = strlen(v->name), size = (size_t)v->now.body_size;
+    return (struct str){v->body->bytes, size > name ? size : name};
+}
+
+/* --- /__control, /__stats --- */
+
+static bool answer_json(struct miniserver_answer *a, json_t *object)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    a->type = "application/json";
+    bool ok = text && buffer_append(a->text, text, strlen(text)) && buffer_append(a->text, "\n", 1);
+    free(text);
+    return ok;
+}
+
+static bool answer_text(struct miniserver_answer *a, int status, const char *text)
+{
+    a->status = status;
+    return buffer_append(a->text, text, strlen(text)) && buffer_append(a->text, "\n", 1);
+}
+
+static bool refuse_method(struct miniserver_answer *a, const char *allowed)
+{
+    a->status = 405;
+    return miniserver_field(a, "Allow", str_of(allowed));
+}
+
+static bool answer_behaviour(struct serve_http *v, struct miniserver_answer *a)
+{
+    json_t *root = behaviour_json(&v->now);
+    json_int_t left = (json_int_t)miniserver_stalled(v->server);
+    if (root && json_object_set_new(root, "stall", json_integer(left)) != 0) {
+        json_decref(root);
+        return false;
+    }
+    return answer_json(a, root);
+}
+
+static bool control(struct serve_http *v, const struct miniserver_request *q,
+                    struct miniserver_answer *a)
+{
+    struct error e;
+    struct behaviour wanted = v->now;
+    if (q->head->method != METHOD_POST)
+        return refuse_method(a, "POST");
+    if (!behaviour_set_query(&wanted, q->query, &e) ||
+        (q->body.n && !behaviour_set_json(&wanted, q->body, &e)) || !behaviour_check(&wanted, &e))
+        return answer_text(a, 400, e.text);
+    uint64_t stall_ms = wanted.stall_ms;
+    v->now = wanted;
+    v->now.stall_ms = BEHAVIOUR_NO_STALL;
+    make_body(v, (size_t)v->now.body_size);
+    if (stall_ms != BEHAVIOUR_NO_STALL)
+        miniserver_stall(v->server, stall_ms);
+    return answer_behaviour(v, a);
+}
+
+static bool answer_counts(const struct serve_http *v, struct miniserver_answer *a)
+{
+    const struct miniserver_counts *n = miniserver_counts(v->server);
+    return answer_json(a, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", v->name,
+                                    "requests", (json_int_t)v->requests, "answered",
+                                    (json_int_t)(n->answered - v->since.answered), "errors",
+                                    (json_int_t)(n->errors - v->since.errors), "hung",
+                                    (json_int_t)v->hung, "checks", (json_int_t)v->checks,
+                                    "connections", (json_int_t)n->connections, "accepted",
+                                    (json_int_t)(n->accepted - v->since.accepted)));
+}
+
+/* Whether {"reset": 1} or reset=1 is all that a POST says. */
+static bool wants_reset(const struct miniserver_request *q)
+{
+    if (q->body.n == 0)
+        return str_eq(q->query, STR("reset=1"));
+    json_t *root = json_loadb(q->body.p, q->body.n, JSON_REJECT_DUPLICATES, NULL);
+    json_t *reset = json_object_get(root, "reset");
+    bool yes = q->query.n == 0 && json_object_size(root) == 1 &&
+               (json_is_true(reset) || json_integer_value(reset) == 1);
+    json_decref(root);
+    return yes;
+}
+
+static bool stats(struct serve_http *v, const struct miniserver_request *q,
+                  struct miniserver_answer *a)
+{
+    if (q->head->method == METHOD_POST) {
+        if (!wants_reset(q))
+            return answer_text(a, 400, "allowed is reset=1");
+        v->since = *miniserver_counts(v->server);
+        v->requests = v->hung = v->checks = 0;
+    } else if (q->head->method != METHOD_GET && q->head->method != METHOD_HEAD) {
+        return refuse_method(a, "GET, HEAD, POST");
+    }
+    return answer_counts(v, a);
+}
+
+/* --- requests --- */
+
+static bool check(struct serve_http *v, struct miniserver_answer *a)
+{
+    v->checks++;
+    a->delay_ms = v->now.hang ? MINISERVER_NEVER : v->now.delay_ms;
+    a->status = v->now.fail_checks ? 500 : 200;
+    a->body = v->now.fail_checks ? STR("failing on request\n") : STR("ok\n");
+    return true;
+}
+
+static bool request(struct serve_http *v, struct miniserver_answer *a)
+{
+    v->requests++;
+    enum fate fate = decide(v);
+    if (fate == HUNG) {
+        v->hung++;
+        a->delay_ms = MINISERVER_NEVER;
+        a->body = STR(""); /* nothing is kept for it */
+        return true;
+    }
+    if (v->now.status)
+        a->status = (int)v->now.status;
+    if (fate == FAILED)
+        a->status = 500;
+    a->body = body(v);
+    a->lasting = true;
+    a->delay_ms = delay_ms(v);
+    a->drip_ms = v->now.slow_body_ms;
+    a->chunk_size = v->now.chunked ? (size_t)v->now.chunk_size : 0;
+    a->counted = true;
+    return true;
+}
+
+static bool handle(void *arg, const struct miniserver_request *q, struct miniserver_answer *a)
+{
+    struct serve_http *v = arg;
+    if (!buffer_append(a->fields, v->field.p, v->field.n))
+        return false;
+    if (str_eq(q->path, STR("/healthz")))
+        return check(v, a);
+    a->urgent = true; /* a stall does not lock out who is to end it */
+    if (str_eq(q->path, STR("/__stats")))
+        return stats(v, q, a);
+    if (str_eq(q->path, STR("/__control")))
+        return control(v, q, a);
+    a->urgent = false;
+    return request(v, a);
+}
+
+/* --- life --- */
+
+struct serve_http *serve_http_new(uv_loop_t *loop, const char *name, const struct behaviour *b,
+                                  uint64_t seed)
+{
+    static const char format[] = "X-Backend: %s\r\n";
+    struct serve_http *v = mem_zalloc(sizeof *v);
+    size_t size = sizeof format + strlen(name);
+    char *field = mem_zalloc(size);
+    int n = snprintf(field, size, format, name);
+    v->name = name;
+    v->field = (struct str){field, (size_t)n};
+    v->now = *b;
+    v->random = random_begin(seed, name);
+    make_body(v, (size_t)b->body_size);
+    const struct miniserver_options options = {
+        .handle = handle, .arg = v, .max_connections = MAX_CONNECTIONS};
+    v->server = miniserver_new(loop, &options);
+    return v;
+}
+
+void serve_http_free(struct serve_http *v)
+{
+    while (v->body) {
+        struct body *b = v->body;
+        v->body = b->older;
+        free(b);
+    }
+    free((char *)(uintptr_t)v->field.p);
+    free(v);
+}
+
+bool serve_http_listen(struct serve_http *v, const struct addr *a, struct error *e)
+{
+    return miniserver_listen(v->server, a, e);
+}
+
+const struct addr *serve_http_address(const struct serve_http *v)
+{
+    return miniserver_address(v->server);
+}
+
+void serve_http_close(struct serve_http *v)
+{
+    miniserver_close(v->server, NULL, NULL);
+}
