@@ -1,44 +1,15 @@
 #include "config/config.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/buffer.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "config/read.h"
 #include "config/rules.h"
 
 #define FILE_MAX (16u << 20)
-
-/* Reads to the end, also from a pipe (`-c <(...)`). False: the error says why. */
-static bool read_file(const char *file, struct buffer *out, struct error *e)
-{
-    bool ok = false;
-    FILE *f = fopen(file, "re");
-    if (f == NULL) {
-        error_errno(e, errno, "the file cannot be read");
-        return false;
-    }
-    while (buffer_len(out) <= FILE_MAX && !feof(f) && !ferror(f)) {
-        if (!buffer_reserve(out, 65536)) {
-            error_set(e, ENOMEM, "out of memory");
-            goto out;
-        }
-        errno = 0;
-        out->end += fread(out->data + out->end, 1, 65536, f);
-    }
-    if (ferror(f))
-        error_errno(e, errno, "the file cannot be read");
-    else if (buffer_len(out) > FILE_MAX)
-        error_set(e, EFBIG, "the file is larger than 16MiB");
-    else
-        ok = true;
-out:
-    fclose(f);
-    return ok;
-}
 
 /* The file as a whole is the place of what is wrong. */
 static struct config *refuse(const char *file, const char *why, struct config_errors *errors)
@@ -53,7 +24,7 @@ struct config *config_load(const char *file, struct config_errors *errors)
 {
     struct buffer text = {0};
     struct error e;
-    struct config *c = read_file(file, &text, &e)
+    struct config *c = file_read(file, FILE_MAX, &text, &e)
                            ? config_parse(file, text.data, buffer_len(&text), errors)
                            : refuse(file, e.text, errors);
     buffer_release(&text);

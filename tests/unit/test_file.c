@@ -1,0 +1,76 @@
+#include "base/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/unit.h"
+
+#define MIB ((size_t)1 << 20)
+
+static char path[] = "/tmp/test_file.XXXXXX";
+
+/* A file of n bytes 'x'. */
+static void make(size_t n)
+{
+    static char text[MIB + 1];
+    memset(text, 'x', n);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(text, 1, n, f), n);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(a_file_is_read_to_its_end)
+{
+    static const size_t sizes[] = {0, 1, 65535, 65536, 65537, MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct buffer b = {0};
+        struct error e;
+        ck_assert(buffer_append(&b, "ab", 2));
+        make(sizes[i]);
+        ck_assert(file_read(path, MIB, &b, &e));
+        ck_assert_uint_eq(buffer_len(&b), sizes[i] + 2);
+        ck_assert_mem_eq(buffer_head(&b), "abx", sizes[i] ? 3 : 2);
+        buffer_release(&b);
+    }
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_is_said)
+{
+    struct buffer b = {0};
+    struct error e;
+    make(MIB + 1);
+    ck_assert(!file_read(path, MIB, &b, &e));
+    ck_assert_str_eq(e.text, "the file is larger than 1MiB");
+    ck_assert(!file_read("/tmp", MIB, &b, &e));
+    ck_assert_str_eq(e.text, "the file cannot be read: Is a directory");
+    ck_assert(!file_read("/nonexistent", MIB, &b, &e));
+    ck_assert_str_eq(e.text, "the file cannot be read: No such file or directory");
+    buffer_release(&b);
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("file");
+    TCase *t = tcase_create("file");
+    tcase_add_test(t, a_file_is_read_to_its_end);
+    tcase_add_test(t, what_cannot_be_read_is_said);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    int fd = mkstemp(path);
+    if (fd < 0 || close(fd) < 0) {
+        perror(path);
+        return EXIT_FAILURE;
+    }
+    int code = unit_main(build);
+    unlink(path);
+    return code;
+}
