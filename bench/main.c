@@ -9,6 +9,7 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"failover", "failing servers behind a proxy under load, and who notices", bench_failover},
     {"http", "a load of HTTP requests: latency, errors, who answered which keys", bench_http},
     {"ring", "figures of the ring without a network: lookup, balance, keys moved", bench_ring},
     {"serve", "test backends: slow, failing, hanging, echoing, as told while they run",
