@@ -8,6 +8,7 @@ enum { BENCH_OK = 0, BENCH_FAILED = 1, BENCH_USAGE = 2 };
 
 int bench_failover(int argc, char **argv);
 int bench_http(int argc, char **argv);
+int bench_report(int argc, char **argv);
 int bench_ring(int argc, char **argv);
 int bench_serve(int argc, char **argv);
 int bench_tcp(int argc, char **argv);

@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "bench/bench.h"
 #include "bench/play.h"
+#include "bench/report.h"
 #include "bench/result.h"
 
 #define DEFAULT_SCENARIOS "bench/scenarios/*.yaml"
@@ -25,11 +27,12 @@ static const char usage[] =
     "  --proxy NAME    ringproxy (default), haproxy or nginx\n"
     "  --binary PATH   the proxy's program\n"
     "  --json FILE     writes all figures too, an array with an object a scenario\n"
+    "  --report DIR    draws each scenario's load as a page, DIR/NAME.html; makes the folder\n"
     "  --keep          leaves configurations and logs behind, and says where\n";
 
 struct options {
     const struct proxy *proxy;
-    const char *binary, *json;
+    const char *binary, *json, *report;
     bool keep;
 };
 
@@ -105,6 +108,20 @@ static bool save_json(const char *path, const struct finding *findings, size_t n
     return ok;
 }
 
+static bool draw(const char *folder, const struct finding *f)
+{
+    char path[4096];
+    struct error e;
+    int n = snprintf(path, sizeof path, "%s/%s.html", folder, f->scenario->name);
+    bool ok = n > 0 && (size_t)n < sizeof path;
+    if (!ok)
+        error_set(&e, ENAMETOOLONG, "%s: path too long", folder);
+    ok = ok && report_write(path, &f->load, 1, &e);
+    if (!ok)
+        fprintf(stderr, "ringbench failover: %s\n", e.text);
+    return ok;
+}
+
 /* What was played before a failure is told all the same. */
 static bool play_all(const struct play_options *o, const struct scenarios *s,
                      struct finding *findings, size_t *nplayed)
@@ -139,6 +156,8 @@ static int run(const struct options *o, const struct scenarios *s, const char *p
         findings_print_summary(findings, n, stdout);
     if (o->json)
         ok &= save_json(o->json, findings, n);
+    for (size_t i = 0; i < n && o->report; i++)
+        ok &= draw(o->report, &findings[i]);
     for (size_t i = 0; i < n; i++)
         finding_deinit(&findings[i]);
     free(findings);
@@ -170,6 +189,10 @@ static bool can_write(const char *path)
 static int prepare(const struct options *o, const struct scenarios *s)
 {
     struct error e;
+    if (o->report && mkdir(o->report, 0777) < 0 && errno != EEXIST) {
+        fprintf(stderr, "ringbench failover: %s: %s\n", o->report, strerror(errno));
+        return BENCH_FAILED;
+    }
     if (o->json && !can_write(o->json))
         return BENCH_FAILED;
     char *program = proxy_program(o->proxy, o->binary, &e);
@@ -189,10 +212,13 @@ static int prepare(const struct options *o, const struct scenarios *s)
 /* BENCH_OK: o holds what was asked for. -1: help was printed. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"proxy", required_argument, NULL, 'p'}, {"binary", required_argument, NULL, 'b'},
-        {"json", required_argument, NULL, 'j'},  {"keep", no_argument, NULL, 'k'},
-        {"help", no_argument, NULL, 'h'},        {0}};
+    static const struct option names[] = {{"proxy", required_argument, NULL, 'p'},
+                                          {"binary", required_argument, NULL, 'b'},
+                                          {"json", required_argument, NULL, 'j'},
+                                          {"report", required_argument, NULL, 'r'},
+                                          {"keep", no_argument, NULL, 'k'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     int c;
     optind = 1;
     while ((c = getopt_long(argc, argv, "h", names, NULL)) != -1) {
@@ -210,6 +236,9 @@ static int parse_options(struct options *o, int argc, char **argv)
             break;
         case 'j':
             o->json = optarg;
+            break;
+        case 'r':
+            o->report = optarg;
             break;
         case 'k':
             o->keep = true;

@@ -11,6 +11,7 @@
 #include "bench/bench.h"
 #include "bench/http_wire.h"
 #include "bench/load_arguments.h"
+#include "bench/report.h"
 #include "bench/result.h"
 #include "bench/run.h"
 #include "http/chars.h"
@@ -19,7 +20,7 @@
 #define KEYS_DEFAULT 1000
 
 struct http_command {
-    const char *url, *method, *key_in, *key_dist, *backend_from, *json;
+    const char *url, *method, *key_in, *key_dist, *backend_from, *json, *report;
     uint64_t keys; /* 0: none */
     char *target;  /* of the URL, with the query */
     char *host;    /* of the URL, or of --header Host */
@@ -59,6 +60,7 @@ static const char usage[] =
     "  --seed N              of the random keys (default 1)\n"
     "output\n"
     "  --json FILE           all figures, for programs\n"
+    "  --report FILE.html    the same as a page to look at\n"
     "  --quiet               no line of progress\n\n"
     "Exit: 0; 1 if the target could not be reached or a file not be written; 2 for bad usage.\n";
 
@@ -191,6 +193,7 @@ enum { /* options without a letter */
        O_KEY_IN,
        O_BACKEND_FROM,
        O_JSON,
+       O_REPORT,
        O_QUIET
 };
 
@@ -205,6 +208,7 @@ static const struct option names[] = {
     {"key-in", required_argument, NULL, O_KEY_IN},
     {"backend-from", required_argument, NULL, O_BACKEND_FROM},
     {"json", required_argument, NULL, O_JSON},
+    {"report", required_argument, NULL, O_REPORT},
     {"quiet", no_argument, NULL, O_QUIET},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -239,6 +243,9 @@ static const char *take_option(struct http_command *h, int option, const char *v
         return NULL;
     case O_JSON:
         h->json = value;
+        return NULL;
+    case O_REPORT:
+        h->report = value;
         return NULL;
     case O_QUIET:
         h->quiet = true;
@@ -373,13 +380,11 @@ static int report(const struct http_command *h, const struct result_about *about
                   const struct load_result *r)
 {
     struct error e;
-    bool ok = true;
     result_print(stdout, about, r);
-    if (h->json) {
-        json_t *document = result_json(about, r);
-        ok = result_save(document, h->json, &e);
-        json_decref(document);
-    }
+    json_t *document = result_json(about, r);
+    bool ok = (h->json == NULL || result_save(document, h->json, &e)) &&
+              (h->report == NULL || report_write(h->report, &document, 1, &e));
+    json_decref(document);
     if (!ok)
         return failed(&e);
     return r->answered ? BENCH_OK : BENCH_FAILED;

@@ -11,6 +11,7 @@ static const struct command {
 } commands[] = {
     {"failover", "failing servers behind a proxy under load, and who notices", bench_failover},
     {"http", "a load of HTTP requests: latency, errors, who answered which keys", bench_http},
+    {"report", "draws results as a page", bench_report},
     {"ring", "figures of the ring without a network: lookup, balance, keys moved", bench_ring},
     {"serve", "test backends: slow, failing, hanging, echoing, as told while they run",
      bench_serve},

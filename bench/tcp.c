@@ -11,6 +11,7 @@
 #include "bench/bulk.h"
 #include "bench/load_arguments.h"
 #include "bench/pong_wire.h"
+#include "bench/report.h"
 #include "bench/result.h"
 #include "bench/run.h"
 
@@ -18,7 +19,7 @@
 #define SIZE_MAX_BYTES (1u << 20)
 
 struct tcp_command {
-    const char *target, *json, *direction;
+    const char *target, *json, *report, *direction;
     bool bulk, quiet;
     uint64_t size;
     struct load_options load;
@@ -33,6 +34,7 @@ static const char usage[] =
     "  --duration D          such as 10s (the default) or 500ms\n"
     "  --timeout D           that an answer, and a connection, may take (default 10s)\n"
     "  --json FILE           all figures, for programs\n"
+    "  --report FILE.html    the same as a page to look at\n"
     "  --quiet               no line of progress\n"
     "ping-pong\n"
     "  --size N              bytes of a message (default 128; or 16KiB, ...)\n"
@@ -52,7 +54,7 @@ static int failed(const struct error *e)
 
 /* ---- options ---- */
 
-enum { O_MODE = LOAD_ARGUMENT_END, O_SIZE, O_DIRECTION, O_JSON, O_QUIET };
+enum { O_MODE = LOAD_ARGUMENT_END, O_SIZE, O_DIRECTION, O_JSON, O_REPORT, O_QUIET };
 
 static const struct option names[] = {
     LOAD_ARGUMENTS,
@@ -60,6 +62,7 @@ static const struct option names[] = {
     {"size", required_argument, NULL, O_SIZE},
     {"direction", required_argument, NULL, O_DIRECTION},
     {"json", required_argument, NULL, O_JSON},
+    {"report", required_argument, NULL, O_REPORT},
     {"quiet", no_argument, NULL, O_QUIET},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -84,6 +87,9 @@ static const char *take_option(struct tcp_command *t, int option, const char *va
         return is_direction(value) ? NULL : "down, up, both";
     case O_JSON:
         t->json = value;
+        return NULL;
+    case O_REPORT:
+        t->report = value;
         return NULL;
     case O_QUIET:
         t->quiet = true;
@@ -143,9 +149,10 @@ static int parse_options(struct tcp_command *t, int argc, char **argv)
     return complete(t, connections_given);
 }
 
-static bool save(const struct tcp_command *t, const json_t *document, struct error *e)
+static bool save(const struct tcp_command *t, json_t *document, struct error *e)
 {
-    return t->json == NULL || result_save(document, t->json, e);
+    return (t->json == NULL || result_save(document, t->json, e)) &&
+           (t->report == NULL || report_write(t->report, &document, 1, e));
 }
 
 /* ---- ping-pong ---- */

@@ -1,6 +1,7 @@
-"""The one fixture, `rig`: starts backends and proxies on free ports, stops them all at the end and
+"""The fixture `rig`: starts backends and proxies on free ports, stops them all at the end and
 fails the test if a proxy did not end well."""
 
+import json
 import os
 
 import pytest
@@ -125,3 +126,13 @@ def rig(tmp_path):
     r = Rig(tmp_path)
     yield r
     r.close()
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves a result of ringbench under a name."""
+    def write(name, result):
+        path = tmp_path / f'{name}.json'
+        path.write_text(json.dumps(result))
+        return path
+    return write

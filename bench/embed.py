@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Makes a file part of the program: embed.py FILE HEADER NAME writes a header with the bytes of
+FILE as the array NAME. Numbers, since a string literal of that length is not portable C."""
+
+import sys
+
+PER_LINE = 24
+
+
+def main(source, header, name):
+    with open(source, 'rb') as f:
+        data = f.read()
+    if not data:
+        sys.exit(f'embed.py: {source} is empty')
+    with open(header, 'w', encoding='ascii') as f:
+        f.write('#pragma once\n\n')
+        f.write(f'static const unsigned char {name}[{len(data)}] = {{\n')
+        for at in range(0, len(data), PER_LINE):
+            f.write(','.join(str(b) for b in data[at:at + PER_LINE]) + ',\n')
+        f.write('};\n')
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -1,0 +1,21 @@
+/* A result as a page to look at: one HTML file with everything in it.
+ *
+ * report.html is the page, made a part of the program when it is built; the results go into it as
+ * JSON, and its script draws them. The file needs nothing but a browser: it loads nothing, and its
+ * own policy forbids it to.
+ *
+ * Invariants: no byte of a result can end the element that holds it; the script puts what it reads
+ * from there into the page as text alone.
+ * Threads: any. */
+#pragma once
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+#define REPORT_MAX 8 /* results in one page: as many as there are colours to tell them apart */
+
+/* Writes 1 to REPORT_MAX results; with two or more the page compares them. The references stay the
+ * caller's. False: the error reads "PATH: why"; what was written until then is left as it is. */
+bool report_write(const char *path, json_t *const *results, size_t n, struct error *e);
