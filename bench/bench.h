@@ -6,6 +6,7 @@
 
 enum { BENCH_OK = 0, BENCH_FAILED = 1, BENCH_USAGE = 2 };
 
+int bench_diff(int argc, char **argv);
 int bench_failover(int argc, char **argv);
 int bench_http(int argc, char **argv);
 int bench_report(int argc, char **argv);

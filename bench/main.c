@@ -9,6 +9,7 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"diff", "compares two results", bench_diff},
     {"failover", "failing servers behind a proxy under load, and who notices", bench_failover},
     {"http", "a load of HTTP requests: latency, errors, who answered which keys", bench_http},
     {"report", "draws results as a page", bench_report},
