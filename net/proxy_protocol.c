@@ -527,31 +527,25 @@ static size_t write_v2(const struct addr *source, const struct addr *destination
     return (size_t)((char *)p - out);
 }
 
-/* A head without addresses. */
-static size_t write_bare(unsigned version, unsigned command, char *out)
-{
-    static const char unknown[] = "PROXY UNKNOWN\r\n";
-    assert(version == 1 || version == 2);
-    if (version == 2) {
-        put_v2_fixed(out, command, 0, 0);
-        return V2_FIXED;
-    }
-    memcpy(out, unknown, sizeof unknown - 1);
-    return sizeof unknown - 1;
-}
-
 size_t proxy_protocol_write(unsigned version, const struct addr *source,
                             const struct addr *destination, char out[PROXY_HEAD_WRITE_MAX])
 {
     enum v2_family family = family_of(source, destination);
     assert(version == 1 || version == 2);
     if (family == V2_UNSPEC)
-        return write_bare(version, V2_PROXY, out);
+        return proxy_protocol_write_local(version, out);
     return version == 1 ? write_v1(source, destination, family, out)
                         : write_v2(source, destination, family, out);
 }
 
 size_t proxy_protocol_write_local(unsigned version, char out[PROXY_HEAD_WRITE_MAX])
 {
-    return write_bare(version, V2_LOCAL, out);
+    static const char unknown[] = "PROXY UNKNOWN\r\n";
+    assert(version == 1 || version == 2);
+    if (version == 2) {
+        put_v2_fixed(out, V2_LOCAL, 0, 0);
+        return V2_FIXED;
+    }
+    memcpy(out, unknown, sizeof unknown - 1);
+    return sizeof unknown - 1;
 }

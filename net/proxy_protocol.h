@@ -48,7 +48,8 @@ enum proxy_head_result proxy_protocol_read(const char *data, size_t len, struct 
 /* Both write one whole head to out and return its size. version: 1 or 2.
  *
  * For a connection that is passed on: as IPv4 if both addresses are (a v4-mapped one is), else as
- * IPv6; if either is neither IPv4 nor IPv6: UNKNOWN, UNSPEC. */
+ * IPv6. If either is neither, as a Unix socket's: UNKNOWN, and LOCAL, which a receiver must accept;
+ * UNSPEC would say it better, but may be refused, and HAProxy 2.6 does so. */
 size_t proxy_protocol_write(unsigned version, const struct addr *source,
                             const struct addr *destination, char out[PROXY_HEAD_WRITE_MAX]);
 /* For a connection of the proxy itself, a health check: UNKNOWN, LOCAL. */

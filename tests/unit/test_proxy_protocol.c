@@ -541,9 +541,9 @@ static const struct {
     {"::1.2.3.4", 1, "::1:0", 2, "PROXY TCP6 ::102:304 ::1:0 1 2\r\n",
      IN("\x21\x21\x00\x24\0\0\0\0\0\0\0\0\0\0\0\0\x01\x02\x03\x04"
         "\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\x02")},
-    {"/run/a", 0, "/run/a", 0, "PROXY UNKNOWN\r\n", IN("\x21\x00\x00\x00")},
-    {"/run/a", 0, "127.0.0.1", 1, "PROXY UNKNOWN\r\n", IN("\x21\x00\x00\x00")},
-    {"::1", 1, "/run/a", 0, "PROXY UNKNOWN\r\n", IN("\x21\x00\x00\x00")},
+    {"/run/a", 0, "/run/a", 0, "PROXY UNKNOWN\r\n", IN("\x20\x00\x00\x00")},
+    {"/run/a", 0, "127.0.0.1", 1, "PROXY UNKNOWN\r\n", IN("\x20\x00\x00\x00")},
+    {"::1", 1, "/run/a", 0, "PROXY UNKNOWN\r\n", IN("\x20\x00\x00\x00")},
 };
 
 /* The same address, v4-mapped or not. */
