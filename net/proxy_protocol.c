@@ -7,13 +7,13 @@
 
 #define V1_MAX 107 /* with its CRLF, section 2.1 */
 
-#define V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
-#define V2_SIGNATURE_SIZE 12
 #define V2_FIXED 16 /* signature, command, kind, length */
 #define V2_LOCAL 0x20
 #define V2_PROXY 0x21
 #define V2_STREAM 1
 #define V2_DGRAM 2
+
+static const uint8_t v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
 enum v2_family { V2_UNSPEC, V2_INET, V2_INET6, V2_UNIX };
 
@@ -367,7 +367,7 @@ static void set_addresses(const uint8_t *p, enum v2_family family, struct proxy_
 /* Signature, command and kind; DONE: all there and good. */
 static enum proxy_head_result read_v2_kind(const uint8_t *d, size_t len, struct proxy_head *head)
 {
-    if (memcmp(d, V2_SIGNATURE, len < V2_SIGNATURE_SIZE ? len : V2_SIGNATURE_SIZE) != 0)
+    if (memcmp(d, v2_signature, len < sizeof v2_signature ? len : sizeof v2_signature) != 0)
         return bad(head, "no PROXY head");
     if (len > 12 && d[12] != V2_LOCAL && d[12] != V2_PROXY)
         return bad(head, "PROXY head: unknown version or command");
@@ -505,7 +505,7 @@ static uint8_t *put_be16(uint8_t *p, unsigned v)
 static uint8_t *put_v2_fixed(char *out, unsigned command, unsigned kind, unsigned length)
 {
     uint8_t *p = (uint8_t *)out;
-    memcpy(p, V2_SIGNATURE, V2_SIGNATURE_SIZE);
+    memcpy(p, v2_signature, sizeof v2_signature);
     p[12] = (uint8_t)command;
     p[13] = (uint8_t)kind;
     return put_be16(p + 14, length);
