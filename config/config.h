@@ -51,6 +51,7 @@ struct config_listener {
     size_t nkeys;
     uint32_t max_connections; /* 1 to 1,000,000 */
     uint32_t max_header_size; /* bytes */
+    bool accept_head;         /* a PROXY head is required and gives the source */
     uint64_t request_timeout_ms, idle_timeout_ms;
 };
 
@@ -80,6 +81,8 @@ struct config_passive {
 
 enum config_when_down { WHEN_DOWN_NEXT, WHEN_DOWN_FAIL };
 enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN };
+/* The PROXY head that servers are sent; the value is the protocol's version. */
+enum config_send_head { SEND_HEAD_OFF, SEND_HEAD_V1, SEND_HEAD_V2 };
 
 struct config_failback {
     bool manual;
@@ -108,6 +111,7 @@ struct config_pool {
     enum config_close_moved close_moved;
     unsigned retries;
     unsigned max_idle_connections;
+    enum config_send_head send_head;
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
     struct config_server *backends; /* sorted by name: index = slot */
     size_t nbackends;               /* at least 1 */

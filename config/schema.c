@@ -15,8 +15,9 @@ static const struct schema_word log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL}};
 static const struct schema_word access_logs[] = {{"off"}, {NULL, 0, true}};
 static const struct schema_word listener_modes[] = {{"http"}, {"tcp", 0, true}, {NULL}};
-static const struct schema_word accept_heads[] = {{"off"}, {"accept", 0, true}, {NULL}};
-static const struct schema_word send_heads[] = {{"off"}, {"v1", 0, true}, {"v2", 0, true}, {NULL}};
+static const struct schema_word accept_heads[] = {{"off", false}, {"accept", true, true}, {NULL}};
+static const struct schema_word send_heads[] = {
+    {"off", SEND_HEAD_OFF}, {"v1", SEND_HEAD_V1, true}, {"v2", SEND_HEAD_V2, true}, {NULL}};
 static const struct schema_word hashes[] = {{"xxh3"}, {NULL}};
 static const struct schema_word checks[] = {
     {"http", CHECK_HTTP}, {"tcp", CHECK_TCP}, {"off", CHECK_OFF}, {NULL}};
@@ -57,7 +58,8 @@ static const struct schema_key listener_keys[] = {
      FIELD(config_listener, max_connections)},
     {"max_header_size", SCHEMA_SIZE, .fallback = "16KiB", .min = 1024, .max = 1048576,
      FIELD(config_listener, max_header_size)},
-    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = accept_heads},
+    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_listener, accept_head),
+     .words = accept_heads},
     {"timeouts", SCHEMA_MAP, .inner = &listener_timeouts},
 };
 static const struct schema listener = KEYS(listener_keys, config_listener);
@@ -143,7 +145,8 @@ static const struct schema_key pool_keys[] = {
     {"max_idle_connections", SCHEMA_NUMBER, .fallback = "64", .max = 65536,
      FIELD(config_pool, max_idle_connections)},
     {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},
-    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = send_heads},
+    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_pool, send_head),
+     .words = send_heads},
     {"resolve", SCHEMA_UNSUPPORTED},
     {"backends", SCHEMA_LIST, .required = true, .min = 1, FIELD(config_pool, backends),
      AND(config_pool, nbackends), .inner = &backend},

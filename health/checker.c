@@ -157,7 +157,8 @@ static void begin(struct target *t)
     struct probe_callbacks cb = {.on_done = on_probe_done, .on_closed = on_probe_closed, .arg = t};
     assert(t->probe == NULL && !c->closing);
     c->open++;
-    t->probe = probe_start(c->loop, c->health, &c->pool->servers[t->server], &cb);
+    t->probe = probe_start(c->loop, c->health, c->pool->config->send_head,
+                           &c->pool->servers[t->server], &cb);
     t->began_ms = uv_now(c->loop);
 }
 

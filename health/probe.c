@@ -1,7 +1,7 @@
 /* A probe's way, each arrow a callback of libuv:
  *
- *   probe_start -> on_connect -.-> passed (tcp without send and expect)
- *        |                     `-> on_written -> passed (send without expect)
+ *   probe_start -> on_connect -.-> passed (tcp without send, expect and PROXY head)
+ *        |                     `-> on_written -> passed (tcp without expect)
  *        |                     `-> on_read ... -> passed or failed by the answer
  *        `-> on_timer: the deadline, or an error that connect gave at once
  *
@@ -17,6 +17,7 @@
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "http/parser.h"
+#include "net/proxy_protocol.h"
 
 #define HEAD_MAX 16384u
 /* Of all that comes: interim answers could go on for ever. */
@@ -36,7 +37,8 @@ struct probe {
     bool late;       /* the deadline is over, see grant_delay() */
     bool closing;
     unsigned open; /* handles that are not closed yet */
-    char *request; /* NULL: nothing is sent */
+    char *request; /* all that is sent, a PROXY head in front */
+    size_t request_len;
     struct buffer in;
     size_t taken; /* bytes of the answer so far, interim ones included */
     struct parser parser;
@@ -228,7 +230,8 @@ static void on_written(uv_write_t *w, int status)
     if (status < 0)
         fail_uv(p, status);
     else if (!wants_answer(p))
-        finish(p, PROBE_PASS, "sent in %llu ms", passed_ms(p));
+        finish(p, PROBE_PASS, "%s in %llu ms", p->health->send ? "sent" : "connected",
+               passed_ms(p));
 }
 
 static void on_connect(uv_connect_t *c, int status)
@@ -240,15 +243,15 @@ static void on_connect(uv_connect_t *c, int status)
         fail_uv(p, status);
         return;
     }
-    if (p->request == NULL && !wants_answer(p)) {
+    if (p->request_len == 0 && !wants_answer(p)) {
         finish(p, PROBE_PASS, "connected in %llu ms", passed_ms(p));
         return;
     }
     int err = 0;
     if (wants_answer(p))
         err = uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
-    if (err == 0 && p->request != NULL) {
-        uv_buf_t out = uv_buf_init(p->request, (unsigned)strlen(p->request));
+    if (err == 0 && p->request_len > 0) {
+        uv_buf_t out = uv_buf_init(p->request, (unsigned)p->request_len);
         err = uv_write(&p->write, (uv_stream_t *)&p->tcp, &out, 1, on_written);
     }
     if (err < 0)
@@ -293,22 +296,32 @@ static char *http_request(const struct config_health *h, const struct server *s)
     return text;
 }
 
-static char *request_of(const struct config_health *h, const struct server *s)
+/* The PROXY head says that the connection is the proxy's own. It goes out with what follows it, as
+ * its specification asks. */
+static void compose(struct probe *p, enum config_send_head head)
 {
-    if (h->check == CHECK_HTTP)
-        return http_request(h, s);
-    return h->send ? mem_strdup(h->send) : NULL;
+    const struct config_health *h = p->health;
+    char *text = h->check == CHECK_HTTP ? http_request(h, p->server) : NULL;
+    const char *rest = text ? text : h->send ? h->send : "";
+    size_t n = strlen(rest);
+    p->request = mem_zalloc(PROXY_HEAD_WRITE_MAX + n);
+    if (head != SEND_HEAD_OFF)
+        p->request_len = proxy_protocol_write_local((unsigned)head, p->request);
+    memcpy(p->request + p->request_len, rest, n);
+    p->request_len += n;
+    free(text);
 }
 
 struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
-                          const struct server *server, const struct probe_callbacks *callbacks)
+                          enum config_send_head head, const struct server *server,
+                          const struct probe_callbacks *callbacks)
 {
     assert(health->check != CHECK_OFF);
     struct probe *p = mem_zalloc(sizeof *p);
     p->health = health;
     p->server = server;
     p->callbacks = *callbacks;
-    p->request = request_of(health, server);
+    compose(p, head);
     p->tcp.data = p->timer.data = p->connect.data = p->write.data = p;
     parser_init_answer(&p->parser, &p->head, HEAD_MAX);
     uv_update_time(loop);

@@ -28,7 +28,9 @@ struct probe_callbacks {
 
 struct probe;
 
-/* health.check must not be off. */
+/* health.check must not be off. head: the PROXY head that the pool's servers want in front of all.
+ */
 struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
-                          const struct server *server, const struct probe_callbacks *callbacks);
+                          enum config_send_head head, const struct server *server,
+                          const struct probe_callbacks *callbacks);
 void probe_cancel(struct probe *p);

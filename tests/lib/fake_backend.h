@@ -31,6 +31,7 @@ struct fake {
     unsigned accepted, open;
     uint64_t accepted_ms[64];  /* of the first ones */
     char received[1024];       /* on all connections */
+    size_t received_len;       /* of it */
     void (*on_answered)(void); /* NULL, or: the text has just been handed to the kernel */
 };
 
@@ -97,8 +98,10 @@ static inline void fake_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
         fake_conn_close(c, false);
         return;
     }
-    size_t at = strlen(f->received), room = sizeof f->received - 1 - at;
-    memcpy(f->received + at, b->base, (size_t)n < room ? (size_t)n : room);
+    size_t room = sizeof f->received - 1 - f->received_len;
+    size_t taken = (size_t)n < room ? (size_t)n : room;
+    memcpy(f->received + f->received_len, b->base, taken);
+    f->received_len += taken;
     if (n > 0 && c->sent == 0 && (f->kind == FAKE_ANSWER || f->kind == FAKE_ANSWER_CLOSE))
         fake_send_all(c);
 }

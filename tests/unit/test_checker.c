@@ -167,6 +167,20 @@ START_TEST(the_first_checks_decide_how_servers_start)
 }
 END_TEST
 
+START_TEST(checks_send_the_head_that_the_pool_sends)
+{
+    static const char head[] = "PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n";
+    struct world w;
+    world_init(&w);
+    w.config.send_head = SEND_HEAD_V1;
+    world_open(&w);
+    world_run(&w);
+    for (unsigned i = 0; i < N; i++)
+        ck_assert_int_eq(strncmp(w.fakes[i].received, head, sizeof head - 1), 0);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(the_first_checks_run_at_the_same_time)
 {
     /* Each of them hangs: one after the other would take four timeouts. */
@@ -344,6 +358,7 @@ static Suite *suite(void)
     TCase *t = tcase_create("checker");
     tcase_set_timeout(t, 100);
     tcase_add_test(t, the_first_checks_decide_how_servers_start);
+    tcase_add_test(t, checks_send_the_head_that_the_pool_sends);
     tcase_add_test(t, the_first_checks_run_at_the_same_time);
     tcase_add_test(t, a_server_goes_down_and_comes_back_by_its_checks);
     tcase_add_test(t, checks_are_an_interval_apart_and_spread_over_it);

@@ -57,8 +57,9 @@ static struct config_health tcp_health(const char *send, const char *expect)
                                   .timeout_ms = SLOW_MS};
 }
 
-static struct probe *start(uv_loop_t *loop, const struct config_health *h, const struct fake *f,
-                           struct server *s, struct result *r)
+static struct probe *start_with_head(uv_loop_t *loop, const struct config_health *h,
+                                     enum config_send_head head, const struct fake *f,
+                                     struct server *s, struct result *r)
 {
     struct probe_callbacks cb = {.on_done = on_done, .on_closed = on_closed, .arg = r};
     memset(r, 0, sizeof *r);
@@ -67,9 +68,15 @@ static struct probe *start(uv_loop_t *loop, const struct config_health *h, const
     s->address = f->address;
     s->address_text = f->address_text;
     r->began_ms = clock_ms();
-    struct probe *p = probe_start(loop, h, s, &cb);
+    struct probe *p = probe_start(loop, h, head, s, &cb);
     ck_assert(!r->done && !r->closed);
     return p;
+}
+
+static struct probe *start(uv_loop_t *loop, const struct config_health *h, const struct fake *f,
+                           struct server *s, struct result *r)
+{
+    return start_with_head(loop, h, SEND_HEAD_OFF, f, s, r);
 }
 
 static void run_until(uv_loop_t *loop, const bool *condition)
@@ -244,6 +251,67 @@ START_TEST(a_tcp_check_goes_by_how_the_answer_begins)
 }
 END_TEST
 
+/* ---- PROXY heads ---- */
+
+#define V1_HEAD "PROXY UNKNOWN\r\n"
+#define V2_HEAD "\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"
+
+static const struct {
+    enum config_send_head head;
+    enum config_check check;
+    const char *send, *expect, *answer;
+    const char *reason; /* how it begins */
+} head_cases[] = {
+    {SEND_HEAD_V1, CHECK_TCP, NULL, NULL, "", "connected in "},
+    {SEND_HEAD_V2, CHECK_TCP, NULL, NULL, "", "connected in "},
+    {SEND_HEAD_V1, CHECK_TCP, "QUIT\r\n", NULL, "", "sent in "},
+    {SEND_HEAD_V2, CHECK_TCP, "PING\r\n", "+PONG", "+PONG\r\n", "expected answer in "},
+    {SEND_HEAD_V2, CHECK_TCP, NULL, "220 ", "220 mail\r\n", "expected answer in "},
+    {SEND_HEAD_V1, CHECK_HTTP, NULL, NULL, OK, "200 in "},
+    {SEND_HEAD_V2, CHECK_HTTP, NULL, NULL, OK, "200 in "},
+};
+
+/* Until all that it sent has come, and its end. */
+static void take_all(uv_loop_t *loop, struct fake *f, const struct result *r)
+{
+    run_until(loop, &r->closed);
+    while (f->accepted == 0 || f->open > 0)
+        uv_run(loop, UV_RUN_ONCE);
+}
+
+START_TEST(a_check_sends_a_head_of_its_own_first)
+{
+    uv_loop_t loop;
+    struct fake f;
+    struct result r;
+    struct server s;
+    struct config_health h = http_health();
+    char expected[300];
+    bool v2 = head_cases[_i].head == SEND_HEAD_V2;
+    size_t n = v2 ? sizeof V2_HEAD - 1 : sizeof V1_HEAD - 1;
+    if (head_cases[_i].check == CHECK_TCP)
+        h = tcp_health(head_cases[_i].send, head_cases[_i].expect);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    fake_open(&f, &loop, FAKE_ANSWER, head_cases[_i].answer);
+    start_with_head(&loop, &h, head_cases[_i].head, &f, &s, &r);
+    take_all(&loop, &f, &r);
+    ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
+    ck_assert_int_eq(strncmp(r.reason, head_cases[_i].reason, strlen(head_cases[_i].reason)), 0);
+    memcpy(expected, v2 ? V2_HEAD : V1_HEAD, n);
+    int rest = snprintf(expected + n, sizeof expected - n, "%s",
+                        head_cases[_i].send ? head_cases[_i].send : "");
+    if (h.check == CHECK_HTTP)
+        rest =
+            snprintf(expected + n, sizeof expected - n,
+                     "GET /healthz HTTP/1.1\r\nHost: %s\r\nUser-Agent: ringproxy/" RINGPROXY_VERSION
+                     "\r\nConnection: close\r\n\r\n",
+                     f.address_text);
+    ck_assert_uint_eq(f.received_len, n + (size_t)rest);
+    ck_assert_int_eq(memcmp(f.received, expected, f.received_len), 0);
+    end(&loop, &f);
+}
+END_TEST
+
 /* ---- deadlines, cancelling, and this host's own troubles ---- */
 
 static const struct {
@@ -366,6 +434,8 @@ static Suite *suite(void)
     tcase_add_test(t, what_is_read_is_bounded);
     tcase_add_loop_test(t, a_tcp_check_goes_by_how_the_answer_begins, 0,
                         sizeof tcp_cases / sizeof *tcp_cases);
+    tcase_add_loop_test(t, a_check_sends_a_head_of_its_own_first, 0,
+                        sizeof head_cases / sizeof *head_cases);
     tcase_add_loop_test(t, one_deadline_holds_over_all_of_it, 0,
                         sizeof slow_cases / sizeof *slow_cases);
     tcase_add_test(t, an_answer_in_time_counts_though_the_loop_was_late);
