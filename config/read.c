@@ -237,6 +237,10 @@ static void read_address(const struct value *v, void *fields)
     char text[REPORT_QUOTE_MAX];
     switch (addr_parse(v->node->text, &a)) {
     case ADDR_OK:
+        if (addr_is_unix(&a)) {
+            wrong(v, "is not supported by this version");
+            break;
+        }
         assert(v->key->size == sizeof a);
         memcpy((char *)fields + v->key->offset, &a, sizeof a);
         store_text(fields, v->key->second, mem_strdup(v->node->text.p));
@@ -246,9 +250,7 @@ static void read_address(const struct value *v, void *fields)
                     "%s: host names are not supported by this version, give an IP address",
                     report_quote(v->node->text, text));
         break;
-    case ADDR_UNIX:
-        wrong(v, "is not supported by this version");
-        break;
+    case ADDR_LONG:
     case ADDR_BAD:
         wrong(v, "is not an address with a port from 1 to 65535");
         break;

@@ -127,7 +127,7 @@ END_TEST
 
 static void check_refused(const struct addr *at)
 {
-    char text[ADDR_TEXT_MAX], expected[128];
+    char text[ADDR_TEXT_MAX], expected[ADDR_TEXT_MAX + 8];
     struct error e;
     int fds[N];
     unsigned before = descriptors();
