@@ -43,7 +43,8 @@ struct control {
     size_t nchecked;           /* pools whose first checks are done */
     struct worker *workers;
     unsigned nworkers, nstarted, ndone;
-    int *fds; /* bound sockets, [worker][listener] */
+    int *fds;                  /* bound sockets, [worker][listener] */
+    struct bind_claim *claims; /* one a listener: files of unix sockets */
 };
 
 static void begin_stop(struct control *c);
@@ -131,12 +132,22 @@ static void on_stop_timeout(uv_timer_t *timer)
         worker_post(&c->workers[i], WORKER_ABORT, NULL);
 }
 
+/* The paths of unix sockets are free for the next process; who has connected is served. */
+static void release_claims(struct control *c)
+{
+    struct error e;
+    for (size_t i = 0; c->claims && i < c->snapshot->nlisteners; i++)
+        if (!bind_release(&c->claims[i], &e))
+            log_event(LOG_WARN, "socket file left", e.text);
+}
+
 static void begin_stop(struct control *c)
 {
     if (c->state >= CONTROL_STOPPING)
         return;
     bool running = c->state == CONTROL_RUNNING;
     c->state = CONTROL_STOPPING;
+    release_claims(c);
     if (c->admin)
         admin_set_ready(c->admin, false);
     if (!running || c->nstarted == 0) {
@@ -187,11 +198,12 @@ static bool bind_all(struct control *c, struct error *e)
     c->fds = mem_zalloc_array(n, sizeof *c->fds);
     for (size_t i = 0; i < n; i++)
         c->fds[i] = -1;
+    c->claims = mem_zalloc_array(nlisteners, sizeof *c->claims);
     int *mine = mem_zalloc_array(c->nworkers, sizeof *mine);
     bool ok = true;
     for (size_t l = 0; l < nlisteners && ok; l++) {
         const struct config_listener *config = c->snapshot->listeners[l].config;
-        ok = bind_sockets(&config->listen, mine, c->nworkers, e);
+        ok = bind_sockets(&config->listen, mine, c->nworkers, &c->claims[l], e);
         if (!ok)
             error_prefix(e, "listener %s", config->name);
         for (unsigned w = 0; w < c->nworkers && ok; w++)
@@ -327,6 +339,7 @@ static void deinit(struct control *c)
     }
     free(c->workers);
     free(c->checkers);
+    free(c->claims);
     if (c->fds)
         close_fds(c);
     mailbox_deinit(&c->mailbox);
