@@ -24,7 +24,11 @@
 #define READ_STEP 4096u
 
 struct probe {
-    uv_tcp_t tcp;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe; /* to a unix address */
+        uv_stream_t stream;
+    };
     uv_timer_t timer;
     uv_connect_t connect;
     uv_write_t write;
@@ -61,7 +65,7 @@ static void begin_close(struct probe *p)
 {
     assert(!p->closing);
     p->closing = true;
-    uv_close((uv_handle_t *)&p->tcp, on_close);
+    uv_close((uv_handle_t *)&p->stream, on_close);
     uv_close((uv_handle_t *)&p->timer, on_close);
 }
 
@@ -78,7 +82,7 @@ finish(struct probe *p, enum probe_outcome outcome, const char *format, ...)
 
 static unsigned long long passed_ms(const struct probe *p)
 {
-    return uv_now(p->tcp.loop) - p->began_ms;
+    return uv_now(p->timer.loop) - p->began_ms;
 }
 
 static bool is_local(int err)
@@ -246,10 +250,10 @@ static void on_connect(uv_connect_t *c, int status)
     }
     int err = 0;
     if (wants_answer(p))
-        err = uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
+        err = uv_read_start(&p->stream, on_alloc, on_read);
     if (err == 0 && p->request != NULL) {
         uv_buf_t out = uv_buf_init(p->request, (unsigned)strlen(p->request));
-        err = uv_write(&p->write, (uv_stream_t *)&p->tcp, &out, 1, on_written);
+        err = uv_write(&p->write, &p->stream, &out, 1, on_written);
     }
     if (err < 0)
         fail_uv(p, err);
@@ -286,7 +290,7 @@ static char *http_request(const struct config_health *h, const struct server *s)
     static const char format[] = "GET %s HTTP/1.1\r\nHost: %s\r\n"
                                  "User-Agent: ringproxy/" RINGPROXY_VERSION "\r\n"
                                  "Connection: close\r\n\r\n";
-    const char *host = h->host ? h->host : s->address_text;
+    const char *host = h->host ? h->host : server_host(s);
     size_t size = sizeof format + strlen(h->path) + strlen(host);
     char *text = mem_zalloc(size);
     snprintf(text, size, format, h->path, host);
@@ -300,6 +304,23 @@ static char *request_of(const struct config_health *h, const struct server *s)
     return h->send ? mem_strdup(h->send) : NULL;
 }
 
+/* The inits only fill in what is given; the socket is made by connecting. */
+static void begin_connect(struct probe *p, uv_loop_t *loop)
+{
+    const struct addr *to = &p->server->address;
+    int err;
+    if (addr_is_unix(to)) {
+        err = uv_pipe_init(loop, &p->pipe, 0);
+        assert(err == 0);
+        uv_pipe_connect(&p->connect, &p->pipe, to->un.sun_path, on_connect);
+    } else {
+        err = uv_tcp_init(loop, &p->tcp);
+        assert(err == 0);
+        p->start_error = uv_tcp_connect(&p->connect, &p->tcp, &to->sa, on_connect);
+    }
+    (void)err;
+}
+
 struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
                           const struct server *server, const struct probe_callbacks *callbacks)
 {
@@ -309,17 +330,14 @@ struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
     p->server = server;
     p->callbacks = *callbacks;
     p->request = request_of(health, server);
-    p->tcp.data = p->timer.data = p->connect.data = p->write.data = p;
     parser_init_answer(&p->parser, &p->head, HEAD_MAX);
     uv_update_time(loop);
     p->began_ms = uv_now(loop);
     p->open = 2;
-    /* These three only fill in what is given; the socket is made by uv_tcp_connect(). */
-    int err = uv_timer_init(loop, &p->timer);
+    int err = uv_timer_init(loop, &p->timer); /* only fills in what is given */
     assert(err == 0);
-    err = uv_tcp_init(loop, &p->tcp);
-    assert(err == 0);
-    p->start_error = uv_tcp_connect(&p->connect, &p->tcp, &server->address.sa, on_connect);
+    begin_connect(p, loop);
+    p->stream.data = p->timer.data = p->connect.data = p->write.data = p;
     err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : health->timeout_ms, 0);
     assert(err == 0);
     (void)err;

@@ -25,7 +25,7 @@ struct server_cell {
 struct server {
     /* constant */
     const char *name;         /* the configuration's */
-    const char *address_text; /* "127.0.0.1:9001", as configured */
+    const char *address_text; /* "127.0.0.1:9001", "unix:/run/b1", as configured */
     struct addr address;
     uint16_t id; /* within the pool, see failover.h */
     bool standby;
@@ -39,6 +39,12 @@ struct server {
     _Atomic uint32_t failures;            /* consecutive, see server_failed() */
     _Atomic bool usable; /* neither down nor drained, nor a standby that waits for its return */
 };
+
+/* What a Host field says of it. */
+static inline const char *server_host(const struct server *s)
+{
+    return addr_is_unix(&s->address) ? "localhost" : s->address_text;
+}
 
 static inline void cell_add(_Atomic uint64_t *c, uint64_t n)
 {
