@@ -278,7 +278,8 @@ static void on_first_checked(void *arg)
 static void begin_checks(struct control *c)
 {
     for (size_t i = 0; i < c->snapshot->npools; i++)
-        c->checkers[i] = checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i]);
+        c->checkers[i] =
+            checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i], NULL);
     for (size_t i = 0; i < c->snapshot->npools; i++)
         checker_first(c->checkers[i], on_first_checked, c);
 }

@@ -33,7 +33,7 @@ struct probe {
     uv_connect_t connect;
     uv_write_t write;
     const struct config_health *health;
-    const struct server *server;
+    uint64_t timeout_ms;
     struct probe_callbacks callbacks;
     uint64_t began_ms;
     int start_error; /* what connect said at once, told by the timer */
@@ -45,7 +45,7 @@ struct probe {
     size_t taken; /* bytes of the answer so far, interim ones included */
     struct parser parser;
     struct head head;
-    char reason[128];
+    char reason[PROBE_REASON_MAX];
 };
 
 static void on_close(uv_handle_t *h)
@@ -266,8 +266,8 @@ static void on_timer(uv_timer_t *t);
  * is given back, and at least one look at the sockets taken. */
 static void grant_delay(struct probe *p)
 {
-    uint64_t late = passed_ms(p) - p->health->timeout_ms;
-    uint64_t extra = late < p->health->timeout_ms ? late : p->health->timeout_ms;
+    uint64_t late = passed_ms(p) - p->timeout_ms;
+    uint64_t extra = late < p->timeout_ms ? late : p->timeout_ms;
     p->late = true;
     int err = uv_timer_start(&p->timer, on_timer, extra + 1, 0);
     assert(err == 0);
@@ -282,7 +282,7 @@ static void on_timer(uv_timer_t *t)
     else if (!p->late)
         grant_delay(p);
     else
-        finish(p, PROBE_FAIL, "timed out after %llu ms", (unsigned long long)p->health->timeout_ms);
+        finish(p, PROBE_FAIL, "timed out after %llu ms", (unsigned long long)p->timeout_ms);
 }
 
 static char *http_request(const struct config_health *h, const struct server *s)
@@ -305,9 +305,8 @@ static char *request_of(const struct config_health *h, const struct server *s)
 }
 
 /* The inits only fill in what is given; the socket is made by connecting. */
-static void begin_connect(struct probe *p, uv_loop_t *loop)
+static void begin_connect(struct probe *p, uv_loop_t *loop, const struct addr *to)
 {
-    const struct addr *to = &p->server->address;
     int err;
     if (addr_is_unix(to)) {
         err = uv_pipe_init(loop, &p->pipe, 0);
@@ -321,24 +320,24 @@ static void begin_connect(struct probe *p, uv_loop_t *loop)
     (void)err;
 }
 
-struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
-                          const struct server *server, const struct probe_callbacks *callbacks)
+struct probe *probe_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+                          const struct probe_callbacks *callbacks)
 {
-    assert(health->check != CHECK_OFF);
+    assert(plan->health->check != CHECK_OFF);
     struct probe *p = mem_zalloc(sizeof *p);
-    p->health = health;
-    p->server = server;
+    p->health = plan->health;
+    p->timeout_ms = plan->timeout_ms;
     p->callbacks = *callbacks;
-    p->request = request_of(health, server);
+    p->request = request_of(plan->health, plan->server);
     parser_init_answer(&p->parser, &p->head, HEAD_MAX);
     uv_update_time(loop);
     p->began_ms = uv_now(loop);
     p->open = 2;
     int err = uv_timer_init(loop, &p->timer); /* only fills in what is given */
     assert(err == 0);
-    begin_connect(p, loop);
+    begin_connect(p, loop, to);
     p->stream.data = p->timer.data = p->connect.data = p->write.data = p;
-    err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : health->timeout_ms, 0);
+    err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : p->timeout_ms, 0);
     assert(err == 0);
     (void)err;
     return p;

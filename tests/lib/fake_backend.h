@@ -164,12 +164,13 @@ static inline void fake_open_unix(struct fake *f, uv_loop_t *loop, enum fake_kin
     f->listener.data = f;
 }
 
-static inline void fake_open(struct fake *f, uv_loop_t *loop, enum fake_kind kind, const char *text)
+static inline void fake_open_at(struct fake *f, uv_loop_t *loop, enum fake_kind kind,
+                                const char *text, const char *ip, uint16_t port)
 {
-    struct sockaddr_in any;
+    struct sockaddr_in at;
     fake_init(f, kind, text);
-    int err = uv_ip4_addr("127.0.0.1", 0, &any) | uv_tcp_init(loop, &f->listener) |
-              uv_tcp_bind(&f->listener, (struct sockaddr *)&any, 0);
+    int err = uv_ip4_addr(ip, port, &at) | uv_tcp_init(loop, &f->listener) |
+              uv_tcp_bind(&f->listener, (struct sockaddr *)&at, 0);
     if (err == 0 && kind != FAKE_REFUSE)
         err = uv_listen((uv_stream_t *)&f->listener, 64, fake_accept);
     int len = sizeof f->address.v6;
@@ -179,6 +180,11 @@ static inline void fake_open(struct fake *f, uv_loop_t *loop, enum fake_kind kin
     f->address.len = (socklen_t)len;
     addr_format(&f->address, f->address_text);
     f->listener.data = f;
+}
+
+static inline void fake_open(struct fake *f, uv_loop_t *loop, enum fake_kind kind, const char *text)
+{
+    fake_open_at(f, loop, kind, text, "127.0.0.1", 0);
 }
 
 static inline void fake_close(struct fake *f)

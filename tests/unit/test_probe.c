@@ -68,7 +68,8 @@ static struct probe *start(uv_loop_t *loop, const struct config_health *h, const
     s->address = f->address;
     s->address_text = f->address_text;
     r->began_ms = clock_ms();
-    struct probe *p = probe_start(loop, h, s, &cb);
+    const struct probe_plan plan = {h, s, h->timeout_ms};
+    struct probe *p = probe_start(loop, &plan, &f->address, &cb);
     ck_assert(!r->done && !r->closed);
     return p;
 }
