@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "health/checker.h"
 #include "net/bind.h"
+#include "net/lookup.h"
 #include "net/mailbox.h"
 #include "pool/snapshot.h"
 #include "proxy/descriptors.h"
@@ -39,6 +40,7 @@ struct control {
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
     struct admin *admin;
+    struct lookups *lookups;
     struct checker **checkers; /* one a pool */
     size_t nchecked;           /* pools whose first checks are done */
     struct worker *workers;
@@ -70,6 +72,14 @@ static void on_notice(void *arg, const struct roster_notice *n)
             p = c->snapshot->pools[i];
     for (unsigned i = 0; i < c->nstarted; i++)
         worker_post(&c->workers[i], WORKER_SERVER_DOWN, &p->servers[n->server->id]);
+}
+
+/* A server by name has another address: what is idle at the old one is closed. */
+static void on_moved(void *arg, struct server *server)
+{
+    struct control *c = arg;
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_SERVER_MOVED, server);
 }
 
 static void on_admin_change(void *arg, size_t pool)
@@ -172,6 +182,7 @@ static void close_all(struct control *c)
     for (size_t i = 0; i < c->snapshot->npools; i++)
         if (c->checkers[i])
             checker_close(c->checkers[i], on_checker_closed, c);
+    lookups_close(c->lookups);
     if (c->admin)
         admin_close(c->admin, NULL, NULL);
     for (int i = 0; i < NSIGNALS; i++)
@@ -277,9 +288,10 @@ static void on_first_checked(void *arg)
 
 static void begin_checks(struct control *c)
 {
+    const struct checker_names names = {c->lookups, on_moved, c};
     for (size_t i = 0; i < c->snapshot->npools; i++)
         c->checkers[i] =
-            checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i], NULL);
+            checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i], &names);
     for (size_t i = 0; i < c->snapshot->npools; i++)
         checker_first(c->checkers[i], on_first_checked, c);
 }
@@ -316,6 +328,8 @@ static bool init_loop(struct control *c, struct error *e)
     if (r == 0)
         r = uv_timer_init(&c->loop, &c->stop_timer);
     c->stop_timer.data = c;
+    if (r == 0)
+        c->lookups = lookups_new(&c->loop, c->hooks ? c->hooks->ask : NULL, &r);
     if (r < 0)
         error_set(e, -r, "control loop: %s", uv_strerror(r));
     return r == 0;

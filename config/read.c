@@ -91,8 +91,9 @@ static const char *describe(const struct schema_key *k, char out[ALLOWED_MAX])
         describe_words(k->words, out);
         break;
     case SCHEMA_ADDRESS:
-        strcpy(out, k->max & SCHEMA_TAKES_UNIX ? "IP:PORT, [IPV6]:PORT or unix:PATH"
-                                               : "IP:PORT or [IPV6]:PORT");
+        strcpy(out, k->max & SCHEMA_TAKES_NAME   ? "HOST:PORT, [IPV6]:PORT or unix:PATH"
+                    : k->max & SCHEMA_TAKES_UNIX ? "IP:PORT, [IPV6]:PORT or unix:PATH"
+                                                 : "IP:PORT or [IPV6]:PORT");
         break;
     case SCHEMA_MAP:
         strcpy(out, "a mapping");
@@ -251,6 +252,10 @@ static void read_address(const struct value *v, void *fields)
             store_address(v, &a, fields);
         break;
     case ADDR_NAME:
+        if (v->key->max & SCHEMA_TAKES_NAME) {
+            store_address(v, &(struct addr){0}, fields);
+            break;
+        }
         report_node(v->r, v->node, v->path,
                     "%s: host names are not supported by this version, allowed %s",
                     report_quote(v->node->text, text), describe(v->key, allowed));

@@ -111,7 +111,7 @@ static const struct schema pool_timeouts = KEYS(pool_timeout_keys, config_pool);
 
 static const struct schema_key backend_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
-    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
+    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX | SCHEMA_TAKES_NAME,
      FIELD(config_server, address), AND(config_server, address_text)},
     {"weight", SCHEMA_NUMBER, .fallback = "1", .min = 1, .max = 256, FIELD(config_server, weight)},
     {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
@@ -121,7 +121,7 @@ static const struct schema backend = KEYS(backend_keys, config_server);
 
 static const struct schema_key standby_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
-    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
+    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX | SCHEMA_TAKES_NAME,
      FIELD(config_server, address), AND(config_server, address_text)},
     {"for", SCHEMA_RULE},
     {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
@@ -144,7 +144,7 @@ static const struct schema_key pool_keys[] = {
      FIELD(config_pool, max_idle_connections)},
     {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},
     {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = send_heads},
-    {"resolve", SCHEMA_UNSUPPORTED},
+    {"resolve", SCHEMA_DURATION, .fallback = "30s", TIME, FIELD(config_pool, resolve_ms)},
     {"backends", SCHEMA_LIST, .required = true, .min = 1, FIELD(config_pool, backends),
      AND(config_pool, nbackends), .inner = &backend},
     {"standbys", SCHEMA_LIST, FIELD(config_pool, standbys), AND(config_pool, nstandbys),

@@ -53,6 +53,7 @@ struct schema {
 
 /* What an address may be besides IP:PORT and [IPV6]:PORT. */
 #define SCHEMA_TAKES_UNIX 1u
+#define SCHEMA_TAKES_NAME 2u /* HOST:PORT; the addr has len 0 then */
 
 #define SCHEMA_MAX_KEYS 32 /* in one mapping */
 #define SCHEMA_DAY_MS 86400000
