@@ -92,7 +92,7 @@ struct config_failback {
 /* A backend or a standby. */
 struct config_server {
     char *name;
-    struct addr address;
+    struct addr address;      /* len 0: address_text is NAME:PORT */
     char *address_text;       /* as written */
     uint32_t weight;          /* 1 to 256; 1 for a standby */
     uint32_t max_connections; /* 0: no limit */
@@ -113,6 +113,7 @@ struct config_pool {
     unsigned max_idle_connections;
     enum config_send_head send_head;
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
+    uint64_t resolve_ms;            /* how often names in addresses are looked up */
     struct config_server *backends; /* sorted by name: index = slot */
     size_t nbackends;               /* at least 1 */
     struct config_server *standbys; /* sorted by name */

@@ -49,8 +49,8 @@ static const struct schema listener_timeouts = KEYS(listener_timeout_keys, confi
 
 static const struct schema_key listener_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_listener, name)},
-    {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config_listener, listen),
-     AND(config_listener, listen_text)},
+    {"listen", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
+     FIELD(config_listener, listen), AND(config_listener, listen_text)},
     {"mode", SCHEMA_WORD, .fallback = "http", .words = listener_modes},
     {"pool", SCHEMA_NAME, .required = true},
     {"key", SCHEMA_KEYS, FIELD(config_listener, keys), AND(config_listener, nkeys)},
@@ -113,8 +113,8 @@ static const struct schema pool_timeouts = KEYS(pool_timeout_keys, config_pool);
 
 static const struct schema_key backend_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
-    {"address", SCHEMA_ADDRESS, .required = true, FIELD(config_server, address),
-     AND(config_server, address_text)},
+    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX | SCHEMA_TAKES_NAME,
+     FIELD(config_server, address), AND(config_server, address_text)},
     {"weight", SCHEMA_NUMBER, .fallback = "1", .min = 1, .max = 256, FIELD(config_server, weight)},
     {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
      FIELD(config_server, max_connections)},
@@ -123,8 +123,8 @@ static const struct schema backend = KEYS(backend_keys, config_server);
 
 static const struct schema_key standby_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
-    {"address", SCHEMA_ADDRESS, .required = true, FIELD(config_server, address),
-     AND(config_server, address_text)},
+    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX | SCHEMA_TAKES_NAME,
+     FIELD(config_server, address), AND(config_server, address_text)},
     {"for", SCHEMA_RULE},
     {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
      FIELD(config_server, max_connections)},
@@ -147,7 +147,7 @@ static const struct schema_key pool_keys[] = {
     {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},
     {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_pool, send_head),
      .words = send_heads},
-    {"resolve", SCHEMA_UNSUPPORTED},
+    {"resolve", SCHEMA_DURATION, .fallback = "30s", TIME, FIELD(config_pool, resolve_ms)},
     {"backends", SCHEMA_LIST, .required = true, .min = 1, FIELD(config_pool, backends),
      AND(config_pool, nbackends), .inner = &backend},
     {"standbys", SCHEMA_LIST, FIELD(config_pool, standbys), AND(config_pool, nstandbys),

@@ -133,10 +133,31 @@ void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int 
     c->fd = fd;
 }
 
+/* libuv would make the socket too, but tell later that it could not. */
+static int connect_unix(struct conn *c, const char *path, uv_connect_t *request,
+                        uv_connect_cb on_connected)
+{
+    int r = uv_pipe_init(c->net->loop, &c->pipe, 0);
+    assert(r == 0); /* no socket is made by that */
+    c->registered = true;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    r = uv_pipe_open(&c->pipe, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    uv_pipe_connect(request, &c->pipe, path, on_connected);
+    return 0;
+}
+
 int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
                  uv_connect_t *request, uv_connect_cb on_connected)
 {
     init(c, n, ops);
+    if (addr_is_unix(to))
+        return connect_unix(c, to->un.sun_path, request, on_connected);
     init_handle(c);
     int r = uv_tcp_nodelay(&c->tcp, 1); /* applied when the socket is made */
     return r < 0 ? r : uv_tcp_connect(request, &c->tcp, &to->sa, on_connected);

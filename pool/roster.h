@@ -70,6 +70,10 @@ void roster_free(struct roster *r); /* NULL is fine */
 void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
 void roster_start(struct roster *r, uint64_t now_ms);
 
+/* With `check: off` a server that roster_first() called bad has no address, as its name is not
+ * resolved: it stays down until this says that it has one. Else nothing. */
+void roster_resolved(struct roster *r, unsigned server, uint64_t now_ms);
+
 /* The result of one active check after the start. Returns whether the server is changing state
  * (some but not all of fall or rise seen), so that the next check comes sooner. */
 bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
@@ -91,5 +95,7 @@ void roster_tick(struct roster *r, uint64_t now_ms);
 enum roster_state roster_state(const struct roster *r, unsigned server);
 const char *roster_state_name(enum roster_state s);
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server);
+/* Down by its checks or by live traffic, drained or not. */
+bool roster_is_down(const struct roster *r, unsigned server);
 /* True while fewer than all of fall or rise were seen in a row. */
 bool roster_changing(const struct roster *r, unsigned server);

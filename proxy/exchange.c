@@ -258,7 +258,7 @@ static bool begin_send(struct exchange *x)
     parser_init_answer(&x->parser, &x->head, EXCHANGE_ANSWER_HEAD_MAX);
     x->out.end = x->out_fixed;
     x->head_unsent = true;
-    const char *host = x->server->address_text;
+    const char *host = server_host(x->server);
     return (!x->needs_host ||
             (buffer_append(&x->out, "Host: ", 6) && buffer_append(&x->out, host, strlen(host)) &&
              buffer_append(&x->out, "\r\n", 2))) &&

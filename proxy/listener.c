@@ -35,7 +35,7 @@ static int accept_some(struct worker_listener *wl, unsigned most)
 {
     for (unsigned i = 0; i < most; i++) {
         struct addr peer;
-        peer.len = sizeof peer.v6;
+        peer.len = ADDR_LEN_MAX;
         int fd = accept4(wl->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             session_accept(wl, fd, &peer);

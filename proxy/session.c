@@ -295,7 +295,7 @@ void session_on_watch_deadline(struct deadline *d)
 
 static struct session *session_new(struct worker_listener *wl, int fd, const struct addr *peer)
 {
-    char text[ADDR_TEXT_MAX];
+    char text[ADDR_IP_MAX];
     struct session *s = malloc(sizeof *s);
     if (s == NULL)
         return NULL;

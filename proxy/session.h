@@ -43,7 +43,7 @@ struct session {
     bool counted;              /* among the descriptors in use */
     bool heard_end;            /* LINGER: what came ends like a head, so nothing is to follow */
     uint8_t peer_len;
-    char peer[46]; /* the client's address, canonical text */
+    char peer[ADDR_IP_MAX]; /* the client's address, canonical text; empty: a unix socket's */
 };
 
 /* Takes over an accepted, non-blocking socket. */

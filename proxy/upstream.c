@@ -16,6 +16,12 @@ static struct worker_server *server_of(const struct upstream *u)
     return &u->wp->servers[u->server->id];
 }
 
+/* Whether its server is elsewhere by now. */
+static bool is_old(const struct upstream *u)
+{
+    return u->generation != server_generation(u->server);
+}
+
 /* Out of the server's list that it is in. */
 static void leave_list(struct upstream *u)
 {
@@ -108,6 +114,11 @@ static bool inherit_descriptor(struct worker *w)
 struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, struct server *server,
                                   int *uv_error)
 {
+    struct addr to;
+    uint32_t generation;
+    *uv_error = UV_EAI_NONAME;
+    if (!server_address(server, &to, &generation))
+        return NULL;
     *uv_error = UV_EMFILE;
     if (!descriptors_take() && !inherit_descriptor(wp->worker))
         return NULL;
@@ -119,6 +130,7 @@ struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, st
     }
     u->wp = wp;
     u->server = server;
+    u->generation = generation;
     u->state = UPSTREAM_CONNECTING;
     u->reused = false;
     u->counted = true;
@@ -126,8 +138,8 @@ struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, st
     list_push_back(&wp->worker->upstreams, &u->all);
     list_push_back(&wp->servers[server->id].busy, &u->link);
     u->exchange = NULL;
-    *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &server->address,
-                             &u->connect, on_connected);
+    *uv_error =
+        conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &to, &u->connect, on_connected);
     u->conn.in_limit = EXCHANGE_ANSWER_HEAD_MAX + 1;
     if (*uv_error < 0) {
         upstream_close(u);
@@ -144,7 +156,7 @@ struct upstream *upstream_take_idle(struct exchange *x, struct worker_pool *wp,
     struct worker_server *ws = &wp->servers[server->id];
     while (!list_empty(&ws->idle)) {
         struct upstream *u = container_of(ws->idle.next, struct upstream, link);
-        if (sure && !conn_alive(&u->conn)) {
+        if (is_old(u) || (sure && !conn_alive(&u->conn))) {
             upstream_close(u);
             continue;
         }
@@ -164,7 +176,7 @@ void upstream_give_back(struct upstream *u, bool keep)
     struct worker *w = u->wp->worker;
     bool fits = ws->nidle < u->wp->pool->config->max_idle_connections;
     u->exchange = NULL;
-    if (!keep || !fits || w->stopping || u->conn.eof || u->conn.closing ||
+    if (!keep || !fits || w->stopping || is_old(u) || u->conn.eof || u->conn.closing ||
         !atomic_load_explicit(&u->server->usable, memory_order_relaxed)) {
         upstream_close(u);
         return;

@@ -4,8 +4,9 @@
  * the exchange's business.
  * Invariants: in the server's `busy` list while it has an exchange, in `idle` while it has none and
  * is open; an idle one reads, so that a backend's close (or a byte that nobody asked for) is seen
- * at once and never meets a request if it can be helped. Ownership: the worker's; freed in the last
- * close callback. Threads: one worker. */
+ * at once and never meets a request if it can be helped. One that goes to where its server was
+ * before its name got another address finishes what it carries and is not used again. Ownership:
+ * the worker's; freed in the last close callback. Threads: one worker. */
 #pragma once
 #include "net/conn.h"
 #include "proxy/worker.h"
@@ -22,8 +23,9 @@ struct upstream {
     struct list all;           /* worker's upstreams */
     struct deadline deadline;  /* connect, later idle */
     uv_connect_t connect;
-    bool reused;  /* it has carried an exchange before this one */
-    bool counted; /* among the descriptors in use */
+    uint32_t generation; /* of the server's address; an older one is drained */
+    bool reused;         /* it has carried an exchange before this one */
+    bool counted;        /* among the descriptors in use */
 };
 
 /* Begins to connect for x; the outcome comes as exchange_connected() or exchange_broken(), never

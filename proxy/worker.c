@@ -97,22 +97,38 @@ static void abort_all(struct worker *w)
     list_foreach_safe(it, nxt, &w->sessions) session_close(container_of(it, struct session, all));
 }
 
-/* Closes the server's kept connections, and sends what waits on it elsewhere. */
-static void server_down(struct worker *w, const struct server *server)
+/* NULL: it is of no pool here. */
+static struct worker_server *find_server(struct worker *w, const struct server *server)
 {
     for (size_t p = 0; p < w->npools; p++) {
         struct worker_pool *wp = &w->pools[p];
-        if (server < wp->pool->servers || server >= wp->pool->servers + wp->pool->nservers)
-            continue;
-        struct worker_server *ws = &wp->servers[server->id];
-        upstream_close_idle(ws);
-        list_foreach_safe(it, nxt, &ws->busy)
-        {
-            struct upstream *u = container_of(it, struct upstream, link);
-            if (u->exchange)
-                exchange_server_down(u->exchange);
-        }
+        if (server >= wp->pool->servers && server < wp->pool->servers + wp->pool->nservers)
+            return &wp->servers[server->id];
     }
+    return NULL;
+}
+
+/* Closes the server's kept connections, and sends what waits on it elsewhere. */
+static void server_down(struct worker *w, const struct server *server)
+{
+    struct worker_server *ws = find_server(w, server);
+    if (ws == NULL)
+        return;
+    upstream_close_idle(ws);
+    list_foreach_safe(it, nxt, &ws->busy)
+    {
+        struct upstream *u = container_of(it, struct upstream, link);
+        if (u->exchange)
+            exchange_server_down(u->exchange);
+    }
+}
+
+/* Closes the server's kept connections; those that are busy finish. */
+static void server_moved(struct worker *w, const struct server *server)
+{
+    struct worker_server *ws = find_server(w, server);
+    if (ws)
+        upstream_close_idle(ws);
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -121,6 +137,9 @@ static void on_message(struct mailbox *m, struct message *msg)
     switch ((enum worker_message)msg->kind) {
     case WORKER_SERVER_DOWN:
         server_down(w, msg->object);
+        break;
+    case WORKER_SERVER_MOVED:
+        server_moved(w, msg->object);
         break;
     case WORKER_STOP:
         stop(w);

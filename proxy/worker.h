@@ -21,9 +21,10 @@ struct exchange;
 
 /* What control says to a worker. */
 enum worker_message {
-    WORKER_SERVER_DOWN, /* object: struct server; its waiting requests go on elsewhere */
-    WORKER_STOP,        /* accept what is queued, stop listening, finish what is open */
-    WORKER_ABORT,       /* close everything now */
+    WORKER_SERVER_DOWN,  /* object: struct server; its waiting requests go on elsewhere */
+    WORKER_SERVER_MOVED, /* object: struct server; its kept connections go to another address */
+    WORKER_STOP,         /* accept what is queued, stop listening, finish what is open */
+    WORKER_ABORT,        /* close everything now */
 };
 
 /* What a worker says to control. */

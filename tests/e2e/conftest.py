@@ -36,8 +36,8 @@ class Rig:
         self.scripted.append(Deaf(name))
         return self.scripted[-1]
 
-    def nginx(self, name):
-        self.daemons.append(harness.Nginx(self.folder, name).start())
+    def nginx(self, name, **more):
+        self.daemons.append(harness.Nginx(self.folder, name, **more).start())
         return self.daemons[-1]
 
     def serve(self, name, *arguments):
@@ -61,10 +61,13 @@ class Rig:
                                  [one])
 
     def proxy(self, backends, standbys=(), pool=None, listener=None, top=None, start=True,
-              ready=True, name=None, token=None):
+              ready=True, name=None, token=None, listen=None):
+        """`listen`: an address other than a free port of 127.0.0.1; its port is then None."""
         port, admin = harness.free_port(), harness.free_port()
+        if listen:
+            listener = {'listen': listen, **(listener or {})}
         text = self.text(backends, standbys, pool, listener, top, port, admin)
-        return self.proxy_of(text, port, admin, start, ready, name, token)
+        return self.proxy_of(text, None if listen else port, admin, start, ready, name, token)
 
     def proxy_of(self, text, port, admin, start=True, ready=True, name=None, token=None):
         name = name or f'proxy{len(self.proxies) + 1}'

@@ -1,5 +1,6 @@
 """Backends that do as they are told: raw sockets, one thread a connection."""
 
+import pathlib
 import socket
 import struct
 import threading
@@ -83,12 +84,14 @@ class Exchange:
 
 
 class Backend:
-    """Listens on loopback; `handler(exchange)` answers. Checks (`GET /healthz`) are answered apart
-    from it and are not among `requests`."""
+    """Listens on loopback, or on the unix socket `path`; `handler(exchange)` answers. Checks (`GET
+    /healthz`) are answered apart from it and are not among `requests`."""
 
-    def __init__(self, name, handler=None, port=None, start=True, receive_buffer=None):
+    def __init__(self, name, handler=None, port=None, start=True, receive_buffer=None,
+                 host='127.0.0.1', path=None):
         self.name, self.handler, self.receive_buffer = name, handler, receive_buffer
-        self.port = port or free_port()
+        self.host, self.path = host, path
+        self.port = None if path else port or free_port()
         self.health_status = 200
         self.reset_on_accept = False
         self.requests, self.checks = [], []
@@ -103,15 +106,25 @@ class Backend:
 
     @property
     def address(self):
-        return f'127.0.0.1:{self.port}'
+        if self.path:
+            return f'unix:{self.path}'
+        return f'[{self.host}]:{self.port}' if ':' in self.host else f'{self.host}:{self.port}'
+
+    def _new_listener(self):
+        if self.path:
+            return socket.socket(socket.AF_UNIX)
+        s = socket.socket(socket.AF_INET6 if ':' in self.host else socket.AF_INET)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return s
 
     def start(self):
         self.gate.clear()
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener = self._new_listener()
         if self.receive_buffer:  # before listen(), so that the connections inherit it
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-        self.listener.bind(('127.0.0.1', self.port))
+        if self.path:
+            pathlib.Path(self.path).unlink(missing_ok=True)
+        self.listener.bind(str(self.path) if self.path else (self.host, self.port))
         self.listener.listen(256)
         self._spawn(self._accept, self.listener)
         return self
@@ -164,7 +177,8 @@ class Backend:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
                 sock.close()
                 continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.path:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.socks.add(sock)
             self._spawn(self._serve, sock)

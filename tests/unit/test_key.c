@@ -12,8 +12,8 @@ static struct config_key_part part(enum config_key_kind kind, const char *name)
 }
 
 /* The key of `request` under the alternatives; NULL must be keyless. */
-static void check(const char *request, const struct config_key *keys, size_t nkeys,
-                  const char *expected)
+static void check_of(struct str peer, const char *request, const struct config_key *keys,
+                     size_t nkeys, const char *expected)
 {
     struct parser p;
     struct head h;
@@ -21,12 +21,18 @@ static void check(const char *request, const struct config_key *keys, size_t nke
     struct str key;
     parser_init_request(&p, &h, 4096);
     ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
-    bool found = key_extract(keys, nkeys, &h, request, PEER, &scratch, &key);
+    bool found = key_extract(keys, nkeys, &h, request, peer, &scratch, &key);
     ck_assert_msg(found == (expected != NULL), "%s", request);
     if (found)
         ck_assert_msg(str_eq(key, str_of(expected)), "\"%.*s\" instead of \"%s\"", (int)key.n,
                       key.p, expected);
     buffer_release(&scratch);
+}
+
+static void check(const char *request, const struct config_key *keys, size_t nkeys,
+                  const char *expected)
+{
+    check_of(PEER, request, keys, nkeys, expected);
 }
 
 struct one {
@@ -102,6 +108,17 @@ START_TEST(joined_parts_are_one_key_without_separator)
 }
 END_TEST
 
+START_TEST(a_client_without_an_address_has_no_source_ip)
+{
+    struct config_key_part ip = part(KEY_SOURCE_IP, NULL), path = part(KEY_PATH, NULL);
+    struct config_key_part both[] = {path, ip};
+    const struct config_key keys[] = {{&ip, 1}, {both, 2}, {&path, 1}};
+    struct str none = {0};
+    check_of(none, GET("/p", ""), keys, 3, "/p");
+    check_of(none, GET("/p", ""), keys, 2, NULL);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("key");
@@ -109,6 +126,7 @@ static Suite *build(void)
     tcase_add_loop_test(c, each_kind_takes_what_the_contract_says, 0, sizeof table / sizeof *table);
     tcase_add_test(c, first_alternative_present_wins);
     tcase_add_test(c, joined_parts_are_one_key_without_separator);
+    tcase_add_test(c, a_client_without_an_address_has_no_source_ip);
     suite_add_tcase(s, c);
     return s;
 }

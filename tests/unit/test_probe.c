@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "health/probe.h"
 #include "tests/lib/fake_backend.h"
@@ -68,7 +69,8 @@ static struct probe *start_with_head(uv_loop_t *loop, const struct config_health
     s->address = f->address;
     s->address_text = f->address_text;
     r->began_ms = clock_ms();
-    struct probe *p = probe_start(loop, h, head, s, &cb);
+    const struct probe_plan plan = {h, s, h->timeout_ms, head};
+    struct probe *p = probe_start(loop, &plan, &f->address, &cb);
     ck_assert(!r->done && !r->closed);
     return p;
 }
@@ -312,6 +314,61 @@ START_TEST(a_check_sends_a_head_of_its_own_first)
 }
 END_TEST
 
+/* ---- unix ---- */
+
+static struct result check_unix(const struct config_health *h, enum fake_kind kind,
+                                const char *text, struct fake *f)
+{
+    uv_loop_t loop;
+    struct result r;
+    struct server s;
+    char address[64];
+    snprintf(address, sizeof address, "unix:/tmp/test_probe.%d", (int)getpid());
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    fake_open_unix(f, &loop, kind, text, address);
+    start(&loop, h, f, &s, &r);
+    run_until(&loop, &r.closed);
+    ck_assert(r.done);
+    end(&loop, f);
+    return r;
+}
+
+START_TEST(a_unix_address_is_checked_as_any_other)
+{
+    struct fake f;
+    struct config_health http = http_health(), tcp = tcp_health("PING\r\n", "+PONG");
+    struct result r = check_unix(&http, FAKE_ANSWER, OK, &f);
+    ck_assert_msg(r.outcome == PROBE_PASS && strncmp(r.reason, "200 in ", 7) == 0, "%s", r.reason);
+    ck_assert_ptr_nonnull(strstr(f.received, "\r\nHost: localhost\r\n"));
+    r = check_unix(&tcp, FAKE_DRIP, "+PONG\r\n", &f);
+    ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
+    r = check_unix(&tcp, FAKE_REFUSE, "", &f);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+    ck_assert_str_eq(r.reason, "connection refused");
+    tcp.timeout_ms = 100;
+    r = check_unix(&tcp, FAKE_HANG, "", &f);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+    ck_assert_str_eq(r.reason, "timed out after 100 ms");
+}
+END_TEST
+
+START_TEST(a_unix_address_that_is_not_there_fails)
+{
+    uv_loop_t loop;
+    struct result r;
+    struct server s;
+    struct fake f = {.address_text = "unix:/nonexistent/s"};
+    struct config_health h = tcp_health(NULL, NULL);
+    ck_assert_int_eq(addr_parse(str_of(f.address_text), &f.address), ADDR_OK);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    start(&loop, &h, &f, &s, &r);
+    run_until(&loop, &r.closed);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+    ck_assert_str_eq(r.reason, "no such file or directory");
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
 /* ---- deadlines, cancelling, and this host's own troubles ---- */
 
 static const struct {
@@ -436,6 +493,8 @@ static Suite *suite(void)
                         sizeof tcp_cases / sizeof *tcp_cases);
     tcase_add_loop_test(t, a_check_sends_a_head_of_its_own_first, 0,
                         sizeof head_cases / sizeof *head_cases);
+    tcase_add_test(t, a_unix_address_is_checked_as_any_other);
+    tcase_add_test(t, a_unix_address_that_is_not_there_fails);
     tcase_add_loop_test(t, one_deadline_holds_over_all_of_it, 0,
                         sizeof slow_cases / sizeof *slow_cases);
     tcase_add_test(t, an_answer_in_time_counts_though_the_loop_was_late);
