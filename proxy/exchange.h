@@ -11,7 +11,7 @@
  *               ^  \______________^          SENT: the head was, or is about to be, written
  *               '------'------------'        back to NONE: this attempt is over
  *
- * What holds: an upstream and a lent server exist exactly while the attempt is not NONE. A body is
+ * What holds: a connection and its server are lent exactly while the attempt is not NONE. A body is
  * taken from the client only while the attempt is SENT. While the answer is in WAIT the exchange
  * may start again on another server if exchange.c's may_resend() says so, and on nothing else.
  * Ownership: the session's; from the worker's free list. Threads: one worker. */
@@ -31,32 +31,22 @@ enum exchange_attempt { ATTEMPT_NONE, ATTEMPT_CONNECT, ATTEMPT_SENT };
 /* Why the last try failed: decides between 502, 503 and 504 in the end. */
 enum exchange_failure { FAILURE_NONE, FAILURE_BROKEN, FAILURE_TIMEOUT, FAILURE_LOCAL };
 
-#define EXCHANGE_ANSWER_HEAD_MAX (64 * 1024)
-#define EXCHANGE_MAX_TRIED 15
 #define EXCHANGE_REPLAY_MAX (64 * 1024)
 
 struct exchange {
     struct session *session;
-    struct worker_pool *wp;
     struct exchange *next_spare;
     struct deadline deadline; /* for the final head, later the longest gap */
 
     enum exchange_request request;
     enum exchange_answer answer;
     enum exchange_attempt attempt;
-    struct upstream *upstream; /* attempt CONNECT, SENT */
-    struct server *server;     /* lent */
-
-    /* what routes it */
-    uint64_t hash;
-    uint64_t started_ms;
-    uint16_t tried[EXCHANGE_MAX_TRIED];
-    uint8_t ntried, retries_left;
-    uint8_t last_failure; /* enum exchange_failure */
-    bool keyless;
+    struct lease lease; /* attempt CONNECT, SENT: of a server and a connection */
 
     /* what it is */
+    uint64_t started_ms;
     uint8_t method, minor;
+    uint8_t last_failure; /* enum exchange_failure */
     bool idempotent;
     bool upgrade;    /* the client asked for it */
     bool keep_alive; /* the client allows it */
@@ -118,19 +108,8 @@ static inline bool exchange_ends_by_close(const struct exchange *x)
 /* The session goes: drops everything and frees it, without a word to the session. */
 void exchange_abandon(struct exchange *x);
 
-/* From the upstream. */
-
-void exchange_connected(struct exchange *x);
-/* The connection could not be made, or it broke: a uv error. */
-void exchange_broken(struct exchange *x, int uv_error);
-size_t exchange_on_answer(struct exchange *x, char *data, size_t len);
-void exchange_on_upstream_eof(struct exchange *x);
-void exchange_on_upstream_drain(struct exchange *x);
-
-/* From tunnel, worker and deadline queue. */
+/* From tunnel and deadline queue. */
 
 /* Both ways have ended and all is out. */
 void exchange_tunnel_done(struct exchange *x);
-/* Its server was marked down. */
-void exchange_server_down(struct exchange *x);
 void exchange_on_response_deadline(struct deadline *d);

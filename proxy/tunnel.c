@@ -34,19 +34,19 @@ static size_t pass(struct exchange *x, struct conn *from, struct conn *to, char 
 
 size_t tunnel_from_client(struct exchange *x, char *data, size_t len)
 {
-    return pass(x, &x->session->conn, &x->upstream->conn, data, len);
+    return pass(x, &x->session->conn, &x->lease.upstream->conn, data, len);
 }
 
 size_t tunnel_from_upstream(struct exchange *x, char *data, size_t len)
 {
-    return pass(x, &x->upstream->conn, &x->session->conn, data, len);
+    return pass(x, &x->lease.upstream->conn, &x->session->conn, data, len);
 }
 
 /* Over once both ends have ended and all that was kept for them is out. */
 static void maybe_done(struct exchange *x)
 {
     if (x->fin_to_client && x->fin_to_upstream && conn_queued(&x->session->conn) == 0 &&
-        conn_queued(&x->upstream->conn) == 0)
+        conn_queued(&x->lease.upstream->conn) == 0)
         exchange_tunnel_done(x);
 }
 
@@ -66,12 +66,12 @@ static void ended(struct exchange *x, struct conn *from, struct conn *to, bool *
 
 void tunnel_client_eof(struct exchange *x)
 {
-    ended(x, &x->session->conn, &x->upstream->conn, &x->fin_to_upstream);
+    ended(x, &x->session->conn, &x->lease.upstream->conn, &x->fin_to_upstream);
 }
 
 void tunnel_upstream_eof(struct exchange *x)
 {
-    ended(x, &x->upstream->conn, &x->session->conn, &x->fin_to_client);
+    ended(x, &x->lease.upstream->conn, &x->session->conn, &x->fin_to_client);
 }
 
 void tunnel_drained(struct exchange *x, struct conn *source)
@@ -82,7 +82,7 @@ void tunnel_drained(struct exchange *x, struct conn *source)
         return;
     if (s->conn.eof)
         tunnel_client_eof(x);
-    if (s->exchange == x && x->upstream->conn.eof)
+    if (s->exchange == x && x->lease.upstream->conn.eof)
         tunnel_upstream_eof(x);
     if (s->exchange == x)
         maybe_done(x);

@@ -109,8 +109,8 @@ static void server_down(struct worker *w, const struct server *server)
         list_foreach_safe(it, nxt, &ws->busy)
         {
             struct upstream *u = container_of(it, struct upstream, link);
-            if (u->exchange)
-                exchange_server_down(u->exchange);
+            if (u->lease)
+                u->lease->ops->on_server_down(u->lease);
         }
     }
 }

@@ -36,7 +36,7 @@ enum control_message {
 struct worker_server {
     struct list idle; /* struct upstream, the one used last in front */
     unsigned nidle;
-    struct list busy; /* struct upstream with an exchange */
+    struct list busy; /* struct upstream that are lent */
 };
 
 struct worker_pool {

@@ -283,8 +283,9 @@ static struct backend *backend_of(struct memory_wire *w)
 static struct client *sender(const struct backend *b)
 {
     struct upstream *u = container_of(b->wire.conn, struct upstream, conn);
-    MUST(u->exchange && u->exchange->upstream == u);
-    struct memory_wire *w = u->exchange->session->conn.tcp.data;
+    MUST(u->lease && u->lease->upstream == u);
+    const struct exchange *x = container_of(u->lease, struct exchange, lease);
+    struct memory_wire *w = x->session->conn.tcp.data;
     MUST(w->state == MEMORY_OPEN);
     return client_of(w);
 }
@@ -498,11 +499,11 @@ void world_deinit(void)
         free_backend(container_of(it, struct backend, link));
 }
 
-static void check_tried(const struct exchange *x)
+static void check_tried(const struct lease *l)
 {
-    for (unsigned i = 0; i < x->ntried; i++)
+    for (unsigned i = 0; i < l->ntried; i++)
         for (unsigned j = 0; j < i; j++)
-            MUST(x->tried[i] != x->tried[j]);
+            MUST(l->tried[i] != l->tried[j]);
 }
 
 /* A conn that nobody has paused reads. */
@@ -531,7 +532,7 @@ static void check_flow(const struct exchange *x)
     check_reads(down);
     if (x->attempt != ATTEMPT_SENT)
         return;
-    up = &x->upstream->conn;
+    up = &x->lease.upstream->conn;
     check_reads(up);
     if (conn_queued(down) == 0) {
         MUST(!(up->paused & PAUSE_PEER));
@@ -563,10 +564,10 @@ void world_check(void)
         connections += s->state != SESSION_CLOSED;
         if (s->exchange == NULL)
             continue;
-        check_tried(s->exchange);
+        check_tried(&s->exchange->lease);
         check_flow(s->exchange);
-        if (s->exchange->server)
-            active[s->exchange->server->id]++;
+        if (s->exchange->lease.server)
+            active[s->exchange->lease.server->id]++;
     }
     for (unsigned i = 0; i < WORLD_SERVERS; i++) {
         MUST(atomic_load(&p->servers[i].active) == active[i]);
