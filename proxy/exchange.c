@@ -66,7 +66,7 @@ static void move_attempt(struct exchange *x, enum exchange_attempt to)
 
 struct exchange *exchange_new(struct session *s)
 {
-    struct worker *w = s->wl->worker;
+    struct worker *w = s->client.wl->worker;
     struct exchange *x = w->spare;
     if (x) {
         w->spare = x->next_spare;
@@ -79,9 +79,9 @@ struct exchange *exchange_new(struct session *s)
     }
     memset(x, 0, offsetof(struct exchange, out));
     x->session = s;
-    lease_init(&x->lease, s->wl->pool, &exchange_lease_ops);
+    lease_init(&x->lease, s->client.wl->pool, &exchange_lease_ops);
     deadline_init(&x->deadline);
-    parser_init_request(&x->parser, &x->head, s->wl->config->max_header_size);
+    parser_init_request(&x->parser, &x->head, s->client.wl->config->max_header_size);
     return x;
 }
 
@@ -129,7 +129,7 @@ static void attempt_ended(struct exchange *x)
 {
     x->head_unsent = x->write_dead = x->upstream_reset = x->answer_begun = false;
     x->interim = 0;
-    x->session->conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this upstream that was full */
+    x->session->client.conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this upstream that was full */
     move_attempt(x, ATTEMPT_NONE);
 }
 
@@ -150,7 +150,7 @@ void exchange_abandon(struct exchange *x)
 
 static void count_answer(const struct exchange *x, int status)
 {
-    struct listener_cell *cell = x->session->wl->cell;
+    struct listener_cell *cell = x->session->client.wl->cell;
     cell_add(&cell->codes[status], 1);
     uint64_t now = uv_now(&worker_of(x)->loop);
     histogram_record(&cell->duration, (now - x->started_ms) * 1000);
@@ -175,7 +175,7 @@ static void watch_answer(struct exchange *x)
     if (x->answer != ANSWER_WAIT)
         return;
     bool client_owes = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT &&
-                       !x->wait_continue && !(x->session->conn.paused & PAUSE_PEER);
+                       !x->wait_continue && !(x->session->client.conn.paused & PAUSE_PEER);
     if (client_owes)
         deadline_cancel(&x->deadline);
     else if (!deadline_armed(&x->deadline))
@@ -187,13 +187,13 @@ static void watch_body(struct exchange *x)
 {
     struct session *s = x->session;
     bool due = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT && !x->wait_continue &&
-               !(s->conn.paused & PAUSE_PEER);
+               !(s->client.conn.paused & PAUSE_PEER);
     if (due)
-        deadline_arm(&s->wl->request, &s->deadline);
+        deadline_arm(&s->client.wl->request, &s->client.deadline);
     else if (x->lease.upstream && server_conn(x)->paused & PAUSE_PEER)
-        deadline_arm(&s->wl->idle, &s->deadline);
+        deadline_arm(&s->client.wl->idle, &s->client.deadline);
     else
-        deadline_cancel(&s->deadline);
+        deadline_cancel(&s->client.deadline);
 }
 
 /* ---- giving up ---- */
@@ -204,14 +204,15 @@ static void fail(struct exchange *x, int status)
     struct session *s = x->session;
     struct buffer *out = &worker_of(x)->scratch;
     bool dirty = x->request != REQUEST_DONE;
-    bool keep = !dirty && x->keep_alive && x->minor == 1 && !worker_of(x)->stopping && !s->conn.eof;
+    bool keep =
+        !dirty && x->keep_alive && x->minor == 1 && !worker_of(x)->stopping && !s->client.conn.eof;
     end_attempt(x, false);
     move_answer(x, ANSWER_DONE);
     count_answer(x, status);
     buffer_clear(out);
     bool ok = answer_write(out, status, !keep, x->method == METHOD_HEAD, worker_date(worker_of(x)));
     uv_buf_t buf = uv_buf_init(out->data, (unsigned)buffer_len(out));
-    ok = ok && conn_write(&s->conn, &buf, 1, NULL) == 0;
+    ok = ok && conn_write(&s->client.conn, &buf, 1, NULL) == 0;
     buffer_clear(out);
     exchange_free(x);
     s->exchange = NULL;
@@ -305,16 +306,16 @@ static void go_on_with_body(struct exchange *x)
     struct session *s = x->session;
     watch_body(x);
     watch_answer(x);
-    if (s->conn.paused & PAUSE_PEER)
+    if (s->client.conn.paused & PAUSE_PEER)
         return;
-    conn_resume(&s->conn, PAUSE_PEER);
-    conn_continue(&s->conn);
+    conn_resume(&s->client.conn, PAUSE_PEER);
+    conn_continue(&s->client.conn);
 }
 
 /* Starts again elsewhere; may_resend() was asked. */
 static void try_next(struct exchange *x)
 {
-    deadline_cancel(&x->session->deadline);
+    deadline_cancel(&x->session->client.deadline);
     end_attempt(x, false);
     if (pick(x) && x->attempt == ATTEMPT_SENT && exchange_flush(x))
         go_on_with_body(x);
@@ -410,16 +411,16 @@ void exchange_on_response_deadline(struct deadline *d)
 static bool route(struct exchange *x, const char *base)
 {
     struct session *s = x->session;
-    const struct config_listener *l = s->wl->config;
+    const struct config_listener *l = s->client.wl->config;
     struct str key;
-    x->lease.keyless = !key_extract(l->keys, l->nkeys, &x->head, base, session_peer(s),
+    x->lease.keyless = !key_extract(l->keys, l->nkeys, &x->head, base, client_source(&s->client),
                                     &worker_of(x)->scratch, &key);
     if (x->lease.keyless)
-        cell_add(&s->wl->cell->keyless, 1);
+        cell_add(&s->client.wl->cell->keyless, 1);
     else
         x->lease.hash = hash_key(key);
     buffer_clear(&worker_of(x)->scratch);
-    struct rewrite_request r = {session_peer(s), STR("http"), x->head.upgrade};
+    struct rewrite_request r = {client_source(&s->client), STR("http"), x->head.upgrade};
     buffer_clear(&x->out);
     if (!rewrite_request(&x->out, &x->head, base, &r))
         return false;
@@ -438,10 +439,11 @@ void exchange_start(struct exchange *x, const char *base)
     x->upgrade = h->upgrade;
     x->keep_alive = h->keep_alive;
     x->needs_host = h->host.len == 0 && !h->has_host;
-    framing_init(&x->request_framing, h->body, h->content_length, s->wl->config->max_header_size);
+    framing_init(&x->request_framing, h->body, h->content_length,
+                 s->client.wl->config->max_header_size);
     move_request(x, h->body == BODY_NONE ? REQUEST_DONE : REQUEST_BODY);
     x->wait_continue = h->expect_continue && x->request == REQUEST_BODY;
-    cell_add(&s->wl->cell->requests, 1);
+    cell_add(&s->client.wl->cell->requests, 1);
     if (h->limited && h->max_forwards == 0) { /* we are the last to be asked */
         fail(x, h->method == METHOD_OPTIONS ? 200 : 501);
         return;
@@ -464,7 +466,7 @@ enum send_result {
 static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsigned n)
 {
     bool none_sent, head = x->head_unsent;
-    int r = relay_write(&x->session->conn, server_conn(x), bufs, n, &none_sent);
+    int r = relay_write(&x->session->client.conn, server_conn(x), bufs, n, &none_sent);
     x->head_unsent = false;
     if (r == 0) {
         x->sent = true;
@@ -478,7 +480,7 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
     x->write_dead = true;
     if (r != UV_EPIPE) /* that one: the peer had ended its side in order */
         x->upstream_reset = true;
-    conn_pause(&x->session->conn, PAUSE_PEER);
+    conn_pause(&x->session->client.conn, PAUSE_PEER);
     return SEND_DEAD;
 }
 
@@ -589,7 +591,7 @@ static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsi
 size_t exchange_on_body(struct exchange *x, char *data, size_t len)
 {
     struct session *s = x->session;
-    if (x->attempt != ATTEMPT_SENT || s->conn.paused & PAUSE_PEER)
+    if (x->attempt != ATTEMPT_SENT || s->client.conn.paused & PAUSE_PEER)
         return 0; /* kept until there is somebody to take it */
     size_t used, payload;
     enum framing_result r = framing_decode(&x->request_framing, data, len, &used, &payload);
@@ -597,7 +599,7 @@ size_t exchange_on_body(struct exchange *x, char *data, size_t len)
         refuse_body(x);
         return len;
     }
-    if (r == FRAMING_MORE && s->conn.eof) { /* cut: this was all that there will ever be */
+    if (r == FRAMING_MORE && s->client.conn.eof) { /* cut: this was all that there will ever be */
         session_close(s);
         return len;
     }
@@ -635,17 +637,17 @@ static void on_server_drain(struct lease *l)
 {
     struct exchange *x = of(l);
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_drained(x, &x->session->conn);
+        tunnel_drained(x, &x->session->client.conn);
         return;
     }
     struct session *s = x->session;
     if (x->write_dead)
         return;
     if (x->request != REQUEST_BODY) { /* all is sent; that the client goes has to be seen */
-        conn_resume(&s->conn, PAUSE_PEER);
+        conn_resume(&s->client.conn, PAUSE_PEER);
         return;
     }
-    s->conn.paused &= (uint8_t)~PAUSE_PEER;
+    s->client.conn.paused &= (uint8_t)~PAUSE_PEER;
     go_on_with_body(x);
 }
 
@@ -687,13 +689,13 @@ static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool
     } else if (payload.len) {
         bufs[n++] = payload;
     }
-    s->conn.last_write = last && x->close_client && x->request == REQUEST_DONE;
-    if (!ok || relay_write(server_conn(x), &s->conn, bufs, n, NULL) < 0) {
+    s->client.conn.last_write = last && x->close_client && x->request == REQUEST_DONE;
+    if (!ok || relay_write(server_conn(x), &s->client.conn, bufs, n, NULL) < 0) {
         session_close(s);
         return false;
     }
     if (server_conn(x)->paused & PAUSE_PEER) /* from now on it is the client that owes */
-        deadline_arm(&s->wl->idle, &s->deadline);
+        deadline_arm(&s->client.wl->idle, &s->client.deadline);
     return true;
 }
 

@@ -5,7 +5,7 @@
 
 static void moved(struct exchange *x)
 {
-    deadline_arm(&x->session->wl->idle, &x->session->deadline);
+    deadline_arm(&x->session->client.wl->idle, &x->session->client.deadline);
 }
 
 void tunnel_start(struct exchange *x)
@@ -14,8 +14,9 @@ void tunnel_start(struct exchange *x)
     s->state = SESSION_TUNNEL;
     deadline_cancel(&x->deadline);
     moved(x);
-    conn_continue(&s->conn);             /* what it sent behind its request */
-    if (s->exchange == x && s->conn.eof) /* it half-closed while the upgrade was on its way */
+    conn_continue(&s->client.conn); /* what it sent behind its request */
+    if (s->exchange == x &&
+        s->client.conn.eof) /* it half-closed while the upgrade was on its way */
         tunnel_client_eof(x);
 }
 
@@ -34,18 +35,18 @@ static size_t pass(struct exchange *x, struct conn *from, struct conn *to, char 
 
 size_t tunnel_from_client(struct exchange *x, char *data, size_t len)
 {
-    return pass(x, &x->session->conn, &x->lease.upstream->conn, data, len);
+    return pass(x, &x->session->client.conn, &x->lease.upstream->conn, data, len);
 }
 
 size_t tunnel_from_upstream(struct exchange *x, char *data, size_t len)
 {
-    return pass(x, &x->lease.upstream->conn, &x->session->conn, data, len);
+    return pass(x, &x->lease.upstream->conn, &x->session->client.conn, data, len);
 }
 
 /* Over once both ends have ended and all that was kept for them is out. */
 static void maybe_done(struct exchange *x)
 {
-    if (x->fin_to_client && x->fin_to_upstream && conn_queued(&x->session->conn) == 0 &&
+    if (x->fin_to_client && x->fin_to_upstream && conn_queued(&x->session->client.conn) == 0 &&
         conn_queued(&x->lease.upstream->conn) == 0)
         exchange_tunnel_done(x);
 }
@@ -66,12 +67,12 @@ static void ended(struct exchange *x, struct conn *from, struct conn *to, bool *
 
 void tunnel_client_eof(struct exchange *x)
 {
-    ended(x, &x->session->conn, &x->lease.upstream->conn, &x->fin_to_upstream);
+    ended(x, &x->session->client.conn, &x->lease.upstream->conn, &x->fin_to_upstream);
 }
 
 void tunnel_upstream_eof(struct exchange *x)
 {
-    ended(x, &x->lease.upstream->conn, &x->session->conn, &x->fin_to_client);
+    ended(x, &x->lease.upstream->conn, &x->session->client.conn, &x->fin_to_client);
 }
 
 void tunnel_drained(struct exchange *x, struct conn *source)
@@ -80,7 +81,7 @@ void tunnel_drained(struct exchange *x, struct conn *source)
     relay_drained(source);
     if (s->exchange != x)
         return;
-    if (s->conn.eof)
+    if (s->client.conn.eof)
         tunnel_client_eof(x);
     if (s->exchange == x && x->lease.upstream->conn.eof)
         tunnel_upstream_eof(x);

@@ -45,14 +45,15 @@ static void init_listener(struct worker *w, struct worker_listener *wl,
     wl->config = shared->config;
     wl->cell = &shared->cells[w->index];
     wl->pool = &w->pools[shared->config->pool];
+    wl->mode = &session_mode;
     deadline_queue_init(&wl->request, clock, wl->config->request_timeout_ms,
-                        session_on_request_deadline);
-    deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, session_on_idle_deadline);
+                        client_on_request_deadline);
+    deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, client_on_idle_deadline);
 }
 
 void worker_maybe_done(struct worker *w)
 {
-    if (!w->stopping || !list_empty(&w->sessions) || !list_empty(&w->upstreams) ||
+    if (!w->stopping || !list_empty(&w->clients) || !list_empty(&w->upstreams) ||
         uv_is_closing((uv_handle_t *)&w->mailbox.async))
         return;
     mailbox_close(&w->mailbox);
@@ -86,7 +87,11 @@ static void stop(struct worker *w)
     w->stopping = true;
     for (size_t i = 0; i < w->nlisteners; i++)
         listener_stop(&w->listeners[i]);
-    list_foreach_safe(it, nxt, &w->sessions) session_stop(container_of(it, struct session, all));
+    list_foreach_safe(it, nxt, &w->clients)
+    {
+        struct client *c = container_of(it, struct client, all);
+        c->wl->mode->stop(c);
+    }
     close_idle_upstreams(w);
     worker_maybe_done(w);
 }
@@ -94,7 +99,11 @@ static void stop(struct worker *w)
 static void abort_all(struct worker *w)
 {
     stop(w);
-    list_foreach_safe(it, nxt, &w->sessions) session_close(container_of(it, struct session, all));
+    list_foreach_safe(it, nxt, &w->clients)
+    {
+        struct client *c = container_of(it, struct client, all);
+        c->wl->mode->close(c);
+    }
 }
 
 /* Closes the server's kept connections, and sends what waits on it elsewhere. */
@@ -151,7 +160,7 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
                  const int *fds, struct error *e)
 {
     *w = (struct worker){.index = index, .snapshot = s, .control = control};
-    list_init(&w->sessions);
+    list_init(&w->clients);
     list_init(&w->upstreams);
     int r = uv_loop_init(&w->loop);
     if (r == 0) {
@@ -164,9 +173,9 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
         return false;
     }
     net_init(&w->net, &w->loop);
-    deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, session_on_linger_deadline);
+    deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, client_on_close_deadline);
     deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
-    deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, session_on_linger_deadline);
+    deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, client_on_close_deadline);
     w->npools = s->npools;
     w->pools = mem_zalloc_array(s->npools, sizeof *w->pools);
     for (size_t i = 0; i < s->npools; i++)

@@ -261,9 +261,9 @@ static void set_window(struct memory_wire *w, uint8_t code)
 }
 
 /* The client at this place, which connects if there is none; NULL: the worker takes no more. */
-static struct client *client_at(unsigned place)
+static struct caller *client_at(unsigned place)
 {
-    struct client *c = world.open[place];
+    struct caller *c = world.open[place];
     if (c && c->wire.state != MEMORY_CLOSED)
         return c;
     if (world.worker.stopping || world.nclients >= WORLD_MAX_CONNECTIONS)
@@ -274,7 +274,7 @@ static struct client *client_at(unsigned place)
 
 static void client_step(enum step what, unsigned place, struct input *in)
 {
-    struct client *c = client_at(place);
+    struct caller *c = client_at(place);
     uint8_t arg = what == OPEN || what == CLIENT_FIN || what == CLIENT_RESET || what == CLIENT_RAW
                       ? 0
                       : byte(in);
@@ -442,7 +442,7 @@ static void end(void)
         advance(SILENCE_MS);
         settle();
     }
-    MUST(list_empty(&w->sessions) && list_empty(&w->upstreams));
+    MUST(list_empty(&w->clients) && list_empty(&w->upstreams));
     post(WORKER_STOP, NULL);
     settle();
     MUST(w->mailbox.closed);
