@@ -61,6 +61,7 @@ static struct client *client_new(struct worker_listener *wl, int fd, const struc
         c->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
     c->wl = wl;
     deadline_init(&c->deadline);
+    c->tunnel = NULL;
     int n = addr_format_ip(peer, text);
     assert((size_t)n < sizeof c->source);
     memcpy(c->source, text, (size_t)n + 1);

@@ -32,6 +32,7 @@ struct client {
     struct worker_listener *wl;
     struct list all;          /* worker's clients */
     struct deadline deadline; /* in one of the queues of the listener or the worker */
+    struct tunnel *tunnel;    /* while there is one */
     bool counted;             /* among the descriptors in use */
     uint8_t source_len;
     char source[46]; /* its address, canonical text */

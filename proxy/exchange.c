@@ -19,6 +19,7 @@
 #define JOIN_MAX 4096         /* a body piece as small as that is copied behind its head */
 
 static const struct lease_ops exchange_lease_ops;
+static const struct tunnel_ops exchange_tunnel_ops;
 
 static struct exchange *of(struct lease *l)
 {
@@ -80,6 +81,7 @@ struct exchange *exchange_new(struct session *s)
     memset(x, 0, offsetof(struct exchange, out));
     x->session = s;
     lease_init(&x->lease, s->client.wl->pool, &exchange_lease_ops);
+    tunnel_init(&x->tunnel, &exchange_tunnel_ops, &s->client, &x->lease);
     deadline_init(&x->deadline);
     parser_init_request(&x->parser, &x->head, s->client.wl->config->max_header_size);
     return x;
@@ -97,6 +99,8 @@ static void exchange_free(struct exchange *x)
     struct worker *w = worker_of(x);
     assert(x->attempt == ATTEMPT_NONE && x->lease.server == NULL);
     deadline_cancel(&x->deadline);
+    if (x->answer == ANSWER_TUNNEL)
+        tunnel_end(&x->tunnel);
     framing_deinit(&x->request_framing);
     framing_deinit(&x->answer_framing);
     trim(&x->out);
@@ -326,6 +330,10 @@ static void attempt_failed(struct exchange *x, enum exchange_failure why)
 {
     x->last_failure = (uint8_t)why;
     lease_failed(&x->lease);
+    if (x->answer == ANSWER_TUNNEL) {
+        tunnel_cut(&x->tunnel);
+        return;
+    }
     if (x->answer != ANSWER_WAIT) { /* a part is passed on: no false end (RFC 9112 8) */
         session_close(x->session);
         return;
@@ -383,8 +391,8 @@ static void on_server_down(struct lease *l)
 {
     struct exchange *x = of(l);
     if (x->answer == ANSWER_TUNNEL) {
-        if (x->lease.wp->pool->config->close_moved == CLOSE_MOVED_DOWN)
-            session_close(x->session);
+        if (x->lease.wp->pool->config->close_moved != CLOSE_MOVED_NEVER)
+            tunnel_cut(&x->tunnel);
     } else if (x->attempt != ATTEMPT_NONE && may_resend(x)) {
         x->last_failure = FAILURE_BROKEN;
         try_next(x);
@@ -413,8 +421,8 @@ static bool route(struct exchange *x, const char *base)
     struct session *s = x->session;
     const struct config_listener *l = s->client.wl->config;
     struct str key;
-    x->lease.keyless = !key_extract(l->keys, l->nkeys, &x->head, base, client_source(&s->client),
-                                    &worker_of(x)->scratch, &key);
+    struct key_source from = {&x->head, base, client_source(&s->client)};
+    x->lease.keyless = !key_extract(l->keys, l->nkeys, &from, &worker_of(x)->scratch, &key);
     if (x->lease.keyless)
         cell_add(&s->client.wl->cell->keyless, 1);
     else
@@ -637,7 +645,7 @@ static void on_server_drain(struct lease *l)
 {
     struct exchange *x = of(l);
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_drained(x, &x->session->client.conn);
+        tunnel_server_drained(&x->tunnel);
         return;
     }
     struct session *s = x->session;
@@ -793,7 +801,12 @@ static size_t begin_tunnel(struct exchange *x, const char *base)
     buffer_clear(out);
     count_answer(x, 101);
     move_answer(x, ANSWER_TUNNEL);
-    tunnel_start(x);
+    s->state = SESSION_TUNNEL;
+    deadline_cancel(&x->deadline);
+    if (lease_moved(&x->lease)) /* while the upgrade was on its way */
+        tunnel_cut(&x->tunnel);
+    else
+        tunnel_start(&x->tunnel);
     return size;
 }
 
@@ -874,7 +887,7 @@ static size_t on_answer(struct lease *l, char *data, size_t len)
     case ANSWER_BODY:
         return pass_body(x, data, len);
     case ANSWER_TUNNEL:
-        return tunnel_from_upstream(x, data, len);
+        return tunnel_from_server(&x->tunnel, data, len);
     case ANSWER_DONE:
         break;
     }
@@ -884,7 +897,7 @@ static size_t on_answer(struct lease *l, char *data, size_t len)
 static void server_eof(struct exchange *x)
 {
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_upstream_eof(x);
+        tunnel_server_eof(&x->tunnel);
     } else if (conn_pending(server_conn(x)) && server_conn(x)->paused & PAUSE_PEER) {
         return; /* bytes of the answer still wait for the client: told again when they are out */
     } else if (x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_CLOSE &&
@@ -911,7 +924,7 @@ void exchange_on_client_drain(struct exchange *x)
         return;
     struct conn *up = server_conn(x);
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_drained(x, up);
+        tunnel_client_drained(&x->tunnel);
         return;
     }
     if (!(up->paused & PAUSE_PEER))
@@ -928,11 +941,28 @@ void exchange_on_client_drain(struct exchange *x)
     }
 }
 
-void exchange_tunnel_done(struct exchange *x)
+/* ---- the tunnel ---- */
+
+static struct exchange *of_tunnel(struct tunnel *t)
 {
+    return container_of(t, struct exchange, tunnel);
+}
+
+static void on_tunnel_done(struct tunnel *t)
+{
+    struct exchange *x = of_tunnel(t);
     struct session *s = x->session;
+    tunnel_end(t);
     move_answer(x, ANSWER_DONE);
     end_attempt(x, false);
     exchange_free(x);
     session_answered(s, false, false);
 }
+
+static void on_tunnel_cut(struct tunnel *t)
+{
+    session_close(of_tunnel(t)->session);
+}
+
+static const struct tunnel_ops exchange_tunnel_ops = {.on_done = on_tunnel_done,
+                                                      .on_cut = on_tunnel_cut};

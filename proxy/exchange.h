@@ -19,8 +19,8 @@
 #include "base/buffer.h"
 #include "http/framing.h"
 #include "http/parser.h"
+#include "proxy/tunnel.h"
 #include "proxy/upstream.h"
-#include "proxy/worker.h"
 
 struct session;
 
@@ -53,20 +53,20 @@ struct exchange {
     bool needs_host; /* HTTP/1.0 without a Host: the backend's address */
 
     /* how far it is */
-    bool head_unsent;    /* attempt SENT: the head waits to go out with the first body bytes */
-    bool sent;           /* a byte of it may have reached some server */
-    bool write_dead;     /* the upstream takes no more; its answer may still come */
-    bool upstream_reset; /* a write was told so: reading will show an end like any other */
-    bool replay_lost;    /* what was sent of the body is no longer at hand */
-    bool wait_continue;  /* Expect: 100-continue, neither a body byte nor an answer yet */
-    bool continued;      /* a 100 was passed on */
-    bool answer_begun;   /* a byte of an answer came on this attempt */
-    bool answer_keep;    /* the upstream may serve again after this answer */
-    bool answer_chunked; /* to the client */
-    bool close_client;   /* the answer says so */
-    bool fin_to_upstream, fin_to_client; /* tunnel */
-    uint8_t interim;                     /* 1xx answers on this attempt */
-    uint16_t status;                     /* of the answer passed on, 0: none yet */
+    bool head_unsent;     /* attempt SENT: the head waits to go out with the first body bytes */
+    bool sent;            /* a byte of it may have reached some server */
+    bool write_dead;      /* the upstream takes no more; its answer may still come */
+    bool upstream_reset;  /* a write was told so: reading will show an end like any other */
+    bool replay_lost;     /* what was sent of the body is no longer at hand */
+    bool wait_continue;   /* Expect: 100-continue, neither a body byte nor an answer yet */
+    bool continued;       /* a 100 was passed on */
+    bool answer_begun;    /* a byte of an answer came on this attempt */
+    bool answer_keep;     /* the upstream may serve again after this answer */
+    bool answer_chunked;  /* to the client */
+    bool close_client;    /* the answer says so */
+    uint8_t interim;      /* 1xx answers on this attempt */
+    uint16_t status;      /* of the answer passed on, 0: none yet */
+    struct tunnel tunnel; /* answer TUNNEL */
     struct framing request_framing, answer_framing;
 
     /* kept over uses: what stands below is not zeroed */
@@ -108,8 +108,4 @@ static inline bool exchange_ends_by_close(const struct exchange *x)
 /* The session goes: drops everything and frees it, without a word to the session. */
 void exchange_abandon(struct exchange *x);
 
-/* From tunnel and deadline queue. */
-
-/* Both ways have ended and all is out. */
-void exchange_tunnel_done(struct exchange *x);
 void exchange_on_response_deadline(struct deadline *d);

@@ -21,6 +21,8 @@ enum pool_outcome lease_next(struct lease *l)
     if (outcome != POOL_OK)
         return outcome;
     l->server = server;
+    if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
+        l->owner = pool_find(l->wp->pool, l->hash);
     l->tried[l->ntried++] = server->id;
     cell_add(&lease_cell(l)->requests, 1);
     return POOL_OK;
@@ -57,6 +59,18 @@ bool lease_retry(struct lease *l)
     l->retries_left--;
     atomic_fetch_add_explicit(&l->wp->pool->retries, 1, memory_order_relaxed);
     return true;
+}
+
+bool lease_moved(struct lease *l)
+{
+    const struct pool *p = l->wp->pool;
+    if (p->config->close_moved != CLOSE_MOVED_ALWAYS)
+        return false;
+    if (l->keyless)
+        return !atomic_load_explicit(&l->server->usable, memory_order_relaxed);
+    uint16_t before = l->owner;
+    l->owner = pool_find(p, l->hash);
+    return l->owner != before && l->owner != l->server->id && l->owner != SERVER_NONE;
 }
 
 bool lease_is_our_want(int uv_error)

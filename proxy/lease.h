@@ -36,6 +36,7 @@ struct lease {
     struct server *server;     /* lent by the pool */
     struct upstream *upstream; /* lent by the worker */
     uint64_t hash;             /* of the key */
+    uint16_t owner;            /* close_moved: always: whose the key was, limits ignored */
     bool keyless;
     uint8_t ntried, retries_left;
     uint16_t tried[LEASE_MAX_TRIED];
@@ -53,6 +54,10 @@ void lease_end_connection(struct lease *l, bool keep);
 void lease_failed(struct lease *l);
 /* Uses up a retry. False: none is left. */
 bool lease_retry(struct lease *l);
+/* With close_moved: always: the key went to another server than the lent one since the last look (a
+ * lease that limits or a retry have put elsewhere has not moved); without a key: the server is out.
+ */
+bool lease_moved(struct lease *l);
 /* Out of descriptors, ports or memory: no server's fault. */
 bool lease_is_our_want(int uv_error);
 

@@ -4,7 +4,6 @@
 
 #include "http/answer.h"
 #include "proxy/exchange.h"
-#include "proxy/tunnel.h"
 
 static struct session *of(struct conn *c)
 {
@@ -166,7 +165,7 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     case SESSION_EXCHANGE:
         return s->exchange->request == REQUEST_BODY ? exchange_on_body(s->exchange, data, len) : 0;
     case SESSION_TUNNEL:
-        return tunnel_from_client(s->exchange, data, len);
+        return tunnel_from_client(&s->exchange->tunnel, data, len);
     case SESSION_LINGER:
         s->heard_end = len >= 4 && memcmp(data + len - 4, "\r\n\r\n", 4) == 0;
         break;
@@ -180,7 +179,7 @@ static void on_eof(struct conn *c)
 {
     struct session *s = of(c);
     if (s->state == SESSION_TUNNEL)
-        tunnel_client_eof(s->exchange);
+        tunnel_client_eof(&s->exchange->tunnel);
     else if (s->state == SESSION_EXCHANGE &&
              (s->exchange->request == REQUEST_DONE || conn_pending(c)))
         return; /* half-closed: it may still read its answer (RFC 9112 9.6) */
@@ -196,7 +195,11 @@ static void on_eof(struct conn *c)
 
 static void on_error(struct conn *c, int uv_error)
 {
-    session_close(of(c));
+    struct session *s = of(c);
+    if (s->client.tunnel)
+        tunnel_cut(s->client.tunnel);
+    else
+        session_close(s);
 }
 
 static void on_drain(struct conn *c)

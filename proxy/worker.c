@@ -13,6 +13,8 @@
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/session.h"
+#include "proxy/stream.h"
+#include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
 #define LINGER_MS 2000 /* how long a client may take to read the last answer */
@@ -30,6 +32,7 @@ static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *poo
         list_init(&wp->servers[i].idle);
         list_init(&wp->servers[i].busy);
     }
+    list_init(&wp->tunnels);
     deadline_queue_init(&wp->connect, clock, c->connect_timeout_ms, upstream_on_connect_deadline);
     deadline_queue_init(&wp->response, clock, c->response_timeout_ms,
                         exchange_on_response_deadline);
@@ -45,7 +48,7 @@ static void init_listener(struct worker *w, struct worker_listener *wl,
     wl->config = shared->config;
     wl->cell = &shared->cells[w->index];
     wl->pool = &w->pools[shared->config->pool];
-    wl->mode = &session_mode;
+    wl->mode = wl->config->mode == MODE_TCP ? &stream_mode : &session_mode;
     deadline_queue_init(&wl->request, clock, wl->config->request_timeout_ms,
                         client_on_request_deadline);
     deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, client_on_idle_deadline);
@@ -124,12 +127,22 @@ static void server_down(struct worker *w, const struct server *server)
     }
 }
 
+static void owners_changed(struct worker *w, const struct pool *pool)
+{
+    for (size_t p = 0; p < w->npools; p++)
+        if (w->pools[p].pool == pool)
+            tunnel_recheck(&w->pools[p]);
+}
+
 static void on_message(struct mailbox *m, struct message *msg)
 {
     struct worker *w = container_of(m, struct worker, mailbox);
     switch ((enum worker_message)msg->kind) {
     case WORKER_SERVER_DOWN:
         server_down(w, msg->object);
+        break;
+    case WORKER_OWNERS_CHANGED:
+        owners_changed(w, msg->object);
         break;
     case WORKER_STOP:
         stop(w);

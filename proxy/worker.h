@@ -22,9 +22,10 @@ struct client_mode;
 
 /* What control says to a worker. */
 enum worker_message {
-    WORKER_SERVER_DOWN, /* object: struct server; its waiting requests go on elsewhere */
-    WORKER_STOP,        /* accept what is queued, stop listening, finish what is open */
-    WORKER_ABORT,       /* close everything now */
+    WORKER_SERVER_DOWN,    /* object: struct server; its waiting requests go on elsewhere */
+    WORKER_OWNERS_CHANGED, /* object: struct pool with close_moved: always */
+    WORKER_STOP,           /* accept what is queued, stop listening, finish what is open */
+    WORKER_ABORT,          /* close everything now */
 };
 
 /* What a worker says to control. */
@@ -45,6 +46,7 @@ struct worker_pool {
     struct pool *pool;
     struct pool_view view;
     struct worker_server *servers; /* by server id */
+    struct list tunnels;
     struct deadline_queue connect, response, idle;
 };
 
