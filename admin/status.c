@@ -128,8 +128,9 @@ static json_t *listener(const struct snapshot *s, const struct snapshot_listener
         connections += atomic_load_explicit(&l->cells[w].connections, memory_order_relaxed);
         requests += atomic_load_explicit(&l->cells[w].requests, memory_order_relaxed);
     }
+    const char *mode = l->config->mode == MODE_TCP ? "tcp" : "http";
     return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I}", "name", text_of(l->config->name), "listen",
-                     text_of(l->config->listen_text), "mode", "http", "pool",
+                     text_of(l->config->listen_text), "mode", mode, "pool",
                      text_of(l->pool->config->name), "connections", (json_int_t)connections,
                      "requests", (json_int_t)requests);
 }

@@ -60,18 +60,29 @@ static void fail(struct control *c, const char *event, const char *reason)
 
 /* ---- events ---- */
 
+static void post_all(struct control *c, enum worker_message kind, void *object)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], kind, object);
+}
+
+static struct pool *pool_of(struct control *c, const struct pool *pool)
+{
+    size_t i = 0;
+    while (c->snapshot->pools[i] != pool)
+        i++;
+    return c->snapshot->pools[i];
+}
+
 static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
+    struct pool *p = pool_of(c, n->pool);
     notice_log(n);
-    if (n->event != ROSTER_SERVER_DOWN)
-        return;
-    struct pool *p = c->snapshot->pools[0];
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        if (c->snapshot->pools[i] == n->pool)
-            p = c->snapshot->pools[i];
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_SERVER_DOWN, &p->servers[n->server->id]);
+    if (n->event == ROSTER_SERVER_DOWN)
+        post_all(c, WORKER_SERVER_DOWN, &p->servers[n->server->id]);
+    else if (n->event == ROSTER_OWNERS && p->config->close_moved == CLOSE_MOVED_ALWAYS)
+        post_all(c, WORKER_OWNERS_CHANGED, p);
 }
 
 /* A server by name has another address: what is idle at the old one is closed. */
@@ -138,8 +149,7 @@ static void on_stop_timeout(uv_timer_t *timer)
 {
     struct control *c = timer->data;
     fail(c, "shutdown timeout", "requests were still in flight, their connections are closed");
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_ABORT, NULL);
+    post_all(c, WORKER_ABORT, NULL);
 }
 
 /* The paths of unix sockets are free for the next process; who has connected is served. */
@@ -165,8 +175,7 @@ static void begin_stop(struct control *c)
         return;
     }
     uv_timer_start(&c->stop_timer, on_stop_timeout, c->snapshot->config->shutdown_timeout_ms, 0);
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_STOP, NULL);
+    post_all(c, WORKER_STOP, NULL);
 }
 
 static void on_checker_closed(void *arg)

@@ -42,15 +42,18 @@ struct config_key {
     size_t nparts; /* at least 1 */
 };
 
+enum config_mode { MODE_HTTP, MODE_TCP };
+
 struct config_listener {
     char *name;
     struct addr listen;
     char *listen_text; /* as written */
-    size_t pool;       /* index into config.pools */
+    enum config_mode mode;
+    size_t pool; /* index into config.pools */
     struct config_key *keys;
     size_t nkeys;
     uint32_t max_connections; /* 1 to 1,000,000 */
-    uint32_t max_header_size; /* bytes */
+    uint32_t max_header_size; /* bytes; mode tcp: of a ClientHello */
     bool accept_head;         /* a PROXY head is required and gives the source */
     uint64_t request_timeout_ms, idle_timeout_ms;
 };
@@ -80,7 +83,7 @@ struct config_passive {
 };
 
 enum config_when_down { WHEN_DOWN_NEXT, WHEN_DOWN_FAIL };
-enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN };
+enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN, CLOSE_MOVED_ALWAYS };
 /* The PROXY head that servers are sent; the value is the protocol's version. */
 enum config_send_head { SEND_HEAD_OFF, SEND_HEAD_V1, SEND_HEAD_V2 };
 

@@ -14,7 +14,7 @@
 static const struct schema_word log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL}};
 static const struct schema_word access_logs[] = {{"off"}, {NULL, 0, true}};
-static const struct schema_word listener_modes[] = {{"http"}, {"tcp", 0, true}, {NULL}};
+static const struct schema_word listener_modes[] = {{"http", MODE_HTTP}, {"tcp", MODE_TCP}, {NULL}};
 static const struct schema_word accept_heads[] = {{"off", false}, {"accept", true, true}, {NULL}};
 static const struct schema_word send_heads[] = {
     {"off", SEND_HEAD_OFF}, {"v1", SEND_HEAD_V1, true}, {"v2", SEND_HEAD_V2, true}, {NULL}};
@@ -24,8 +24,10 @@ static const struct schema_word checks[] = {
 static const struct schema_word when_down[] = {
     {"next", WHEN_DOWN_NEXT}, {"fail", WHEN_DOWN_FAIL}, {NULL}};
 static const struct schema_word failback_modes[] = {{"auto", false}, {"manual", true}, {NULL}};
-static const struct schema_word close_moved[] = {
-    {"never", CLOSE_MOVED_NEVER}, {"down", CLOSE_MOVED_DOWN}, {"always", 0, true}, {NULL}};
+static const struct schema_word close_moved[] = {{"never", CLOSE_MOVED_NEVER},
+                                                 {"down", CLOSE_MOVED_DOWN},
+                                                 {"always", CLOSE_MOVED_ALWAYS},
+                                                 {NULL}};
 
 static const struct schema_key admin_keys[] = {
     {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config, admin_listen),
@@ -51,7 +53,8 @@ static const struct schema_key listener_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_listener, name)},
     {"listen", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
      FIELD(config_listener, listen), AND(config_listener, listen_text)},
-    {"mode", SCHEMA_WORD, .fallback = "http", .words = listener_modes},
+    {"mode", SCHEMA_WORD, .fallback = "http", FIELD(config_listener, mode),
+     .words = listener_modes},
     {"pool", SCHEMA_NAME, .required = true},
     {"key", SCHEMA_KEYS, FIELD(config_listener, keys), AND(config_listener, nkeys)},
     {"max_connections", SCHEMA_NUMBER, .fallback = "10000", .min = 1, .max = 1000000,

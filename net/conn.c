@@ -201,13 +201,17 @@ int conn_start(struct conn *c)
     return r < 0 || c->paused ? r : read_on(c);
 }
 
-bool conn_alive(struct conn *c)
+/* -1: it never got a socket, or it was closed. */
+static int fd_of(const struct conn *c)
 {
     uv_os_fd_t fd = c->fd;
+    return c->registered && uv_fileno((const uv_handle_t *)&c->tcp, &fd) < 0 ? -1 : fd;
+}
+
+bool conn_alive(struct conn *c)
+{
     char byte;
-    if (c->registered && uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0)
-        return false;
-    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(fd_of(c), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
@@ -324,9 +328,7 @@ static int pending_error(struct conn *c)
 {
     int error = 0;
     socklen_t len = sizeof error;
-    uv_os_fd_t fd;
-    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    if (getsockopt(fd_of(c), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         return 0;
     return -error;
 }
@@ -456,15 +458,23 @@ int conn_shutdown(struct conn *c)
     return r == UV_ENOTCONN ? 0 : r;
 }
 
+/* For options that every socket has. */
+static void set_option(struct conn *c, int option, const void *value, socklen_t len)
+{
+    int fd = fd_of(c);
+    int r = fd < 0 ? 0 : setsockopt(fd, SOL_SOCKET, option, value, len);
+    assert(r == 0);
+    (void)r;
+}
+
+void conn_keep_alive(struct conn *c)
+{
+    set_option(c, SO_KEEPALIVE, &(int){1}, sizeof(int));
+}
+
 void conn_break(struct conn *c)
 {
-    const struct linger now = {.l_onoff = 1, .l_linger = 0};
-    uv_os_fd_t fd = c->fd;
-    if (c->registered && uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0)
-        return; /* it never got a socket */
-    int r = setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    assert(r == 0); /* the option is every socket's */
-    (void)r;
+    set_option(c, SO_LINGER, &(struct linger){.l_onoff = 1, .l_linger = 0}, sizeof(struct linger));
 }
 
 static void on_handle_closed(uv_handle_t *handle)

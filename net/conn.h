@@ -128,6 +128,8 @@ static inline size_t conn_queued(const struct conn *c)
 
 /* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */
 int conn_shutdown(struct conn *c);
+/* For a stream that may last: a peer that is gone without a word is noticed in the end. */
+void conn_keep_alive(struct conn *c);
 /* From now on closing it resets the connection: the peer is not to take what it got for all. */
 void conn_break(struct conn *c);
 /* Closes; what is queued is lost. Again: nothing. on_closed is the last call. */

@@ -576,6 +576,8 @@ static void commit(struct roster *r, uint64_t now_ms)
     tell_held(r, now_ms);
     if (changed)
         tell_owners(r);
+    if (changed && r->started)
+        push(r, ROSTER_OWNERS, SERVER_NONE);
     struct pool_owner *old = r->words;
     r->words = r->fresh;
     r->fresh = old;

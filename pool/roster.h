@@ -43,12 +43,13 @@ enum roster_event {
     ROSTER_HELD,     /* `server` is up but waits: for wait_ms, or (manual) for an operator */
     ROSTER_DRAINED,  /* an operator drained it */
     ROSTER_ENABLED,  /* an operator put it back */
+    ROSTER_OWNERS,   /* other owners than before are published, a ramp's step included; no server */
 };
 
 struct roster_notice {
     enum roster_event event;
     const struct pool *pool;
-    const struct server *server;
+    const struct server *server; /* NULL: ROSTER_OWNERS */
     const struct server *by;
     const char *reason; /* or NULL */
     uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */

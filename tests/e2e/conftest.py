@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from client import Load
-from scripted import Backend, Deaf
+from scripted import Backend, Deaf, TcpBackend
 
 
 def pytest_configure(config):
@@ -32,8 +32,12 @@ class Rig:
         self.scripted.append(Backend(name, handler, **more))
         return self.scripted[-1]
 
-    def deaf(self, name):
-        self.scripted.append(Deaf(name))
+    def tcp(self, name, handler=None, **more):
+        self.scripted.append(TcpBackend(name, handler, **more))
+        return self.scripted[-1]
+
+    def deaf(self, name, port=None):
+        self.scripted.append(Deaf(name, port))
         return self.scripted[-1]
 
     def nginx(self, name, **more):

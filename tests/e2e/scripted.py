@@ -9,6 +9,12 @@ from client import Broken, Reader
 from harness import SLOW, free_port
 
 
+def reset(sock):
+    """Closes it with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    sock.close()
+
+
 class Request:
     def __init__(self, method, target, version, fields):
         self.method, self.target, self.version, self.fields = method, target, version, fields
@@ -65,8 +71,7 @@ class Exchange:
 
     def reset(self):
         self.closed = True
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-        self.sock.close()
+        reset(self.sock)
 
     def hang(self):
         """Until the backend is let go or stopped, or the proxy has closed the connection."""
@@ -174,8 +179,7 @@ class Backend:
             except OSError:
                 return
             if self.reset_on_accept:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-                sock.close()
+                reset(sock)
                 continue
             if not self.path:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -224,12 +228,32 @@ class Backend:
             number += 1
 
 
+class TcpBackend(Backend):
+    """Of no protocol: `handler(backend, sock)` has each connection, checks too. Without one it greets
+    with a line of its name and then echoes to the end."""
+
+    def greet_and_echo(self, sock):
+        sock.sendall(self.name.encode() + b'\n')
+        while data := sock.recv(65536):
+            sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+    def _connection(self, sock):
+        with self.lock:
+            self.connections += 1
+        if self.handler:
+            self.handler(self, sock)
+        else:
+            self.greet_and_echo(sock)
+
+
 class Deaf:
     """An address that completes no handshake: its queue is full and nobody accepts."""
 
-    def __init__(self, name):
-        self.name, self.port = name, free_port()
+    def __init__(self, name, port=None):
+        self.name, self.port = name, port or free_port()
         self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(('127.0.0.1', self.port))
         self.listener.listen(0)
         self.fillers = []

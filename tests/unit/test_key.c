@@ -21,7 +21,8 @@ static void check_of(struct str peer, const char *request, const struct config_k
     struct str key;
     parser_init_request(&p, &h, 4096);
     ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
-    bool found = key_extract(keys, nkeys, &h, request, peer, &scratch, &key);
+    struct key_source from = {&h, request, peer};
+    bool found = key_extract(keys, nkeys, &from, &scratch, &key);
     ck_assert_msg(found == (expected != NULL), "%s", request);
     if (found)
         ck_assert_msg(str_eq(key, str_of(expected)), "\"%.*s\" instead of \"%s\"", (int)key.n,
@@ -119,6 +120,21 @@ START_TEST(a_client_without_an_address_has_no_source_ip)
 }
 END_TEST
 
+START_TEST(without_a_request_the_address_is_left)
+{
+    struct config_key_part ip = part(KEY_SOURCE_IP, NULL), path = part(KEY_PATH, NULL);
+    struct config_key keys[] = {{&path, 1}, {&ip, 1}};
+    struct key_source from = {.peer = PEER};
+    struct buffer scratch = {0};
+    struct str key;
+    ck_assert(key_extract(keys, 2, &from, &scratch, &key) && str_eq(key, PEER));
+    ck_assert(!key_extract(keys, 1, &from, &scratch, &key));
+    from.peer = (struct str){0};
+    ck_assert(!key_extract(keys, 2, &from, &scratch, &key));
+    buffer_release(&scratch);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("key");
@@ -127,6 +143,7 @@ static Suite *build(void)
     tcase_add_test(c, first_alternative_present_wins);
     tcase_add_test(c, joined_parts_are_one_key_without_separator);
     tcase_add_test(c, a_client_without_an_address_has_no_source_ip);
+    tcase_add_test(c, without_a_request_the_address_is_left);
     suite_add_tcase(s, c);
     return s;
 }

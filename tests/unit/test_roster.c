@@ -25,6 +25,7 @@ struct world {
     char told[1024];
     struct roster_notice notices[64];
     unsigned nnotices;
+    uint64_t told_version; /* of the owners, by ROSTER_OWNERS */
     /* the owners that the notices alone tell of */
     uint16_t by_notices[MAX_SERVERS];
 };
@@ -110,6 +111,10 @@ static void on_notice(void *arg, const struct roster_notice *n)
     };
     struct world *w = arg;
     size_t at = strlen(w->told);
+    if (n->event == ROSTER_OWNERS) {
+        w->told_version = atomic_load(&w->pool->version);
+        return;
+    }
     if (n->reason)
         snprintf(w->reason, sizeof w->reason, "%s", n->reason);
     ck_assert(n->pool == w->pool);
@@ -248,6 +253,11 @@ static void run_steps(struct world *w, const struct step *steps)
         act(w, s);
         format_owners(w, owners, sizeof owners);
         format_states(w, states, sizeof states);
+        if (s->act == START) /* from here on each change is told */
+            w->told_version = atomic_load(&w->pool->version);
+        ck_assert_uint_eq(w->told_version, s->act == DOWN1 || s->act == FIRST_OK
+                                               ? 0
+                                               : atomic_load(&w->pool->version));
         if (s->told)
             ck_assert_msg(!strcmp(w->told, s->told), "step %d: told %s, not %s", n, w->told,
                           s->told);
