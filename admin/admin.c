@@ -90,7 +90,7 @@ static bool host_is_literal(struct str host)
     if (str_eq_nocase((struct str){host.p, n}, STR("localhost")))
         return true;
     int len = snprintf(with_port, sizeof with_port, "%.*s:1", (int)(n < 60 ? n : 60), host.p);
-    return addr_parse((struct str){with_port, (size_t)len}, &a) == ADDR_OK;
+    return addr_parse((struct str){with_port, (size_t)len}, &a) == ADDR_OK && !addr_is_unix(&a);
 }
 
 /* A browser says in Origin on whose behalf it sends a POST; other clients send none. Another site's

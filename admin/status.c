@@ -64,6 +64,25 @@ static json_t *last_check(const struct roster_check *c, uint64_t now_ms)
                      (json_int_t)age_ms);
 }
 
+/* Where a server by name is; no such key for others. Takes the reference. */
+static json_t *add_resolved(json_t *object, const struct server *v)
+{
+    struct addr at;
+    uint32_t generation;
+    char text[ADDR_TEXT_MAX];
+    if (object == NULL || !server_by_name(v))
+        return object;
+    json_t *resolved = json_null();
+    if (server_address(v, &at, &generation)) {
+        addr_format(&at, text);
+        resolved = text_of(text);
+    }
+    if (resolved && json_object_set_new(object, "resolved", resolved) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
 json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64_t now_ms)
 {
     assert(pool < s->npools && id < s->pools[pool]->nservers);
@@ -71,12 +90,13 @@ json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64
     const struct roster *r = s->rosters[pool];
     const struct server *v = &p->servers[id];
     uint32_t active = atomic_load_explicit(&v->active, memory_order_relaxed);
-    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "name", text_of(v->name),
-                     "address", text_of(v->address_text), "state",
-                     roster_state_name(roster_state(r, id)), "serving", serving(p, id), "requests",
-                     (json_int_t)server_requests(v, p->nworkers), "active", (json_int_t)active,
-                     "errors", (json_int_t)server_errors(v, p->nworkers), "last_check",
-                     last_check(roster_last_check(r, id), now_ms));
+    json_t *object = json_pack(
+        "{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "name", text_of(v->name), "address",
+        text_of(v->address_text), "state", roster_state_name(roster_state(r, id)), "serving",
+        serving(p, id), "requests", (json_int_t)server_requests(v, p->nworkers), "active",
+        (json_int_t)active, "errors", (json_int_t)server_errors(v, p->nworkers), "last_check",
+        last_check(roster_last_check(r, id), now_ms));
+    return add_resolved(object, v);
 }
 
 static json_t *servers(const struct snapshot *s, size_t pool, unsigned from, unsigned to,
@@ -108,8 +128,9 @@ static json_t *listener(const struct snapshot *s, const struct snapshot_listener
         connections += atomic_load_explicit(&l->cells[w].connections, memory_order_relaxed);
         requests += atomic_load_explicit(&l->cells[w].requests, memory_order_relaxed);
     }
+    const char *mode = l->config->mode == MODE_TCP ? "tcp" : "http";
     return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I}", "name", text_of(l->config->name), "listen",
-                     text_of(l->config->listen_text), "mode", "http", "pool",
+                     text_of(l->config->listen_text), "mode", mode, "pool",
                      text_of(l->pool->config->name), "connections", (json_int_t)connections,
                      "requests", (json_int_t)requests);
 }

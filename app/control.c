@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "health/checker.h"
 #include "net/bind.h"
+#include "net/lookup.h"
 #include "net/mailbox.h"
 #include "pool/snapshot.h"
 #include "proxy/descriptors.h"
@@ -39,11 +40,13 @@ struct control {
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
     struct admin *admin;
+    struct lookups *lookups;
     struct checker **checkers; /* one a pool */
     size_t nchecked;           /* pools whose first checks are done */
     struct worker *workers;
     unsigned nworkers, nstarted, ndone;
-    int *fds; /* bound sockets, [worker][listener] */
+    int *fds;                  /* bound sockets, [worker][listener] */
+    struct bind_claim *claims; /* one a listener: files of unix sockets */
 };
 
 static void begin_stop(struct control *c);
@@ -57,18 +60,37 @@ static void fail(struct control *c, const char *event, const char *reason)
 
 /* ---- events ---- */
 
+static void post_all(struct control *c, enum worker_message kind, void *object)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], kind, object);
+}
+
+static struct pool *pool_of(struct control *c, const struct pool *pool)
+{
+    size_t i = 0;
+    while (c->snapshot->pools[i] != pool)
+        i++;
+    return c->snapshot->pools[i];
+}
+
 static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
+    struct pool *p = pool_of(c, n->pool);
     notice_log(n);
-    if (n->event != ROSTER_SERVER_DOWN)
-        return;
-    struct pool *p = c->snapshot->pools[0];
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        if (c->snapshot->pools[i] == n->pool)
-            p = c->snapshot->pools[i];
+    if (n->event == ROSTER_SERVER_DOWN)
+        post_all(c, WORKER_SERVER_DOWN, &p->servers[n->server->id]);
+    else if (n->event == ROSTER_OWNERS && p->config->close_moved == CLOSE_MOVED_ALWAYS)
+        post_all(c, WORKER_OWNERS_CHANGED, p);
+}
+
+/* A server by name has another address: what is idle at the old one is closed. */
+static void on_moved(void *arg, struct server *server)
+{
+    struct control *c = arg;
     for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_SERVER_DOWN, &p->servers[n->server->id]);
+        worker_post(&c->workers[i], WORKER_SERVER_MOVED, server);
 }
 
 static void on_admin_change(void *arg, size_t pool)
@@ -127,8 +149,16 @@ static void on_stop_timeout(uv_timer_t *timer)
 {
     struct control *c = timer->data;
     fail(c, "shutdown timeout", "requests were still in flight, their connections are closed");
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_ABORT, NULL);
+    post_all(c, WORKER_ABORT, NULL);
+}
+
+/* The paths of unix sockets are free for the next process; who has connected is served. */
+static void release_claims(struct control *c)
+{
+    struct error e;
+    for (size_t i = 0; c->claims && i < c->snapshot->nlisteners; i++)
+        if (!bind_release(&c->claims[i], &e))
+            log_event(LOG_WARN, "socket file left", e.text);
 }
 
 static void begin_stop(struct control *c)
@@ -137,6 +167,7 @@ static void begin_stop(struct control *c)
         return;
     bool running = c->state == CONTROL_RUNNING;
     c->state = CONTROL_STOPPING;
+    release_claims(c);
     if (c->admin)
         admin_set_ready(c->admin, false);
     if (!running || c->nstarted == 0) {
@@ -144,8 +175,7 @@ static void begin_stop(struct control *c)
         return;
     }
     uv_timer_start(&c->stop_timer, on_stop_timeout, c->snapshot->config->shutdown_timeout_ms, 0);
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_STOP, NULL);
+    post_all(c, WORKER_STOP, NULL);
 }
 
 static void on_checker_closed(void *arg)
@@ -161,6 +191,7 @@ static void close_all(struct control *c)
     for (size_t i = 0; i < c->snapshot->npools; i++)
         if (c->checkers[i])
             checker_close(c->checkers[i], on_checker_closed, c);
+    lookups_close(c->lookups);
     if (c->admin)
         admin_close(c->admin, NULL, NULL);
     for (int i = 0; i < NSIGNALS; i++)
@@ -187,11 +218,12 @@ static bool bind_all(struct control *c, struct error *e)
     c->fds = mem_zalloc_array(n, sizeof *c->fds);
     for (size_t i = 0; i < n; i++)
         c->fds[i] = -1;
+    c->claims = mem_zalloc_array(nlisteners, sizeof *c->claims);
     int *mine = mem_zalloc_array(c->nworkers, sizeof *mine);
     bool ok = true;
     for (size_t l = 0; l < nlisteners && ok; l++) {
         const struct config_listener *config = c->snapshot->listeners[l].config;
-        ok = bind_sockets(&config->listen, mine, c->nworkers, e);
+        ok = bind_sockets(&config->listen, mine, c->nworkers, &c->claims[l], e);
         if (!ok)
             error_prefix(e, "listener %s", config->name);
         for (unsigned w = 0; w < c->nworkers && ok; w++)
@@ -265,8 +297,10 @@ static void on_first_checked(void *arg)
 
 static void begin_checks(struct control *c)
 {
+    const struct checker_names names = {c->lookups, on_moved, c};
     for (size_t i = 0; i < c->snapshot->npools; i++)
-        c->checkers[i] = checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i]);
+        c->checkers[i] =
+            checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i], &names);
     for (size_t i = 0; i < c->snapshot->npools; i++)
         checker_first(c->checkers[i], on_first_checked, c);
 }
@@ -303,6 +337,8 @@ static bool init_loop(struct control *c, struct error *e)
     if (r == 0)
         r = uv_timer_init(&c->loop, &c->stop_timer);
     c->stop_timer.data = c;
+    if (r == 0)
+        c->lookups = lookups_new(&c->loop, c->hooks ? c->hooks->ask : NULL, &r);
     if (r < 0)
         error_set(e, -r, "control loop: %s", uv_strerror(r));
     return r == 0;
@@ -327,6 +363,7 @@ static void deinit(struct control *c)
     }
     free(c->workers);
     free(c->checkers);
+    free(c->claims);
     if (c->fds)
         close_fds(c);
     mailbox_deinit(&c->mailbox);

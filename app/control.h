@@ -9,11 +9,14 @@
  * Ownership: everything it starts. Threads: it is the main thread and runs the control loop. */
 #pragma once
 #include "config/config.h"
+#include "net/lookup.h"
 
 struct control_hooks {
     /* The listeners are open. May be NULL. */
     void (*on_ready)(void *arg);
     void *arg;
+    /* How names are looked up, see net/lookup.h. NULL: as the system does. */
+    lookup_ask_fn *ask;
 };
 
 /* Runs until it is told to stop by a signal; takes a reference to the config. Returns the exit

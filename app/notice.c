@@ -32,6 +32,8 @@ static struct wording words_of(const struct roster_notice *n)
         return (struct wording){LOG_INFO, "drained", NULL};
     case ROSTER_ENABLED:
         return (struct wording){LOG_INFO, "enabled", NULL};
+    case ROSTER_OWNERS:
+        break;
     }
     return (struct wording){LOG_INFO, "unknown", NULL};
 }
@@ -39,6 +41,8 @@ static struct wording words_of(const struct roster_notice *n)
 void notice_log(const struct roster_notice *n)
 {
     struct log_line l;
+    if (n->event == ROSTER_OWNERS) /* what moved stands in the other notices */
+        return;
     struct wording w = words_of(n);
     if (!log_begin(&l, w.level, w.event))
         return;

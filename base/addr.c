@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+static const struct str UNIX = {"unix:", 5};
+
 static bool parse_port(struct str s, uint16_t *port)
 {
     unsigned v = 0;
@@ -35,11 +37,42 @@ static bool all_numeric(const char *h)
     return strspn(h, "0123456789.") == strlen(h);
 }
 
+static enum addr_result parse_unix(struct str path, struct addr *out)
+{
+    if (path.n == 0 || memchr(path.p, 0, path.n) != NULL)
+        return ADDR_BAD;
+    if (path.n > ADDR_PATH_MAX)
+        return ADDR_LONG;
+    out->un.sun_family = AF_UNIX;
+    memcpy(out->un.sun_path, path.p, path.n);
+    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + 1);
+    return ADDR_OK;
+}
+
+static enum addr_result parse_v6(const char *text, uint16_t port, struct addr *out)
+{
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(port);
+    out->len = sizeof out->v6;
+    return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1 ? ADDR_OK : ADDR_BAD;
+}
+
+static enum addr_result parse_v4(const char *text, uint16_t port, struct addr *out)
+{
+    out->v4.sin_port = htons(port);
+    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
+        out->v4.sin_family = AF_INET;
+        out->len = sizeof out->v4;
+        return ADDR_OK;
+    }
+    return looks_like_name(str_of(text)) && !all_numeric(text) ? ADDR_NAME : ADDR_BAD;
+}
+
 enum addr_result addr_parse(struct str s, struct addr *out)
 {
     memset(out, 0, sizeof *out);
-    if (s.n >= 5 && memcmp(s.p, "unix:", 5) == 0)
-        return s.n > 5 ? ADDR_UNIX : ADDR_BAD;
+    if (s.n >= UNIX.n && memcmp(s.p, UNIX.p, UNIX.n) == 0)
+        return parse_unix((struct str){s.p + UNIX.n, s.n - UNIX.n}, out);
     const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;
     uint16_t port;
     if (colon == NULL ||
@@ -50,32 +83,18 @@ enum addr_result addr_parse(struct str s, struct addr *out)
     if (brackets)
         host.p++, host.n -= 2;
     char text[256];
-    if (host.n == 0 || host.n >= sizeof text)
+    if (host.n == 0 || host.n >= sizeof text || memchr(host.p, 0, host.n) != NULL)
         return ADDR_BAD;
     memcpy(text, host.p, host.n);
     text[host.n] = 0;
-    if (brackets) {
-        out->v6.sin6_family = AF_INET6;
-        out->v6.sin6_port = htons(port);
-        out->len = sizeof out->v6;
-        return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1 ? ADDR_OK : ADDR_BAD;
-    }
-    out->v4.sin_family = AF_INET;
-    out->v4.sin_port = htons(port);
-    out->len = sizeof out->v4;
-    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1)
-        return ADDR_OK;
-    return looks_like_name(host) && !all_numeric(text) ? ADDR_NAME : ADDR_BAD;
+    return brackets ? parse_v6(text, port, out) : parse_v4(text, port, out);
 }
 
 uint16_t addr_port(const struct addr *a)
 {
+    if (a->sa.sa_family == AF_UNIX)
+        return 0;
     return ntohs(a->sa.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
-}
-
-static int finish(int n)
-{
-    return n < 0 ? 0 : n < ADDR_TEXT_MAX ? n : ADDR_TEXT_MAX - 1;
 }
 
 /* inet_ntop() prints an IPv4 address by way of printf(); this is on the path of every connection.
@@ -95,40 +114,69 @@ static int format_v4(const uint8_t *octets, char *out)
     return (int)(p - out) - 1;
 }
 
-int addr_format_ip(const struct addr *a, char out[ADDR_TEXT_MAX])
+int addr_format_ip(const struct addr *a, char out[ADDR_IP_MAX])
 {
+    out[0] = 0;
+    if (a->sa.sa_family == AF_UNIX)
+        return 0;
     if (a->sa.sa_family == AF_INET)
         return format_v4((const uint8_t *)&a->v4.sin_addr, out);
     if (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
         return format_v4(&a->v6.sin6_addr.s6_addr[12], out);
-    if (inet_ntop(AF_INET6, &a->v6.sin6_addr, out, ADDR_TEXT_MAX) == NULL)
+    if (inet_ntop(AF_INET6, &a->v6.sin6_addr, out, ADDR_IP_MAX) == NULL)
         out[0] = 0;
     return (int)strlen(out);
 }
 
 int addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
-    char ip[ADDR_TEXT_MAX];
-    addr_format_ip(a, ip);
-    bool v6 = strchr(ip, ':') != NULL;
-    int n = snprintf(out, ADDR_TEXT_MAX, "%s%.50s%s:%u", v6 ? "[" : "", ip, v6 ? "]" : "",
+    char ip[ADDR_IP_MAX];
+    int n;
+    if (a->sa.sa_family == AF_UNIX) {
+        n = snprintf(out, ADDR_TEXT_MAX, "%s%.*s", UNIX.p, (int)ADDR_PATH_MAX, a->un.sun_path);
+    } else {
+        addr_format_ip(a, ip);
+        bool v6 = strchr(ip, ':') != NULL;
+        n = snprintf(out, ADDR_TEXT_MAX, "%s%s%s:%u", v6 ? "[" : "", ip, v6 ? "]" : "",
                      addr_port(a));
-    return finish(n);
+    }
+    return n < 0 ? 0 : n;
 }
 
 bool addr_is_loopback(const struct addr *a)
 {
+    if (a->sa.sa_family == AF_UNIX)
+        return true;
     if (a->sa.sa_family == AF_INET)
         return (ntohl(a->v4.sin_addr.s_addr) >> 24) == 127;
     return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr) ||
            (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr) && a->v6.sin6_addr.s6_addr[12] == 127);
 }
 
-bool addr_eq(const struct addr *a, const struct addr *b)
+static int rank(const struct addr *a)
 {
-    if (a->sa.sa_family != b->sa.sa_family || addr_port(a) != addr_port(b))
-        return false;
-    if (a->sa.sa_family == AF_INET)
-        return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-    return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr) == 0;
+    return a->sa.sa_family == AF_INET ? 0 : a->sa.sa_family == AF_INET6 ? 1 : 2;
+}
+
+static int cmp_unsigned(uint32_t a, uint32_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+int addr_cmp(const struct addr *a, const struct addr *b)
+{
+    int c = rank(a) - rank(b);
+    if (c)
+        return c;
+    if (rank(a) == 2)
+        return strncmp(a->un.sun_path, b->un.sun_path, sizeof a->un.sun_path);
+    if (rank(a) == 0)
+        c = memcmp(&a->v4.sin_addr, &b->v4.sin_addr, sizeof a->v4.sin_addr);
+    else
+        c = memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr);
+    if (c == 0)
+        c = cmp_unsigned(addr_port(a), addr_port(b));
+    if (c == 0 && rank(a) == 1)
+        c = cmp_unsigned(a->v6.sin6_scope_id, b->v6.sin6_scope_id);
+    return c;
 }

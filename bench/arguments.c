@@ -72,7 +72,7 @@ bool arguments_address(const char *text, struct addr *out, struct error *e)
     case ADDR_NAME:
         return resolve(text, out, e);
     case ADDR_BAD:
-    case ADDR_UNIX:
+    case ADDR_LONG:
         break;
     }
     error_set(e, 0, "%s is no address, allowed are HOST:PORT and [V6]:PORT", text);

@@ -100,7 +100,7 @@ static bool parse_listen(const char *text, struct addr *out)
     char *with_port = mem_strdup(text);
     if (any_port)
         with_port[n - 1] = '1';
-    bool ok = addr_parse(str_of(with_port), out) == ADDR_OK;
+    bool ok = addr_parse(str_of(with_port), out) == ADDR_OK && !addr_is_unix(out);
     free(with_port);
     if (ok && any_port && out->sa.sa_family == AF_INET6)
         out->v6.sin6_port = 0;

@@ -42,15 +42,19 @@ struct config_key {
     size_t nparts; /* at least 1 */
 };
 
+enum config_mode { MODE_HTTP, MODE_TCP };
+
 struct config_listener {
     char *name;
     struct addr listen;
     char *listen_text; /* as written */
-    size_t pool;       /* index into config.pools */
+    enum config_mode mode;
+    size_t pool; /* index into config.pools */
     struct config_key *keys;
     size_t nkeys;
     uint32_t max_connections; /* 1 to 1,000,000 */
-    uint32_t max_header_size; /* bytes */
+    uint32_t max_header_size; /* bytes; mode tcp: of a ClientHello */
+    bool accept_head;         /* a PROXY head is required and gives the source */
     uint64_t request_timeout_ms, idle_timeout_ms;
 };
 
@@ -79,7 +83,9 @@ struct config_passive {
 };
 
 enum config_when_down { WHEN_DOWN_NEXT, WHEN_DOWN_FAIL };
-enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN };
+enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN, CLOSE_MOVED_ALWAYS };
+/* The PROXY head that servers are sent; the value is the protocol's version. */
+enum config_send_head { SEND_HEAD_OFF, SEND_HEAD_V1, SEND_HEAD_V2 };
 
 struct config_failback {
     bool manual;
@@ -89,7 +95,7 @@ struct config_failback {
 /* A backend or a standby. */
 struct config_server {
     char *name;
-    struct addr address;
+    struct addr address;      /* len 0: address_text is NAME:PORT */
     char *address_text;       /* as written */
     uint32_t weight;          /* 1 to 256; 1 for a standby */
     uint32_t max_connections; /* 0: no limit */
@@ -108,7 +114,9 @@ struct config_pool {
     enum config_close_moved close_moved;
     unsigned retries;
     unsigned max_idle_connections;
+    enum config_send_head send_head;
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
+    uint64_t resolve_ms;            /* how often names in addresses are looked up */
     struct config_server *backends; /* sorted by name: index = slot */
     size_t nbackends;               /* at least 1 */
     struct config_server *standbys; /* sorted by name */

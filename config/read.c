@@ -91,7 +91,9 @@ static const char *describe(const struct schema_key *k, char out[ALLOWED_MAX])
         describe_words(k->words, out);
         break;
     case SCHEMA_ADDRESS:
-        strcpy(out, "IP:PORT or [IPV6]:PORT");
+        strcpy(out, k->max & SCHEMA_TAKES_NAME   ? "HOST:PORT, [IPV6]:PORT or unix:PATH"
+                    : k->max & SCHEMA_TAKES_UNIX ? "IP:PORT, [IPV6]:PORT or unix:PATH"
+                                                 : "IP:PORT or [IPV6]:PORT");
         break;
     case SCHEMA_MAP:
         strcpy(out, "a mapping");
@@ -231,23 +233,36 @@ static void store_text(void *fields, size_t offset, char *text)
     *at = text;
 }
 
+static void store_address(const struct value *v, const struct addr *a, void *fields)
+{
+    assert(v->key->size == sizeof *a);
+    memcpy((char *)fields + v->key->offset, a, sizeof *a);
+    store_text(fields, v->key->second, mem_strdup(v->node->text.p));
+}
+
 static void read_address(const struct value *v, void *fields)
 {
     struct addr a;
-    char text[REPORT_QUOTE_MAX];
+    char text[REPORT_QUOTE_MAX], allowed[ALLOWED_MAX];
     switch (addr_parse(v->node->text, &a)) {
     case ADDR_OK:
-        assert(v->key->size == sizeof a);
-        memcpy((char *)fields + v->key->offset, &a, sizeof a);
-        store_text(fields, v->key->second, mem_strdup(v->node->text.p));
+        if (addr_is_unix(&a) && !(v->key->max & SCHEMA_TAKES_UNIX))
+            wrong(v, "is not supported by this version");
+        else
+            store_address(v, &a, fields);
         break;
     case ADDR_NAME:
+        if (v->key->max & SCHEMA_TAKES_NAME) {
+            store_address(v, &(struct addr){0}, fields);
+            break;
+        }
         report_node(v->r, v->node, v->path,
-                    "%s: host names are not supported by this version, give an IP address",
-                    report_quote(v->node->text, text));
+                    "%s: host names are not supported by this version, allowed %s",
+                    report_quote(v->node->text, text), describe(v->key, allowed));
         break;
-    case ADDR_UNIX:
-        wrong(v, "is not supported by this version");
+    case ADDR_LONG:
+        report_node(v->r, v->node, v->path, "a path of %zu bytes, allowed 1 to %zu",
+                    v->node->text.n - strlen("unix:"), (size_t)ADDR_PATH_MAX);
         break;
     case ADDR_BAD:
         wrong(v, "is not an address with a port from 1 to 65535");

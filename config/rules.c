@@ -398,6 +398,36 @@ static void resolve_pools(struct report *r, const struct yaml_node *listeners, s
     free(names);
 }
 
+static const char *const mode_names[] = {[MODE_HTTP] = "http", [MODE_TCP] = "tcp"};
+
+/* Whether a key is made of what a mode sees. */
+static bool key_suits(const struct config_key *k, enum config_mode mode)
+{
+    for (size_t i = 0; i < k->nparts; i++)
+        if (mode == MODE_TCP && k->parts[i].kind != KEY_SOURCE_IP)
+            return false;
+    return true;
+}
+
+static void check_keys(struct report *r, const struct config_listener *l,
+                       const struct yaml_node *node, const struct report_path *path)
+{
+    const struct yaml_node *mode = yaml_tree_get(node, "mode"), *key = yaml_tree_get(node, "key");
+    struct report_path at = path_key(path, "key");
+    if (mode && !(mode->kind == YAML_SCALAR && str_eq(mode->text, str_of(mode_names[l->mode]))))
+        return; /* reported; what was meant is not known */
+    for (size_t i = 0; i < l->nkeys; i++) {
+        char text[REPORT_QUOTE_MAX];
+        bool list = key->kind == YAML_LIST;
+        const struct yaml_node *item = list ? key->items[i] : key;
+        struct report_path at_item = path_index(&at, i);
+        if (!key_suits(&l->keys[i], l->mode))
+            report_node(r, item, list ? &at_item : &at,
+                        "%s means nothing with mode: tcp, allowed source_ip",
+                        report_quote(item->text, text));
+    }
+}
+
 /* An address in one way of writing, as [::1]:80 has many. NULL: none was read. */
 static char *canonical(const struct addr *a)
 {
@@ -411,6 +441,7 @@ static char *canonical(const struct addr *a)
 static void check_listeners(struct report *r, const struct yaml_node *root, struct config *c)
 {
     const struct yaml_node *list = yaml_tree_get(root, "listeners");
+    struct report_path path = path_key(NULL, "listeners");
     size_t n = c->nlisteners;
     struct claim *names = mem_zalloc_array(n, sizeof *names);
     struct claim *addrs = mem_zalloc_array(n, sizeof *addrs);
@@ -422,6 +453,8 @@ static void check_listeners(struct report *r, const struct yaml_node *root, stru
         names[i] = (struct claim){l->name, yaml_tree_get(node, "name"), "listeners", i, "name"};
         addrs[i] =
             (struct claim){texts[i], yaml_tree_get(node, "listen"), "listeners", i, "listen"};
+        struct report_path item = path_index(&path, i);
+        check_keys(r, l, node, &item);
     }
     check_claims(r, NULL, names, n, "names of listeners must differ");
     check_claims(r, NULL, addrs, n, "addresses of listeners must differ");

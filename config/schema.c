@@ -14,17 +14,20 @@
 static const struct schema_word log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL}};
 static const struct schema_word access_logs[] = {{"off"}, {NULL, 0, true}};
-static const struct schema_word listener_modes[] = {{"http"}, {"tcp", 0, true}, {NULL}};
-static const struct schema_word accept_heads[] = {{"off"}, {"accept", 0, true}, {NULL}};
-static const struct schema_word send_heads[] = {{"off"}, {"v1", 0, true}, {"v2", 0, true}, {NULL}};
+static const struct schema_word listener_modes[] = {{"http", MODE_HTTP}, {"tcp", MODE_TCP}, {NULL}};
+static const struct schema_word accept_heads[] = {{"off", false}, {"accept", true, true}, {NULL}};
+static const struct schema_word send_heads[] = {
+    {"off", SEND_HEAD_OFF}, {"v1", SEND_HEAD_V1, true}, {"v2", SEND_HEAD_V2, true}, {NULL}};
 static const struct schema_word hashes[] = {{"xxh3"}, {NULL}};
 static const struct schema_word checks[] = {
     {"http", CHECK_HTTP}, {"tcp", CHECK_TCP}, {"off", CHECK_OFF}, {NULL}};
 static const struct schema_word when_down[] = {
     {"next", WHEN_DOWN_NEXT}, {"fail", WHEN_DOWN_FAIL}, {NULL}};
 static const struct schema_word failback_modes[] = {{"auto", false}, {"manual", true}, {NULL}};
-static const struct schema_word close_moved[] = {
-    {"never", CLOSE_MOVED_NEVER}, {"down", CLOSE_MOVED_DOWN}, {"always", 0, true}, {NULL}};
+static const struct schema_word close_moved[] = {{"never", CLOSE_MOVED_NEVER},
+                                                 {"down", CLOSE_MOVED_DOWN},
+                                                 {"always", CLOSE_MOVED_ALWAYS},
+                                                 {NULL}};
 
 static const struct schema_key admin_keys[] = {
     {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config, admin_listen),
@@ -48,16 +51,18 @@ static const struct schema listener_timeouts = KEYS(listener_timeout_keys, confi
 
 static const struct schema_key listener_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_listener, name)},
-    {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config_listener, listen),
-     AND(config_listener, listen_text)},
-    {"mode", SCHEMA_WORD, .fallback = "http", .words = listener_modes},
+    {"listen", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
+     FIELD(config_listener, listen), AND(config_listener, listen_text)},
+    {"mode", SCHEMA_WORD, .fallback = "http", FIELD(config_listener, mode),
+     .words = listener_modes},
     {"pool", SCHEMA_NAME, .required = true},
     {"key", SCHEMA_KEYS, FIELD(config_listener, keys), AND(config_listener, nkeys)},
     {"max_connections", SCHEMA_NUMBER, .fallback = "10000", .min = 1, .max = 1000000,
      FIELD(config_listener, max_connections)},
     {"max_header_size", SCHEMA_SIZE, .fallback = "16KiB", .min = 1024, .max = 1048576,
      FIELD(config_listener, max_header_size)},
-    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = accept_heads},
+    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_listener, accept_head),
+     .words = accept_heads},
     {"timeouts", SCHEMA_MAP, .inner = &listener_timeouts},
 };
 static const struct schema listener = KEYS(listener_keys, config_listener);
@@ -111,8 +116,8 @@ static const struct schema pool_timeouts = KEYS(pool_timeout_keys, config_pool);
 
 static const struct schema_key backend_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
-    {"address", SCHEMA_ADDRESS, .required = true, FIELD(config_server, address),
-     AND(config_server, address_text)},
+    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX | SCHEMA_TAKES_NAME,
+     FIELD(config_server, address), AND(config_server, address_text)},
     {"weight", SCHEMA_NUMBER, .fallback = "1", .min = 1, .max = 256, FIELD(config_server, weight)},
     {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
      FIELD(config_server, max_connections)},
@@ -121,8 +126,8 @@ static const struct schema backend = KEYS(backend_keys, config_server);
 
 static const struct schema_key standby_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_server, name)},
-    {"address", SCHEMA_ADDRESS, .required = true, FIELD(config_server, address),
-     AND(config_server, address_text)},
+    {"address", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX | SCHEMA_TAKES_NAME,
+     FIELD(config_server, address), AND(config_server, address_text)},
     {"for", SCHEMA_RULE},
     {"max_connections", SCHEMA_NUMBER, .fallback = "0", .max = 1000000,
      FIELD(config_server, max_connections)},
@@ -143,8 +148,9 @@ static const struct schema_key pool_keys[] = {
     {"max_idle_connections", SCHEMA_NUMBER, .fallback = "64", .max = 65536,
      FIELD(config_pool, max_idle_connections)},
     {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},
-    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", .words = send_heads},
-    {"resolve", SCHEMA_UNSUPPORTED},
+    {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_pool, send_head),
+     .words = send_heads},
+    {"resolve", SCHEMA_DURATION, .fallback = "30s", TIME, FIELD(config_pool, resolve_ms)},
     {"backends", SCHEMA_LIST, .required = true, .min = 1, FIELD(config_pool, backends),
      AND(config_pool, nbackends), .inner = &backend},
     {"standbys", SCHEMA_LIST, FIELD(config_pool, standbys), AND(config_pool, nstandbys),

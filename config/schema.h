@@ -17,7 +17,7 @@ enum schema_type {
     SCHEMA_WORD,       /* -> an enum or a bool, one of `words` */
     SCHEMA_NAME,       /* -> char *, see read_name() */
     SCHEMA_TEXT,       /* -> char *, 1 to max bytes */
-    SCHEMA_ADDRESS,    /* -> struct addr; its text to char * at `second` */
+    SCHEMA_ADDRESS,    /* -> struct addr, max is SCHEMA_TAKES_*; its text to char * at `second` */
     SCHEMA_STATUSES,   /* -> struct config_range *; how many to size_t at `second` */
     SCHEMA_KEYS,       /* -> struct config_key *; how many to size_t at `second` */
     SCHEMA_MAP,        /* a mapping of `inner`, whose fields begin at `offset` */
@@ -50,6 +50,10 @@ struct schema {
     size_t nkeys;
     size_t size; /* of the struct that it fills */
 };
+
+/* What an address may be besides IP:PORT and [IPV6]:PORT. */
+#define SCHEMA_TAKES_UNIX 1u
+#define SCHEMA_TAKES_NAME 2u /* HOST:PORT; the addr has len 0 then */
 
 #define SCHEMA_MAX_KEYS 32 /* in one mapping */
 #define SCHEMA_DAY_MS 86400000

@@ -1,18 +1,32 @@
 #include "health/checker.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "health/probe.h"
+#include "health/candidates.h"
+#include "health/check.h"
+#include "health/resolver.h"
+
+/* What a server by name has besides. */
+struct named {
+    struct resolver *resolver;
+    struct candidates candidates;
+    struct candidates_span span; /* what the check that is running looks at */
+    bool outdated;               /* since it began the candidates have become others */
+    bool failing;                /* the last lookup failed, and that was said */
+};
 
 struct target {
     struct checker *checker;
     unsigned server;
-    uv_timer_t timer;    /* until the next check begins */
-    struct probe *probe; /* NULL: none is running */
+    uv_timer_t timer;    /* until the next check begins; at the first: how long a name may take */
+    struct check *check; /* NULL: none is running */
     uint64_t began_ms;   /* the last one */
+    bool first;          /* its first result is still to come */
+    struct named *named; /* NULL: it has one address for good */
 };
 
 struct checker {
@@ -20,13 +34,15 @@ struct checker {
     struct pool *pool;
     struct roster *roster;
     const struct config_health *health;
+    struct checker_names names;
     struct target *targets;
     unsigned ntargets;
     uv_timer_t tick;
-    bool first;         /* the first checks are on */
+    bool first; /* the first checks are on */
+    uint64_t first_began_ms;
     unsigned first_due; /* how many of them have not ended */
     bool running, closing;
-    unsigned open; /* handles and probes that are not closed yet */
+    unsigned open; /* handles, checks and resolvers that are not closed yet */
     checker_fn *on_done, *on_closed;
     void *done_arg, *closed_arg;
 };
@@ -38,6 +54,16 @@ static void start_timer(uv_timer_t *t, uv_timer_cb cb, uint64_t ms)
     (void)err;
 }
 
+static struct server *server_of(const struct target *t)
+{
+    return &t->checker->pool->servers[t->server];
+}
+
+static bool is_checked(const struct checker *c)
+{
+    return c->health->check != CHECK_OFF;
+}
+
 /* ---- closing ---- */
 
 static void closed_one(struct checker *c)
@@ -47,6 +73,8 @@ static void closed_one(struct checker *c)
         return;
     checker_fn *on_closed = c->on_closed;
     void *arg = c->closed_arg;
+    for (unsigned i = 0; i < c->ntargets; i++)
+        free(c->targets[i].named);
     free(c->targets);
     free(c);
     on_closed(arg);
@@ -63,7 +91,8 @@ static void on_target_closed(uv_handle_t *h)
     closed_one(t->checker);
 }
 
-static void on_probe_closed(void *arg)
+/* Of a check or a resolver. */
+static void on_part_closed(void *arg)
 {
     struct target *t = arg;
     closed_one(t->checker);
@@ -89,6 +118,61 @@ void checker_rearm(struct checker *c)
         start_timer(&c->tick, on_tick, at > now ? at - now : 0);
 }
 
+/* ---- words ---- */
+
+static bool begin_line(struct log_line *l, enum log_level level, const char *event,
+                       const struct target *t)
+{
+    const struct server *s = server_of(t);
+    if (!log_begin(l, level, event))
+        return false;
+    log_str(l, "pool", t->checker->pool->config->name);
+    log_str(l, s->standby ? "server" : "backend", s->name);
+    return true;
+}
+
+static void log_reason(const struct target *t, const char *event, const char *reason)
+{
+    struct log_line l;
+    if (!begin_line(&l, LOG_WARN, event, t))
+        return;
+    log_str(&l, "reason", reason);
+    log_end(&l);
+}
+
+static void log_address(const struct target *t, const char *event, const struct addr *a)
+{
+    struct log_line l;
+    char text[ADDR_TEXT_MAX];
+    if (!begin_line(&l, LOG_INFO, event, t))
+        return;
+    addr_format(a, text);
+    log_str(&l, "name", server_of(t)->address_text);
+    log_str(&l, "address", text);
+    log_end(&l);
+}
+
+/* ---- the first results ---- */
+
+static void end_first(struct target *t)
+{
+    struct checker *c = t->checker;
+    t->first = false;
+    uv_timer_stop(&t->timer);
+    assert(c->first_due > 0);
+    if (--c->first_due > 0)
+        return;
+    c->first = false;
+    c->on_done(c->done_arg);
+}
+
+static void tell_first(struct target *t, bool ok, const char *reason)
+{
+    struct checker *c = t->checker;
+    roster_first(c->roster, t->server, ok, reason, uv_now(c->loop));
+    end_first(t);
+}
+
 /* ---- checks ---- */
 
 static void begin(struct target *t);
@@ -112,37 +196,22 @@ static void schedule(struct target *t, bool changing)
     start_timer(&t->timer, on_begin, at > now ? at - now : 0);
 }
 
-static void on_first_done(struct checker *c)
+/* Makes the candidate in use the server's address. */
+static void move_server(struct target *t)
 {
-    c->first = false;
-    c->on_done(c->done_arg);
-}
-
-static void log_not_done(const struct target *t, const char *reason)
-{
-    struct log_line l;
-    if (!log_begin(&l, LOG_WARN, "check not possible"))
-        return;
-    log_str(&l, "pool", t->checker->pool->config->name);
-    log_str(&l, "server", t->checker->pool->servers[t->server].name);
-    log_str(&l, "reason", reason);
-    log_end(&l);
-}
-
-static void on_probe_done(void *arg, enum probe_outcome outcome, const char *reason)
-{
-    struct target *t = arg;
     struct checker *c = t->checker;
-    t->probe = NULL;
-    if (outcome == PROBE_NOT_DONE)
-        log_not_done(t, reason);
-    if (c->first) {
-        roster_first(c->roster, t->server, outcome != PROBE_FAIL, reason, uv_now(c->loop));
-        assert(c->first_due > 0);
-        if (--c->first_due == 0)
-            on_first_done(c);
+    const struct addr *to = candidates_current(&t->named->candidates);
+    bool known = server_generation(server_of(t)) != 0;
+    if (!server_move(server_of(t), to))
         return;
-    }
+    log_address(t, known ? "address changed" : "name resolved", to);
+    if (known && c->names.on_moved)
+        c->names.on_moved(c->names.arg, server_of(t));
+}
+
+static void tell_check(struct target *t, enum probe_outcome outcome, const char *reason)
+{
+    struct checker *c = t->checker;
     bool changing = roster_changing(c->roster, t->server);
     if (outcome != PROBE_NOT_DONE)
         changing =
@@ -151,19 +220,146 @@ static void on_probe_done(void *arg, enum probe_outcome outcome, const char *rea
     checker_rearm(c);
 }
 
+static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which, const char *reason)
+{
+    struct target *t = arg;
+    struct named *n = t->named;
+    t->check = NULL;
+    if (n && n->outdated) { /* it says nothing about the addresses of now */
+        begin(t);
+        return;
+    }
+    if (outcome == PROBE_NOT_DONE)
+        log_reason(t, "check not possible", reason);
+    if (n) {
+        candidates_end(&n->candidates,
+                       outcome == PROBE_PASS ? n->span.from + which : CANDIDATE_NONE);
+        move_server(t);
+    }
+    if (t->first)
+        tell_first(t, outcome != PROBE_FAIL, reason);
+    else
+        tell_check(t, outcome, reason);
+}
+
+/* At the first a name has had its share of the time. */
+static uint64_t timeout_ms(const struct target *t)
+{
+    const struct checker *c = t->checker;
+    uint64_t passed = t->first && t->named ? uv_now(c->loop) - c->first_began_ms : 0;
+    return passed < c->health->timeout_ms ? c->health->timeout_ms - passed : 1;
+}
+
 static void begin(struct target *t)
 {
     struct checker *c = t->checker;
-    struct probe_callbacks cb = {.on_done = on_probe_done, .on_closed = on_probe_closed, .arg = t};
-    assert(t->probe == NULL && !c->closing);
+    struct named *n = t->named;
+    const struct check_callbacks cb = {on_check_done, on_part_closed, t};
+    const struct addr *to = &server_of(t)->address;
+    unsigned count = 1;
+    assert(t->check == NULL && !c->closing);
+    uv_timer_stop(&t->timer);
+    if (n) {
+        n->outdated = false;
+        n->span = candidates_begin(&n->candidates, roster_is_down(c->roster, t->server));
+        to = &n->candidates.set.items[n->span.from];
+        count = n->span.to - n->span.from;
+    }
+    if (count == 0)
+        return; /* not resolved yet: the first answer begins */
+    const struct probe_plan plan = {c->health, server_of(t), timeout_ms(t),
+                                    c->pool->config->send_head};
     c->open++;
-    t->probe = probe_start(c->loop, c->health, &c->pool->servers[t->server], &cb);
+    t->check = check_start(c->loop, &plan, to, count, &cb);
     t->began_ms = uv_now(c->loop);
 }
 
+/* ---- names ---- */
+
+static void on_failed_lookup(struct target *t, const char *why)
+{
+    struct checker *c = t->checker;
+    char reason[PROBE_REASON_MAX];
+    snprintf(reason, sizeof reason, "resolve: %.100s", why);
+    if (!t->named->failing)
+        log_reason(t, "resolve failed", why);
+    t->named->failing = true;
+    if (t->first)
+        tell_first(t, false, reason);
+    else if (c->running && t->named->candidates.set.n == 0)
+        roster_check(c->roster, t->server, false, reason, uv_now(c->loop));
+}
+
+/* Without checks there is nothing to choose by, and nothing to wait for. */
+static void use_first(struct target *t)
+{
+    struct checker *c = t->checker;
+    candidates_take_first(&t->named->candidates);
+    move_server(t);
+    if (t->first) {
+        end_first(t);
+    } else if (c->running) {
+        roster_resolved(c->roster, t->server, uv_now(c->loop));
+        checker_rearm(c);
+    }
+}
+
+/* The check that follows says which of several it is to be; one alone needs no choice. */
+static void use_others(struct target *t)
+{
+    struct candidates *k = &t->named->candidates;
+    if (k->set.n == 1) {
+        candidates_take_first(k);
+        move_server(t);
+    }
+    if (t->check)
+        t->named->outdated = true;
+    else if (t->first || t->checker->running)
+        begin(t);
+}
+
+static void on_lookup(void *arg, const struct lookup_answer *a)
+{
+    struct target *t = arg;
+    if (a->addrs.n == 0) {
+        on_failed_lookup(t, a->reason);
+        return;
+    }
+    t->named->failing = false;
+    bool others = candidates_update(&t->named->candidates, &a->addrs);
+    if (!is_checked(t->checker))
+        use_first(t);
+    else if (others)
+        use_others(t);
+}
+
+static void on_slow_name(uv_timer_t *timer)
+{
+    struct target *t = timer->data;
+    char reason[PROBE_REASON_MAX];
+    snprintf(reason, sizeof reason, "resolve: no answer after %llu ms",
+             (unsigned long long)t->checker->health->timeout_ms);
+    tell_first(t, false, reason);
+}
+
+static void open_name(struct target *t)
+{
+    struct checker *c = t->checker;
+    const struct resolver_callbacks cb = {on_lookup, on_part_closed, t};
+    assert(c->names.lookups != NULL);
+    c->open++;
+    t->named->resolver = resolver_open(c->loop, c->names.lookups, server_of(t)->address_text,
+                                       c->pool->config->resolve_ms, &cb);
+    start_timer(&t->timer, on_slow_name, c->health->timeout_ms);
+}
+
+/* ---- the ways in ---- */
+
 static void on_nothing_first(uv_timer_t *t)
 {
-    on_first_done(t->data);
+    struct checker *c = t->data;
+    c->first = false;
+    c->on_done(c->done_arg);
 }
 
 void checker_first(struct checker *c, checker_fn *on_done, void *arg)
@@ -172,13 +368,28 @@ void checker_first(struct checker *c, checker_fn *on_done, void *arg)
     c->first = true;
     c->on_done = on_done;
     c->done_arg = arg;
-    if (c->health->check == CHECK_OFF) {
-        start_timer(&c->tick, on_nothing_first, 0);
-        return;
+    uv_update_time(c->loop);
+    c->first_began_ms = uv_now(c->loop);
+    for (unsigned i = 0; i < c->ntargets; i++) {
+        struct target *t = &c->targets[i];
+        t->first = t->named || is_checked(c);
+        c->first_due += t->first;
+        if (t->named)
+            open_name(t);
+        else if (is_checked(c))
+            begin(t);
     }
-    c->first_due = c->ntargets;
-    for (unsigned i = 0; i < c->ntargets; i++)
-        begin(&c->targets[i]);
+    if (c->first_due == 0)
+        start_timer(&c->tick, on_nothing_first, 0);
+}
+
+/* Answers may have come when the first checks were over here, but not yet in other pools. */
+static void run_name(struct target *t)
+{
+    struct checker *c = t->checker;
+    if (!is_checked(c) && candidates_current(&t->named->candidates))
+        roster_resolved(c->roster, t->server, uv_now(c->loop));
+    resolver_repeat(t->named->resolver);
 }
 
 void checker_run(struct checker *c)
@@ -186,10 +397,13 @@ void checker_run(struct checker *c)
     assert(!c->first && !c->running && !c->closing);
     c->running = true;
     uv_update_time(c->loop);
-    if (c->health->check != CHECK_OFF)
-        for (unsigned i = 0; i < c->ntargets; i++)
-            start_timer(&c->targets[i].timer, on_begin,
-                        c->health->interval_ms * (i + 1) / c->ntargets);
+    for (unsigned i = 0; i < c->ntargets; i++) {
+        struct target *t = &c->targets[i];
+        if (is_checked(c))
+            start_timer(&t->timer, on_begin, c->health->interval_ms * (i + 1) / c->ntargets);
+        if (t->named)
+            run_name(t);
+    }
     checker_rearm(c);
 }
 
@@ -204,23 +418,44 @@ static void init_timer(struct checker *c, uv_timer_t *t, void *data)
     c->open++;
 }
 
-struct checker *checker_new(uv_loop_t *loop, struct pool *pool, struct roster *roster)
+static void init_target(struct checker *c, unsigned server)
+{
+    struct target *t = &c->targets[server];
+    t->checker = c;
+    t->server = server;
+    init_timer(c, &t->timer, t);
+    if (!server_by_name(server_of(t)))
+        return;
+    t->named = mem_zalloc(sizeof *t->named);
+    candidates_init(&t->named->candidates);
+}
+
+struct checker *checker_new(uv_loop_t *loop, struct pool *pool, struct roster *roster,
+                            const struct checker_names *names)
 {
     struct checker *c = mem_zalloc(sizeof *c);
     c->loop = loop;
     c->pool = pool;
     c->roster = roster;
     c->health = &pool->config->health;
+    if (names)
+        c->names = *names;
     c->ntargets = pool->nservers;
     c->targets = mem_zalloc_array(c->ntargets, sizeof *c->targets);
     init_timer(c, &c->tick, c);
-    for (unsigned i = 0; i < c->ntargets; i++) {
-        struct target *t = &c->targets[i];
-        t->checker = c;
-        t->server = i;
-        init_timer(c, &t->timer, t);
-    }
+    for (unsigned i = 0; i < c->ntargets; i++)
+        init_target(c, i);
     return c;
+}
+
+static void close_target(struct target *t)
+{
+    uv_close((uv_handle_t *)&t->timer, on_target_closed);
+    if (t->check != NULL)
+        check_cancel(t->check);
+    t->check = NULL;
+    if (t->named && t->named->resolver)
+        resolver_close(t->named->resolver);
 }
 
 void checker_close(struct checker *c, checker_fn *on_closed, void *arg)
@@ -230,11 +465,6 @@ void checker_close(struct checker *c, checker_fn *on_closed, void *arg)
     c->on_closed = on_closed;
     c->closed_arg = arg;
     uv_close((uv_handle_t *)&c->tick, on_handle_closed);
-    for (unsigned i = 0; i < c->ntargets; i++) {
-        struct target *t = &c->targets[i];
-        uv_close((uv_handle_t *)&t->timer, on_target_closed);
-        if (t->probe != NULL)
-            probe_cancel(t->probe);
-        t->probe = NULL;
-    }
+    for (unsigned i = 0; i < c->ntargets; i++)
+        close_target(&c->targets[i]);
 }

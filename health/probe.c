@@ -1,7 +1,7 @@
 /* A probe's way, each arrow a callback of libuv:
  *
- *   probe_start -> on_connect -.-> passed (tcp without send and expect)
- *        |                     `-> on_written -> passed (send without expect)
+ *   probe_start -> on_connect -.-> passed (tcp without send, expect and PROXY head)
+ *        |                     `-> on_written -> passed (tcp without expect)
  *        |                     `-> on_read ... -> passed or failed by the answer
  *        `-> on_timer: the deadline, or an error that connect gave at once
  *
@@ -17,6 +17,7 @@
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "http/parser.h"
+#include "net/proxy_protocol.h"
 
 #define HEAD_MAX 16384u
 /* Of all that comes: interim answers could go on for ever. */
@@ -24,24 +25,29 @@
 #define READ_STEP 4096u
 
 struct probe {
-    uv_tcp_t tcp;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe; /* to a unix address */
+        uv_stream_t stream;
+    };
     uv_timer_t timer;
     uv_connect_t connect;
     uv_write_t write;
     const struct config_health *health;
-    const struct server *server;
+    uint64_t timeout_ms;
     struct probe_callbacks callbacks;
     uint64_t began_ms;
     int start_error; /* what connect said at once, told by the timer */
     bool late;       /* the deadline is over, see grant_delay() */
     bool closing;
     unsigned open; /* handles that are not closed yet */
-    char *request; /* NULL: nothing is sent */
+    char *request; /* all that is sent, a PROXY head in front */
+    size_t request_len;
     struct buffer in;
     size_t taken; /* bytes of the answer so far, interim ones included */
     struct parser parser;
     struct head head;
-    char reason[128];
+    char reason[PROBE_REASON_MAX];
 };
 
 static void on_close(uv_handle_t *h)
@@ -61,7 +67,7 @@ static void begin_close(struct probe *p)
 {
     assert(!p->closing);
     p->closing = true;
-    uv_close((uv_handle_t *)&p->tcp, on_close);
+    uv_close((uv_handle_t *)&p->stream, on_close);
     uv_close((uv_handle_t *)&p->timer, on_close);
 }
 
@@ -78,7 +84,7 @@ finish(struct probe *p, enum probe_outcome outcome, const char *format, ...)
 
 static unsigned long long passed_ms(const struct probe *p)
 {
-    return uv_now(p->tcp.loop) - p->began_ms;
+    return uv_now(p->timer.loop) - p->began_ms;
 }
 
 static bool is_local(int err)
@@ -228,7 +234,8 @@ static void on_written(uv_write_t *w, int status)
     if (status < 0)
         fail_uv(p, status);
     else if (!wants_answer(p))
-        finish(p, PROBE_PASS, "sent in %llu ms", passed_ms(p));
+        finish(p, PROBE_PASS, "%s in %llu ms", p->health->send ? "sent" : "connected",
+               passed_ms(p));
 }
 
 static void on_connect(uv_connect_t *c, int status)
@@ -240,16 +247,16 @@ static void on_connect(uv_connect_t *c, int status)
         fail_uv(p, status);
         return;
     }
-    if (p->request == NULL && !wants_answer(p)) {
+    if (p->request_len == 0 && !wants_answer(p)) {
         finish(p, PROBE_PASS, "connected in %llu ms", passed_ms(p));
         return;
     }
     int err = 0;
     if (wants_answer(p))
-        err = uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
-    if (err == 0 && p->request != NULL) {
-        uv_buf_t out = uv_buf_init(p->request, (unsigned)strlen(p->request));
-        err = uv_write(&p->write, (uv_stream_t *)&p->tcp, &out, 1, on_written);
+        err = uv_read_start(&p->stream, on_alloc, on_read);
+    if (err == 0 && p->request_len > 0) {
+        uv_buf_t out = uv_buf_init(p->request, (unsigned)p->request_len);
+        err = uv_write(&p->write, &p->stream, &out, 1, on_written);
     }
     if (err < 0)
         fail_uv(p, err);
@@ -262,8 +269,8 @@ static void on_timer(uv_timer_t *t);
  * is given back, and at least one look at the sockets taken. */
 static void grant_delay(struct probe *p)
 {
-    uint64_t late = passed_ms(p) - p->health->timeout_ms;
-    uint64_t extra = late < p->health->timeout_ms ? late : p->health->timeout_ms;
+    uint64_t late = passed_ms(p) - p->timeout_ms;
+    uint64_t extra = late < p->timeout_ms ? late : p->timeout_ms;
     p->late = true;
     int err = uv_timer_start(&p->timer, on_timer, extra + 1, 0);
     assert(err == 0);
@@ -278,7 +285,7 @@ static void on_timer(uv_timer_t *t)
     else if (!p->late)
         grant_delay(p);
     else
-        finish(p, PROBE_FAIL, "timed out after %llu ms", (unsigned long long)p->health->timeout_ms);
+        finish(p, PROBE_FAIL, "timed out after %llu ms", (unsigned long long)p->timeout_ms);
 }
 
 static char *http_request(const struct config_health *h, const struct server *s)
@@ -286,41 +293,63 @@ static char *http_request(const struct config_health *h, const struct server *s)
     static const char format[] = "GET %s HTTP/1.1\r\nHost: %s\r\n"
                                  "User-Agent: ringproxy/" RINGPROXY_VERSION "\r\n"
                                  "Connection: close\r\n\r\n";
-    const char *host = h->host ? h->host : s->address_text;
+    const char *host = h->host ? h->host : server_host(s);
     size_t size = sizeof format + strlen(h->path) + strlen(host);
     char *text = mem_zalloc(size);
     snprintf(text, size, format, h->path, host);
     return text;
 }
 
-static char *request_of(const struct config_health *h, const struct server *s)
+/* The PROXY head says that the connection is the proxy's own. It goes out with what follows it, as
+ * its specification asks. */
+static void compose(struct probe *p, const struct probe_plan *plan)
 {
-    if (h->check == CHECK_HTTP)
-        return http_request(h, s);
-    return h->send ? mem_strdup(h->send) : NULL;
+    const struct config_health *h = plan->health;
+    char *text = h->check == CHECK_HTTP ? http_request(h, plan->server) : NULL;
+    const char *rest = text ? text : h->send ? h->send : "";
+    size_t n = strlen(rest);
+    p->request = mem_zalloc(PROXY_HEAD_WRITE_MAX + n);
+    if (plan->head != SEND_HEAD_OFF)
+        p->request_len = proxy_protocol_write_local((unsigned)plan->head, p->request);
+    memcpy(p->request + p->request_len, rest, n);
+    p->request_len += n;
+    free(text);
 }
 
-struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
-                          const struct server *server, const struct probe_callbacks *callbacks)
+/* The inits only fill in what is given; the socket is made by connecting. */
+static void begin_connect(struct probe *p, uv_loop_t *loop, const struct addr *to)
 {
-    assert(health->check != CHECK_OFF);
+    int err;
+    if (addr_is_unix(to)) {
+        err = uv_pipe_init(loop, &p->pipe, 0);
+        assert(err == 0);
+        uv_pipe_connect(&p->connect, &p->pipe, to->un.sun_path, on_connect);
+    } else {
+        err = uv_tcp_init(loop, &p->tcp);
+        assert(err == 0);
+        p->start_error = uv_tcp_connect(&p->connect, &p->tcp, &to->sa, on_connect);
+    }
+    (void)err;
+}
+
+struct probe *probe_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+                          const struct probe_callbacks *callbacks)
+{
+    assert(plan->health->check != CHECK_OFF);
     struct probe *p = mem_zalloc(sizeof *p);
-    p->health = health;
-    p->server = server;
+    p->health = plan->health;
+    p->timeout_ms = plan->timeout_ms;
     p->callbacks = *callbacks;
-    p->request = request_of(health, server);
-    p->tcp.data = p->timer.data = p->connect.data = p->write.data = p;
+    compose(p, plan);
     parser_init_answer(&p->parser, &p->head, HEAD_MAX);
     uv_update_time(loop);
     p->began_ms = uv_now(loop);
     p->open = 2;
-    /* These three only fill in what is given; the socket is made by uv_tcp_connect(). */
-    int err = uv_timer_init(loop, &p->timer);
+    int err = uv_timer_init(loop, &p->timer); /* only fills in what is given */
     assert(err == 0);
-    err = uv_tcp_init(loop, &p->tcp);
-    assert(err == 0);
-    p->start_error = uv_tcp_connect(&p->connect, &p->tcp, &server->address.sa, on_connect);
-    err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : health->timeout_ms, 0);
+    begin_connect(p, loop, to);
+    p->stream.data = p->timer.data = p->connect.data = p->write.data = p;
+    err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : p->timeout_ms, 0);
     assert(err == 0);
     (void)err;
     return p;

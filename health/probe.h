@@ -1,4 +1,4 @@
-/* One check of one server, tcp or http, from connect to result.
+/* One check of one server at one address, tcp or http, from connect to result.
  *
  * What for: probe_start() connects, asks, judges the answer, and says once what came out.
  * Invariants: on_done comes exactly once, never from within probe_start(), unless probe_cancel() is
@@ -19,6 +19,16 @@ enum probe_outcome {
                        the server */
 };
 
+#define PROBE_REASON_MAX 128
+
+/* What is asked of a server; copied. */
+struct probe_plan {
+    const struct config_health *health; /* check must not be off */
+    const struct server *server;
+    uint64_t timeout_ms;        /* health's, or what is left of it */
+    enum config_send_head head; /* the PROXY head that the server wants in front of all */
+};
+
 struct probe_callbacks {
     /* reason: "200 in 3 ms", "connection refused", ...; good until it returns */
     void (*on_done)(void *arg, enum probe_outcome outcome, const char *reason);
@@ -28,7 +38,7 @@ struct probe_callbacks {
 
 struct probe;
 
-/* health.check must not be off. */
-struct probe *probe_start(uv_loop_t *loop, const struct config_health *health,
-                          const struct server *server, const struct probe_callbacks *callbacks);
+/* to: one of the server's addresses. */
+struct probe *probe_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+                          const struct probe_callbacks *callbacks);
 void probe_cancel(struct probe *p);

@@ -111,7 +111,8 @@ static bool passes_to_backend(const struct head *h, const struct head_field *f)
     }
 }
 
-/* What was sent, in the order sent, and the peer last. */
+/* What was sent, in the order sent, and the peer last: it has to have a place there in any case, or
+ * a client on a unix socket could choose what stands last. */
 static void put_forwarded_for(struct buffer *out, const struct head *h, const char *base,
                               struct str peer)
 {
@@ -123,7 +124,7 @@ static void put_forwarded_for(struct buffer *out, const struct head *h, const ch
             PUT(out, ", ");
         }
     }
-    put_str(out, peer);
+    put_str(out, peer.n ? peer : STR("unix:"));
     PUT(out, "\r\n");
 }
 

@@ -13,7 +13,7 @@
 #include "http/head.h"
 
 struct rewrite_request {
-    struct str peer;  /* the client's address, canonical text */
+    struct str peer;  /* the client's address, canonical text; empty: it has none (unix) */
     struct str proto; /* "http" */
     bool upgrade;     /* pass the Upgrade on */
 };

@@ -1,39 +1,62 @@
 #include "net/bind.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define LOCK_SUFFIX ".lock"
 
 static int set(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof value);
 }
 
+static int close_keeping_errno(int fd)
+{
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+static void fail(struct error *e, const struct addr *a, int code)
+{
+    char text[ADDR_TEXT_MAX];
+    addr_format(a, text);
+    error_errno(e, code, "bind %s", text);
+}
+
+static int new_socket(int family)
+{
+    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* ---- TCP ---- */
+
 static int bind_one(const struct addr *a, bool first)
 {
-    int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = new_socket(a->sa.sa_family);
     if (fd < 0)
         return -1;
     if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 || set(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
+        (a->sa.sa_family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) ||
         (!first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0) || bind(fd, &a->sa, a->len) < 0 ||
-        (first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
+        (first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0))
+        return close_keeping_errno(fd);
     return fd;
 }
 
-bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct error *e)
+static bool bind_tcp(const struct addr *a, int *fds, unsigned n, struct error *e)
 {
-    char text[ADDR_TEXT_MAX];
     for (unsigned i = 0; i < n; i++) {
         fds[i] = bind_one(a, i == 0);
         if (fds[i] >= 0)
             continue;
-        addr_format(a, text);
-        error_errno(e, errno, "bind %s", text);
+        fail(e, a, errno);
         while (i > 0)
             close(fds[--i]);
         return false;
@@ -41,10 +64,175 @@ bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct error *e)
     return true;
 }
 
+/* ---- unix ---- */
+
+struct lock_path {
+    char text[ADDR_PATH_MAX + sizeof LOCK_SUFFIX];
+};
+
+static struct lock_path lock_path(const struct addr *a)
+{
+    struct lock_path p;
+    snprintf(p.text, sizeof p.text, "%s" LOCK_SUFFIX, a->un.sun_path);
+    return p;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Whoever releases a lock removes its file: one that was opened before and locked after that is of
+ * no use. -1: errno says why, EWOULDBLOCK: another holds it. */
+static int take_lock(const char *path)
+{
+    for (;;) {
+        struct stat opened, there;
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+            return -1;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &opened) < 0)
+            return close_keeping_errno(fd);
+        if (lstat(path, &there) == 0 && same_file(&opened, &there))
+            return fd;
+        close(fd);
+    }
+}
+
+/* Whether nobody answers there. False: errno says what did happen. */
+static bool is_stale(const struct addr *a)
+{
+    int fd = new_socket(AF_UNIX);
+    if (fd < 0)
+        return false;
+    int error = connect(fd, &a->sa, a->len) == 0 ? EADDRINUSE : errno;
+    close(fd);
+    /* Its queue is full, or it is of another type: it lives. */
+    errno = error == EAGAIN || error == EPROTOTYPE ? EADDRINUSE : error;
+    return error == ECONNREFUSED;
+}
+
+/* Makes room for the socket; the lock is held. */
+static bool clear_path(const struct addr *a, struct error *e)
+{
+    const char *path = a->un.sun_path;
+    struct stat st;
+    if (lstat(path, &st) < 0) {
+        if (errno == ENOENT)
+            return true;
+        fail(e, a, errno);
+    } else if (!S_ISSOCK(st.st_mode)) {
+        error_set(e, EEXIST, "bind unix:%s: the file that is there is no socket", path);
+    } else if (!is_stale(a) && errno != ENOENT) {
+        fail(e, a, errno);
+    } else if (unlink(path) < 0 && errno != ENOENT) {
+        error_errno(e, errno, "bind unix:%s: to remove the socket left behind", path);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* Binds claim->fd and notes what came of it. */
+static bool bind_path(struct bind_claim *claim, struct error *e)
+{
+    const struct addr *a = claim->at;
+    struct stat st;
+    claim->fd = new_socket(AF_UNIX);
+    if (claim->fd >= 0 && bind(claim->fd, &a->sa, a->len) == 0 && lstat(a->un.sun_path, &st) == 0) {
+        claim->dev = st.st_dev;
+        claim->ino = st.st_ino;
+        return true;
+    }
+    fail(e, a, errno);
+    if (claim->fd >= 0)
+        close(claim->fd);
+    return false;
+}
+
+static bool take_path(const struct addr *a, struct bind_claim *claim, struct error *e)
+{
+    struct lock_path path = lock_path(a);
+    claim->at = a;
+    claim->lock = take_lock(path.text);
+    if (claim->lock < 0) {
+        if (errno == EWOULDBLOCK)
+            fail(e, a, EADDRINUSE);
+        else
+            error_errno(e, errno, "bind unix:%s: lock %s", a->un.sun_path, path.text);
+    } else if (clear_path(a, e) && bind_path(claim, e)) {
+        return true;
+    } else {
+        unlink(path.text); /* ours, as it is locked; nothing is lost if it stays */
+        close(claim->lock);
+    }
+    *claim = (struct bind_claim){0};
+    return false;
+}
+
+static bool bind_unix(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
+                      struct error *e)
+{
+    if (!take_path(a, claim, e))
+        return false;
+    for (unsigned i = 0; i < n; i++) {
+        fds[i] = fcntl(claim->fd, F_DUPFD_CLOEXEC, 0);
+        if (fds[i] >= 0)
+            continue;
+        struct error ignored; /* this one is the cause */
+        fail(e, a, errno);
+        bind_release(claim, &ignored);
+        while (i > 0)
+            close(fds[--i]);
+        return false;
+    }
+    return true;
+}
+
+bool bind_release(struct bind_claim *claim, struct error *e)
+{
+    bool ok = true;
+    struct stat st;
+    if (claim->at == NULL)
+        return true;
+    const char *path = claim->at->un.sun_path;
+    struct lock_path lock = lock_path(claim->at);
+    if (lstat(path, &st) == 0 && st.st_dev == claim->dev && st.st_ino == claim->ino &&
+        unlink(path) < 0) {
+        error_errno(e, errno, "remove %s", path);
+        ok = false;
+    }
+    if (unlink(lock.text) < 0 && errno != ENOENT) {
+        error_errno(e, errno, "remove %s", lock.text);
+        ok = false;
+    }
+    close(claim->fd);
+    close(claim->lock);
+    *claim = (struct bind_claim){0};
+    return ok;
+}
+
+/* ---- both ---- */
+
+bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
+                  struct error *e)
+{
+    *claim = (struct bind_claim){0};
+    return addr_is_unix(a) ? bind_unix(a, fds, n, claim, e) : bind_tcp(a, fds, n, e);
+}
+
+static bool is_unix(int fd)
+{
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 bool bind_listen(int fd, bool first, int backlog, struct error *e)
 {
-    if ((first && set(fd, SOL_SOCKET, SO_REUSEPORT, 0) < 0) || listen(fd, backlog) < 0 ||
-        (first && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)) {
+    bool shared = first && !is_unix(fd); /* it is an option of ports */
+    if ((shared && set(fd, SOL_SOCKET, SO_REUSEPORT, 0) < 0) || listen(fd, backlog) < 0 ||
+        (shared && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)) {
         error_errno(e, errno, "listen");
         return false;
     }

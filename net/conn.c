@@ -133,10 +133,31 @@ void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int 
     c->fd = fd;
 }
 
+/* libuv would make the socket too, but tell later that it could not. */
+static int connect_unix(struct conn *c, const char *path, uv_connect_t *request,
+                        uv_connect_cb on_connected)
+{
+    int r = uv_pipe_init(c->net->loop, &c->pipe, 0);
+    assert(r == 0); /* no socket is made by that */
+    c->registered = true;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    r = uv_pipe_open(&c->pipe, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    uv_pipe_connect(request, &c->pipe, path, on_connected);
+    return 0;
+}
+
 int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
                  uv_connect_t *request, uv_connect_cb on_connected)
 {
     init(c, n, ops);
+    if (addr_is_unix(to))
+        return connect_unix(c, to->un.sun_path, request, on_connected);
     init_handle(c);
     int r = uv_tcp_nodelay(&c->tcp, 1); /* applied when the socket is made */
     return r < 0 ? r : uv_tcp_connect(request, &c->tcp, &to->sa, on_connected);
@@ -180,13 +201,17 @@ int conn_start(struct conn *c)
     return r < 0 || c->paused ? r : read_on(c);
 }
 
-bool conn_alive(struct conn *c)
+/* -1: it never got a socket, or it was closed. */
+static int fd_of(const struct conn *c)
 {
     uv_os_fd_t fd = c->fd;
+    return c->registered && uv_fileno((const uv_handle_t *)&c->tcp, &fd) < 0 ? -1 : fd;
+}
+
+bool conn_alive(struct conn *c)
+{
     char byte;
-    if (c->registered && uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0)
-        return false;
-    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(fd_of(c), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
@@ -303,9 +328,7 @@ static int pending_error(struct conn *c)
 {
     int error = 0;
     socklen_t len = sizeof error;
-    uv_os_fd_t fd;
-    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    if (getsockopt(fd_of(c), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         return 0;
     return -error;
 }
@@ -435,15 +458,23 @@ int conn_shutdown(struct conn *c)
     return r == UV_ENOTCONN ? 0 : r;
 }
 
+/* For options that every socket has. */
+static void set_option(struct conn *c, int option, const void *value, socklen_t len)
+{
+    int fd = fd_of(c);
+    int r = fd < 0 ? 0 : setsockopt(fd, SOL_SOCKET, option, value, len);
+    assert(r == 0);
+    (void)r;
+}
+
+void conn_keep_alive(struct conn *c)
+{
+    set_option(c, SO_KEEPALIVE, &(int){1}, sizeof(int));
+}
+
 void conn_break(struct conn *c)
 {
-    const struct linger now = {.l_onoff = 1, .l_linger = 0};
-    uv_os_fd_t fd = c->fd;
-    if (c->registered && uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0)
-        return; /* it never got a socket */
-    int r = setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    assert(r == 0); /* the option is every socket's */
-    (void)r;
+    set_option(c, SO_LINGER, &(struct linger){.l_onoff = 1, .l_linger = 0}, sizeof(struct linger));
 }
 
 static void on_handle_closed(uv_handle_t *handle)

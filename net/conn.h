@@ -1,5 +1,5 @@
-/* One TCP stream of a loop: reading under named pause reasons, writing that tries first, closing in
- * one place.
+/* One stream of a loop, TCP or unix: reading under named pause reasons, writing that tries first,
+ * closing in one place.
  *
  * What for: the little libuv that sessions and upstreams have in common.
  * Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped lazily,
@@ -70,7 +70,10 @@ struct conn_ops {
 };
 
 struct conn {
-    uv_tcp_t tcp; /* once registered */
+    union { /* once registered */
+        uv_tcp_t tcp;
+        uv_pipe_t pipe; /* to a unix address; what was accepted is a uv_tcp_t all the same */
+    };
     struct net *net;
     const struct conn_ops *ops;
     void (*on_closed)(struct conn *c);
@@ -88,7 +91,8 @@ struct conn {
 /* With an accepted, non-blocking socket, which it owns from now on. Always to be closed by
  * conn_close(), as after conn_connect(). */
 void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd);
-/* A new stream that connects, TCP_NODELAY set. < 0: a uv error, on_connected will not come. */
+/* A new stream that connects, of TCP with TCP_NODELAY set. < 0: a uv error, on_connected will not
+ * come. */
 int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
                  uv_connect_t *request, uv_connect_cb on_connected);
 /* Registers with the loop and starts to read. < 0: a uv error. */
@@ -124,6 +128,8 @@ static inline size_t conn_queued(const struct conn *c)
 
 /* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */
 int conn_shutdown(struct conn *c);
+/* For a stream that may last: a peer that is gone without a word is noticed in the end. */
+void conn_keep_alive(struct conn *c);
 /* From now on closing it resets the connection: the peer is not to take what it got for all. */
 void conn_break(struct conn *c);
 /* Closes; what is queued is lost. Again: nothing. on_closed is the last call. */

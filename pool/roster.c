@@ -15,7 +15,8 @@
  *     RAMPING --------------------------------------------------'
  *
  *   UP       in service; owns its points if it is a backend
- *   DOWN     out, not usable. until_ms: when it ends, with `check: off`; else NEVER
+ *   DOWN     out, not usable. until_ms: when it ends, with `check: off`; NEVER while checks decide
+ *            or its name is not resolved
  *   WAITING  checks pass; out until until_ms: failback.after, doubled for each relapse.
  *   HELD     checks pass; out until an operator says so (mode manual). Backends alone
  *   RAMPING  in service; keys come back from ramp_from step by step. Backends alone
@@ -575,6 +576,8 @@ static void commit(struct roster *r, uint64_t now_ms)
     tell_held(r, now_ms);
     if (changed)
         tell_owners(r);
+    if (changed && r->started)
+        push(r, ROSTER_OWNERS, SERVER_NONE);
     struct pool_owner *old = r->words;
     r->words = r->fresh;
     r->fresh = old;
@@ -668,7 +671,18 @@ void roster_first(struct roster *r, unsigned server, bool ok, const char *reason
     if (ok)
         return;
     go_down(r, server, m->last.reason, now_ms);
+    m->until_ms = NEVER; /* time alone does not give it an address */
     m->no_wait = true;
+}
+
+void roster_resolved(struct roster *r, unsigned server, uint64_t now_ms)
+{
+    struct member *m = member(r, server);
+    assert(r->started);
+    if (r->config->health.check != CHECK_OFF || m->phase != DOWN || m->until_ms != NEVER)
+        return;
+    rise(r, server, now_ms);
+    settle(r, now_ms);
 }
 
 void roster_start(struct roster *r, uint64_t now_ms)
@@ -828,6 +842,11 @@ const char *roster_state_name(enum roster_state s)
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server)
 {
     return &member(r, server)->last;
+}
+
+bool roster_is_down(const struct roster *r, unsigned server)
+{
+    return member(r, server)->phase == DOWN;
 }
 
 bool roster_changing(const struct roster *r, unsigned server)

@@ -43,12 +43,13 @@ enum roster_event {
     ROSTER_HELD,     /* `server` is up but waits: for wait_ms, or (manual) for an operator */
     ROSTER_DRAINED,  /* an operator drained it */
     ROSTER_ENABLED,  /* an operator put it back */
+    ROSTER_OWNERS,   /* other owners than before are published, a ramp's step included; no server */
 };
 
 struct roster_notice {
     enum roster_event event;
     const struct pool *pool;
-    const struct server *server;
+    const struct server *server; /* NULL: ROSTER_OWNERS */
     const struct server *by;
     const char *reason; /* or NULL */
     uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */
@@ -69,6 +70,10 @@ void roster_free(struct roster *r); /* NULL is fine */
  * `check: off` every server starts up and roster_first() need not be called. */
 void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
 void roster_start(struct roster *r, uint64_t now_ms);
+
+/* With `check: off` a server that roster_first() called bad has no address, as its name is not
+ * resolved: it stays down until this says that it has one. Else nothing. */
+void roster_resolved(struct roster *r, unsigned server, uint64_t now_ms);
 
 /* The result of one active check after the start. Returns whether the server is changing state
  * (some but not all of fall or rise seen), so that the next check comes sooner. */
@@ -91,5 +96,7 @@ void roster_tick(struct roster *r, uint64_t now_ms);
 enum roster_state roster_state(const struct roster *r, unsigned server);
 const char *roster_state_name(enum roster_state s);
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server);
+/* Down by its checks or by live traffic, drained or not. */
+bool roster_is_down(const struct roster *r, unsigned server);
 /* True while fewer than all of fall or rise were seen in a row. */
 bool roster_changing(const struct roster *r, unsigned server);

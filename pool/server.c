@@ -9,6 +9,53 @@
 
 _Static_assert(sizeof(struct server_cell) == LINE, "cells of two workers share no cache line");
 
+/* ---- where it is ---- */
+
+_Static_assert(sizeof(struct sockaddr_in6) <= 4 * sizeof(uint64_t), "a place holds any of the two");
+
+/* Each word is stored with release and loaded with acquire: who reads a word of the address after
+ * next (it has the same place) has, behind it, the generation that was stored before, and sees that
+ * its own is over. */
+bool server_address(const struct server *s, struct addr *out, uint32_t *generation)
+{
+    uint64_t words[4];
+    uint32_t g;
+    *generation = 0;
+    *out = s->address;
+    if (!server_by_name(s))
+        return true;
+    do {
+        g = atomic_load_explicit(&s->place.generation, memory_order_acquire);
+        if (g == 0)
+            return false;
+        for (unsigned i = 0; i < 4; i++)
+            words[i] = atomic_load_explicit(&s->place.words[g % 2][i], memory_order_acquire);
+    } while (server_generation(s) != g);
+    memcpy(&out->v6, words, sizeof out->v6);
+    out->len = out->sa.sa_family == AF_INET ? sizeof out->v4 : sizeof out->v6;
+    *generation = g;
+    return true;
+}
+
+bool server_move(struct server *s, const struct addr *to)
+{
+    struct addr now;
+    uint32_t g;
+    uint64_t words[4] = {0};
+    assert(server_by_name(s) && (to->sa.sa_family == AF_INET || to->sa.sa_family == AF_INET6));
+    if (server_address(s, &now, &g) && addr_eq(&now, to))
+        return false;
+    if (++g == 0)
+        g = 2; /* 0 is taken; the place in turn stays the same */
+    memcpy(words, &to->v6, to->len);
+    for (unsigned i = 0; i < 4; i++)
+        atomic_store_explicit(&s->place.words[g % 2][i], words[i], memory_order_release);
+    atomic_store_explicit(&s->place.generation, g, memory_order_release);
+    return true;
+}
+
+/* ---- what it does ---- */
+
 bool server_failed(struct server *s)
 {
     uint32_t before = atomic_fetch_add_explicit(&s->failures, 1, memory_order_relaxed);

@@ -18,6 +18,24 @@
 #define MAX_INTERIM 16        /* 1xx answers to one request */
 #define JOIN_MAX 4096         /* a body piece as small as that is copied behind its head */
 
+static const struct lease_ops exchange_lease_ops;
+static const struct tunnel_ops exchange_tunnel_ops;
+
+static struct exchange *of(struct lease *l)
+{
+    return container_of(l, struct exchange, lease);
+}
+
+static struct worker *worker_of(const struct exchange *x)
+{
+    return x->lease.wp->worker;
+}
+
+static struct conn *server_conn(const struct exchange *x)
+{
+    return &x->lease.upstream->conn;
+}
+
 /* ---- states ---- */
 
 static void move_request(struct exchange *x, enum exchange_request to)
@@ -42,14 +60,14 @@ static void move_attempt(struct exchange *x, enum exchange_attempt to)
 {
     assert(to == ATTEMPT_NONE || to > x->attempt);
     x->attempt = to;
-    assert((x->upstream != NULL) == (to != ATTEMPT_NONE));
+    assert((x->lease.upstream != NULL) == (to != ATTEMPT_NONE));
 }
 
 /* ---- life ---- */
 
 struct exchange *exchange_new(struct session *s)
 {
-    struct worker *w = s->wl->worker;
+    struct worker *w = s->client.wl->worker;
     struct exchange *x = w->spare;
     if (x) {
         w->spare = x->next_spare;
@@ -62,9 +80,10 @@ struct exchange *exchange_new(struct session *s)
     }
     memset(x, 0, offsetof(struct exchange, out));
     x->session = s;
-    x->wp = s->wl->pool;
+    lease_init(&x->lease, s->client.wl->pool, &exchange_lease_ops);
+    tunnel_init(&x->tunnel, &exchange_tunnel_ops, &s->client, &x->lease);
     deadline_init(&x->deadline);
-    parser_init_request(&x->parser, &x->head, s->wl->config->max_header_size);
+    parser_init_request(&x->parser, &x->head, s->client.wl->config->max_header_size);
     return x;
 }
 
@@ -77,9 +96,11 @@ static void trim(struct buffer *b)
 
 static void exchange_free(struct exchange *x)
 {
-    struct worker *w = x->wp->worker;
-    assert(x->attempt == ATTEMPT_NONE && x->server == NULL);
+    struct worker *w = worker_of(x);
+    assert(x->attempt == ATTEMPT_NONE && x->lease.server == NULL);
     deadline_cancel(&x->deadline);
+    if (x->answer == ANSWER_TUNNEL)
+        tunnel_end(&x->tunnel);
     framing_deinit(&x->request_framing);
     framing_deinit(&x->answer_framing);
     trim(&x->out);
@@ -107,20 +128,20 @@ void exchange_free_spares(struct worker *w)
     w->nspare = 0;
 }
 
+/* The connection went back, and the attempt with it. */
+static void attempt_ended(struct exchange *x)
+{
+    x->head_unsent = x->write_dead = x->upstream_reset = x->answer_begun = false;
+    x->interim = 0;
+    x->session->client.conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this upstream that was full */
+    move_attempt(x, ATTEMPT_NONE);
+}
+
 /* Ends the attempt: the connection goes back (keep) or is closed, the server is given back. */
 static void end_attempt(struct exchange *x, bool keep)
 {
-    struct upstream *u = x->upstream;
-    x->upstream = NULL;
-    if (u)
-        upstream_give_back(u, keep);
-    if (x->server)
-        pool_release(x->wp->pool, x->server);
-    x->server = NULL;
-    x->head_unsent = x->write_dead = x->upstream_reset = x->answer_begun = false;
-    x->interim = 0;
-    x->session->conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this upstream that was full */
-    move_attempt(x, ATTEMPT_NONE);
+    lease_end(&x->lease, keep);
+    attempt_ended(x);
 }
 
 void exchange_abandon(struct exchange *x)
@@ -131,30 +152,17 @@ void exchange_abandon(struct exchange *x)
 
 /* ---- counting ---- */
 
-static struct server_cell *cell_of(const struct exchange *x)
-{
-    return &x->server->cells[x->wp->worker->index];
-}
-
-/* A try failed by the server's fault. */
-static void count_failure(struct exchange *x)
-{
-    cell_add(&cell_of(x)->errors, 1);
-    if (server_failed(x->server))
-        mailbox_post(x->wp->worker->control, CONTROL_PASSIVE_DOWN, x->wp->worker->index, x->server);
-}
-
 static void count_answer(const struct exchange *x, int status)
 {
-    struct listener_cell *cell = x->session->wl->cell;
+    struct listener_cell *cell = x->session->client.wl->cell;
     cell_add(&cell->codes[status], 1);
-    uint64_t now = uv_now(&x->wp->worker->loop);
+    uint64_t now = uv_now(&worker_of(x)->loop);
     histogram_record(&cell->duration, (now - x->started_ms) * 1000);
 }
 
 static bool status_is_failure(const struct exchange *x, unsigned status)
 {
-    const struct config_passive *p = &x->wp->pool->config->passive;
+    const struct config_passive *p = &x->lease.wp->pool->config->passive;
     for (size_t i = 0; i < p->nstatuses; i++)
         if (status >= p->statuses[i].from && status <= p->statuses[i].to)
             return true;
@@ -171,11 +179,11 @@ static void watch_answer(struct exchange *x)
     if (x->answer != ANSWER_WAIT)
         return;
     bool client_owes = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT &&
-                       !x->wait_continue && !(x->session->conn.paused & PAUSE_PEER);
+                       !x->wait_continue && !(x->session->client.conn.paused & PAUSE_PEER);
     if (client_owes)
         deadline_cancel(&x->deadline);
     else if (!deadline_armed(&x->deadline))
-        deadline_arm(&x->wp->response, &x->deadline);
+        deadline_arm(&x->lease.wp->response, &x->deadline);
 }
 
 /* The client is to send its body now, in time, or else to read what fills its connection. */
@@ -183,13 +191,13 @@ static void watch_body(struct exchange *x)
 {
     struct session *s = x->session;
     bool due = x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT && !x->wait_continue &&
-               !(s->conn.paused & PAUSE_PEER);
+               !(s->client.conn.paused & PAUSE_PEER);
     if (due)
-        deadline_arm(&s->wl->request, &s->deadline);
-    else if (x->upstream && x->upstream->conn.paused & PAUSE_PEER)
-        deadline_arm(&s->wl->idle, &s->deadline);
+        deadline_arm(&s->client.wl->request, &s->client.deadline);
+    else if (x->lease.upstream && server_conn(x)->paused & PAUSE_PEER)
+        deadline_arm(&s->client.wl->idle, &s->client.deadline);
     else
-        deadline_cancel(&s->deadline);
+        deadline_cancel(&s->client.deadline);
 }
 
 /* ---- giving up ---- */
@@ -198,18 +206,17 @@ static void watch_body(struct exchange *x)
 static void fail(struct exchange *x, int status)
 {
     struct session *s = x->session;
-    struct buffer *out = &x->wp->worker->scratch;
+    struct buffer *out = &worker_of(x)->scratch;
     bool dirty = x->request != REQUEST_DONE;
     bool keep =
-        !dirty && x->keep_alive && x->minor == 1 && !x->wp->worker->stopping && !s->conn.eof;
+        !dirty && x->keep_alive && x->minor == 1 && !worker_of(x)->stopping && !s->client.conn.eof;
     end_attempt(x, false);
     move_answer(x, ANSWER_DONE);
     count_answer(x, status);
     buffer_clear(out);
-    bool ok =
-        answer_write(out, status, !keep, x->method == METHOD_HEAD, worker_date(x->wp->worker));
+    bool ok = answer_write(out, status, !keep, x->method == METHOD_HEAD, worker_date(worker_of(x)));
     uv_buf_t buf = uv_buf_init(out->data, (unsigned)buffer_len(out));
-    ok = ok && conn_write(&s->conn, &buf, 1, NULL) == 0;
+    ok = ok && conn_write(&s->client.conn, &buf, 1, NULL) == 0;
     buffer_clear(out);
     exchange_free(x);
     s->exchange = NULL;
@@ -243,22 +250,15 @@ static bool may_resend(const struct exchange *x)
 
 /* ---- attempts ---- */
 
-/* Out of descriptors, ports or memory: no server's fault. */
-static bool is_our_want(int uv_error)
-{
-    return uv_error == UV_EMFILE || uv_error == UV_ENFILE || uv_error == UV_ENOMEM ||
-           uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL || uv_error == UV_EAGAIN;
-}
-
 /* A connection is there: the head is made ready. It goes out with exchange_flush(), or together
  * with the first body bytes. False: no memory. */
 static bool begin_send(struct exchange *x)
 {
     move_attempt(x, ATTEMPT_SENT);
-    parser_init_answer(&x->parser, &x->head, EXCHANGE_ANSWER_HEAD_MAX);
+    parser_init_answer(&x->parser, &x->head, UPSTREAM_HEAD_MAX);
     x->out.end = x->out_fixed;
     x->head_unsent = true;
-    const char *host = x->server->address_text;
+    const char *host = server_host(x->lease.server);
     return (!x->needs_host ||
             (buffer_append(&x->out, "Host: ", 6) && buffer_append(&x->out, host, strlen(host)) &&
              buffer_append(&x->out, "\r\n", 2))) &&
@@ -267,21 +267,21 @@ static bool begin_send(struct exchange *x)
 
 static void attempt_failed(struct exchange *x, enum exchange_failure why);
 
-/* Connects, or takes an idle connection. False: it failed here and now, what follows is done. */
-static bool attempt_on(struct exchange *x, struct server *server, bool fresh)
+/* Connects, or takes an idle connection to the lent server. False: it failed here and now, what
+ * follows is done. */
+static bool attempt(struct exchange *x, bool fresh)
 {
     int uv_error = UV_ENOMEM;
-    x->server = server;
-    x->upstream = fresh ? NULL : upstream_take_idle(x, x->wp, server, !x->idempotent);
-    if (x->upstream && begin_send(x))
+    bool kept = !fresh && upstream_take_idle(&x->lease, !x->idempotent);
+    if (kept && begin_send(x))
         return true;
-    if (x->upstream == NULL)
-        x->upstream = upstream_connect(x, x->wp, server, &uv_error);
-    if (x->upstream && x->attempt == ATTEMPT_NONE) {
+    if (!kept)
+        uv_error = upstream_connect(&x->lease);
+    if (uv_error == 0) {
         move_attempt(x, ATTEMPT_CONNECT);
         return true;
     }
-    if (is_our_want(uv_error)) {
+    if (lease_is_our_want(uv_error)) {
         x->last_failure = FAILURE_LOCAL;
         fail(x, 503);
     } else {
@@ -294,18 +294,11 @@ static bool attempt_on(struct exchange *x, struct server *server, bool fresh)
  * or has gone on elsewhere. */
 static bool pick(struct exchange *x)
 {
-    struct server *server;
-    struct pool_request r = {x->keyless, x->hash, x->tried, x->ntried};
-    enum pool_outcome outcome = POOL_NONE_LIVE;
-    if (x->ntried < EXCHANGE_MAX_TRIED)
-        outcome = pool_acquire(x->wp->pool, &x->wp->view, &r, &server);
-    if (outcome != POOL_OK) {
+    if (lease_next(&x->lease) != POOL_OK) {
         fail(x, final_status(x));
         return false;
     }
-    x->tried[x->ntried++] = server->id;
-    cell_add(&server->cells[x->wp->worker->index].requests, 1);
-    if (!attempt_on(x, server, false))
+    if (!attempt(x, false))
         return false;
     watch_answer(x);
     return true;
@@ -317,16 +310,16 @@ static void go_on_with_body(struct exchange *x)
     struct session *s = x->session;
     watch_body(x);
     watch_answer(x);
-    if (s->conn.paused & PAUSE_PEER)
+    if (s->client.conn.paused & PAUSE_PEER)
         return;
-    conn_resume(&s->conn, PAUSE_PEER);
-    conn_continue(&s->conn);
+    conn_resume(&s->client.conn, PAUSE_PEER);
+    conn_continue(&s->client.conn);
 }
 
 /* Starts again elsewhere; may_resend() was asked. */
 static void try_next(struct exchange *x)
 {
-    deadline_cancel(&x->session->deadline);
+    deadline_cancel(&x->session->client.deadline);
     end_attempt(x, false);
     if (pick(x) && x->attempt == ATTEMPT_SENT && exchange_flush(x))
         go_on_with_body(x);
@@ -336,49 +329,50 @@ static void try_next(struct exchange *x)
 static void attempt_failed(struct exchange *x, enum exchange_failure why)
 {
     x->last_failure = (uint8_t)why;
-    count_failure(x);
+    lease_failed(&x->lease);
+    if (x->answer == ANSWER_TUNNEL) {
+        tunnel_cut(&x->tunnel);
+        return;
+    }
     if (x->answer != ANSWER_WAIT) { /* a part is passed on: no false end (RFC 9112 8) */
         session_close(x->session);
         return;
     }
-    if (!may_resend(x) || x->retries_left == 0) {
+    if (may_resend(x) && lease_retry(&x->lease))
+        try_next(x);
+    else
         fail(x, final_status(x));
-        return;
-    }
-    x->retries_left--;
-    atomic_fetch_add_explicit(&x->wp->pool->retries, 1, memory_order_relaxed);
-    try_next(x);
 }
 
 /* A kept connection was closed by the backend before it saw, or answered, this request: not a try.
  * The request goes once more to the same server on a fresh connection. */
 static void go_fresh(struct exchange *x)
 {
-    struct server *server = x->server;
     if (!may_resend(x)) {
         x->last_failure = FAILURE_BROKEN;
         fail(x, 502);
         return;
     }
-    x->server = NULL; /* it stays lent over the change of connections */
-    end_attempt(x, false);
-    if (attempt_on(x, server, true)) {
+    lease_end_connection(&x->lease, false);
+    attempt_ended(x);
+    if (attempt(x, true)) {
         watch_body(x);
         watch_answer(x);
     }
 }
 
-void exchange_connected(struct exchange *x)
+static void on_connected(struct lease *l)
 {
+    struct exchange *x = of(l);
     if (!begin_send(x))
         fail(x, 503);
     else if (exchange_flush(x))
         go_on_with_body(x);
 }
 
-void exchange_broken(struct exchange *x, int uv_error)
+static void broken(struct exchange *x, int uv_error)
 {
-    bool stale = x->attempt == ATTEMPT_SENT && x->upstream->reused && !x->answer_begun &&
+    bool stale = x->attempt == ATTEMPT_SENT && x->lease.upstream->reused && !x->answer_begun &&
                  x->answer == ANSWER_WAIT;
     if (uv_error == UV_ENOMEM || uv_error == UV_ENOBUFS)
         session_close(x->session);
@@ -388,11 +382,17 @@ void exchange_broken(struct exchange *x, int uv_error)
         attempt_failed(x, uv_error == UV_ETIMEDOUT ? FAILURE_TIMEOUT : FAILURE_BROKEN);
 }
 
-void exchange_server_down(struct exchange *x)
+static void on_broken(struct lease *l, int uv_error)
 {
+    broken(of(l), uv_error);
+}
+
+static void on_server_down(struct lease *l)
+{
+    struct exchange *x = of(l);
     if (x->answer == ANSWER_TUNNEL) {
-        if (x->wp->pool->config->close_moved == CLOSE_MOVED_DOWN)
-            session_close(x->session);
+        if (x->lease.wp->pool->config->close_moved != CLOSE_MOVED_NEVER)
+            tunnel_cut(&x->tunnel);
     } else if (x->attempt != ATTEMPT_NONE && may_resend(x)) {
         x->last_failure = FAILURE_BROKEN;
         try_next(x);
@@ -402,12 +402,12 @@ void exchange_server_down(struct exchange *x)
 void exchange_on_response_deadline(struct deadline *d)
 {
     struct exchange *x = container_of(d, struct exchange, deadline);
-    if (x->answer == ANSWER_BODY && x->upstream->conn.paused & PAUSE_PEER) {
-        deadline_arm(&x->wp->response, d); /* it is the client that does not read */
+    if (x->answer == ANSWER_BODY && server_conn(x)->paused & PAUSE_PEER) {
+        deadline_arm(&x->lease.wp->response, d); /* it is the client that does not read */
         return;
     }
     if (x->attempt != ATTEMPT_NONE)
-        count_failure(x);
+        lease_failed(&x->lease);
     if (x->answer == ANSWER_WAIT)
         fail(x, 504);
     else
@@ -419,16 +419,16 @@ void exchange_on_response_deadline(struct deadline *d)
 static bool route(struct exchange *x, const char *base)
 {
     struct session *s = x->session;
-    const struct config_listener *l = s->wl->config;
+    const struct config_listener *l = s->client.wl->config;
     struct str key;
-    x->keyless = !key_extract(l->keys, l->nkeys, &x->head, base, session_peer(s),
-                              &x->wp->worker->scratch, &key);
-    if (x->keyless)
-        cell_add(&s->wl->cell->keyless, 1);
+    struct key_source from = {&x->head, base, client_source(&s->client)};
+    x->lease.keyless = !key_extract(l->keys, l->nkeys, &from, &worker_of(x)->scratch, &key);
+    if (x->lease.keyless)
+        cell_add(&s->client.wl->cell->keyless, 1);
     else
-        x->hash = hash_key(key);
-    buffer_clear(&x->wp->worker->scratch);
-    struct rewrite_request r = {session_peer(s), STR("http"), x->head.upgrade};
+        x->lease.hash = hash_key(key);
+    buffer_clear(&worker_of(x)->scratch);
+    struct rewrite_request r = {client_source(&s->client), STR("http"), x->head.upgrade};
     buffer_clear(&x->out);
     if (!rewrite_request(&x->out, &x->head, base, &r))
         return false;
@@ -440,18 +440,18 @@ void exchange_start(struct exchange *x, const char *base)
 {
     struct session *s = x->session;
     const struct head *h = &x->head;
-    x->started_ms = uv_now(&x->wp->worker->loop);
+    x->started_ms = uv_now(&worker_of(x)->loop);
     x->method = h->method;
     x->minor = h->minor;
     x->idempotent = method_idempotent(h->method);
     x->upgrade = h->upgrade;
     x->keep_alive = h->keep_alive;
     x->needs_host = h->host.len == 0 && !h->has_host;
-    x->retries_left = (uint8_t)x->wp->pool->config->retries;
-    framing_init(&x->request_framing, h->body, h->content_length, s->wl->config->max_header_size);
+    framing_init(&x->request_framing, h->body, h->content_length,
+                 s->client.wl->config->max_header_size);
     move_request(x, h->body == BODY_NONE ? REQUEST_DONE : REQUEST_BODY);
     x->wait_continue = h->expect_continue && x->request == REQUEST_BODY;
-    cell_add(&s->wl->cell->requests, 1);
+    cell_add(&s->client.wl->cell->requests, 1);
     if (h->limited && h->max_forwards == 0) { /* we are the last to be asked */
         fail(x, h->method == METHOD_OPTIONS ? 200 : 501);
         return;
@@ -474,7 +474,7 @@ enum send_result {
 static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsigned n)
 {
     bool none_sent, head = x->head_unsent;
-    int r = relay_write(&x->session->conn, &x->upstream->conn, bufs, n, &none_sent);
+    int r = relay_write(&x->session->client.conn, server_conn(x), bufs, n, &none_sent);
     x->head_unsent = false;
     if (r == 0) {
         x->sent = true;
@@ -488,7 +488,7 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
     x->write_dead = true;
     if (r != UV_EPIPE) /* that one: the peer had ended its side in order */
         x->upstream_reset = true;
-    conn_pause(&x->session->conn, PAUSE_PEER);
+    conn_pause(&x->session->client.conn, PAUSE_PEER);
     return SEND_DEAD;
 }
 
@@ -507,7 +507,7 @@ bool exchange_flush(struct exchange *x)
     case SEND_DEAD:
         return true;
     case SEND_NONE:
-        exchange_broken(x, UV_EPIPE);
+        broken(x, UV_EPIPE);
         return false;
     case SEND_FAIL:
         break;
@@ -588,7 +588,7 @@ static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsi
         return;
     case SEND_NONE:
         keep_bytes(x, bufs + body, n - body);
-        exchange_broken(x, UV_EPIPE);
+        broken(x, UV_EPIPE);
         return;
     case SEND_FAIL:
         session_close(x->session);
@@ -599,7 +599,7 @@ static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsi
 size_t exchange_on_body(struct exchange *x, char *data, size_t len)
 {
     struct session *s = x->session;
-    if (x->attempt != ATTEMPT_SENT || s->conn.paused & PAUSE_PEER)
+    if (x->attempt != ATTEMPT_SENT || s->client.conn.paused & PAUSE_PEER)
         return 0; /* kept until there is somebody to take it */
     size_t used, payload;
     enum framing_result r = framing_decode(&x->request_framing, data, len, &used, &payload);
@@ -607,14 +607,14 @@ size_t exchange_on_body(struct exchange *x, char *data, size_t len)
         refuse_body(x);
         return len;
     }
-    if (r == FRAMING_MORE && s->conn.eof) { /* cut: this was all that there will ever be */
+    if (r == FRAMING_MORE && s->client.conn.eof) { /* cut: this was all that there will ever be */
         session_close(s);
         return len;
     }
     char line[CHUNK_LINE];
     uv_buf_t bufs[6] = {buf_of(&x->out), buf_of(&x->replay)};
     uv_buf_t piece = uv_buf_init(data, (unsigned)payload);
-    struct buffer *scratch = &x->wp->worker->scratch;
+    struct buffer *scratch = &worker_of(x)->scratch;
     unsigned body = x->head_unsent ? 2 : 0, n = body;
     buffer_clear(scratch);
     if (x->request_framing.kind == BODY_CHUNKED)
@@ -641,20 +641,21 @@ void exchange_body_too_slow(struct exchange *x)
         session_close(x->session);
 }
 
-void exchange_on_upstream_drain(struct exchange *x)
+static void on_server_drain(struct lease *l)
 {
+    struct exchange *x = of(l);
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_drained(x, &x->session->conn);
+        tunnel_server_drained(&x->tunnel);
         return;
     }
     struct session *s = x->session;
     if (x->write_dead)
         return;
     if (x->request != REQUEST_BODY) { /* all is sent; that the client goes has to be seen */
-        conn_resume(&s->conn, PAUSE_PEER);
+        conn_resume(&s->client.conn, PAUSE_PEER);
         return;
     }
-    s->conn.paused &= (uint8_t)~PAUSE_PEER;
+    s->client.conn.paused &= (uint8_t)~PAUSE_PEER;
     go_on_with_body(x);
 }
 
@@ -665,7 +666,7 @@ static void answer_done(struct exchange *x, bool leftover)
 {
     struct session *s = x->session;
     bool sent = x->request == REQUEST_DONE && !x->write_dead;
-    bool keep_up = x->answer_keep && sent && !leftover && conn_queued(&x->upstream->conn) == 0;
+    bool keep_up = x->answer_keep && sent && !leftover && conn_queued(server_conn(x)) == 0;
     bool dirty = x->request != REQUEST_DONE;
     bool keep_client = !x->close_client && !dirty;
     move_answer(x, ANSWER_DONE);
@@ -682,7 +683,7 @@ static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool
     struct session *s = x->session;
     char line[CHUNK_LINE];
     uv_buf_t bufs[6] = {first};
-    struct buffer *scratch = &x->wp->worker->scratch;
+    struct buffer *scratch = &worker_of(x)->scratch;
     unsigned n = first.len ? 1 : 0;
     bool ok = true;
     if (x->answer_chunked) {
@@ -696,13 +697,13 @@ static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool
     } else if (payload.len) {
         bufs[n++] = payload;
     }
-    s->conn.last_write = last && x->close_client && x->request == REQUEST_DONE;
-    if (!ok || relay_write(&x->upstream->conn, &s->conn, bufs, n, NULL) < 0) {
+    s->client.conn.last_write = last && x->close_client && x->request == REQUEST_DONE;
+    if (!ok || relay_write(server_conn(x), &s->client.conn, bufs, n, NULL) < 0) {
         session_close(s);
         return false;
     }
-    if (x->upstream->conn.paused & PAUSE_PEER) /* from now on it is the client that owes */
-        deadline_arm(&s->wl->idle, &s->deadline);
+    if (server_conn(x)->paused & PAUSE_PEER) /* from now on it is the client that owes */
+        deadline_arm(&s->client.wl->idle, &s->client.deadline);
     return true;
 }
 
@@ -721,7 +722,7 @@ static size_t pass_piece(struct exchange *x, uv_buf_t first, char *data, size_t 
     if (last)
         answer_done(x, piece.used < len);
     else
-        deadline_arm(&x->wp->response, &x->deadline); /* the longest gap */
+        deadline_arm(&x->lease.wp->response, &x->deadline); /* the longest gap */
     return piece.used;
 }
 
@@ -752,7 +753,7 @@ static size_t pass_interim(struct exchange *x, const char *base)
         return size;
     }
     if (x->minor == 1 && !again) {
-        struct buffer *out = &x->wp->worker->scratch;
+        struct buffer *out = &worker_of(x)->scratch;
         struct rewrite_answer r = {.body = BODY_NONE};
         buffer_clear(out);
         uv_buf_t none = uv_buf_init(NULL, 0);
@@ -770,7 +771,7 @@ static size_t pass_interim(struct exchange *x, const char *base)
         watch_body(x);
         watch_answer(x);
     }
-    parser_init_answer(&x->parser, &x->head, EXCHANGE_ANSWER_HEAD_MAX);
+    parser_init_answer(&x->parser, &x->head, UPSTREAM_HEAD_MAX);
     return size;
 }
 
@@ -786,9 +787,9 @@ static size_t begin_tunnel(struct exchange *x, const char *base)
 {
     struct session *s = x->session;
     size_t size = x->head.size;
-    struct buffer *out = &x->wp->worker->scratch;
+    struct buffer *out = &worker_of(x)->scratch;
     struct rewrite_answer r = {.upgrade = true, .body = BODY_NONE};
-    server_succeeded(x->server);
+    server_succeeded(x->lease.server);
     x->status = 101;
     buffer_clear(out);
     if (!rewrite_answer(out, &x->head, base, &r)) {
@@ -800,7 +801,12 @@ static size_t begin_tunnel(struct exchange *x, const char *base)
     buffer_clear(out);
     count_answer(x, 101);
     move_answer(x, ANSWER_TUNNEL);
-    tunnel_start(x);
+    s->state = SESSION_TUNNEL;
+    deadline_cancel(&x->deadline);
+    if (lease_moved(&x->lease)) /* while the upgrade was on its way */
+        tunnel_cut(&x->tunnel);
+    else
+        tunnel_start(&x->tunnel);
     return size;
 }
 
@@ -812,7 +818,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     bool was_head = x->method == METHOD_HEAD;
     enum body_kind from = framing_of_answer(h, was_head);
     enum body_kind to = client_framing(x, from);
-    framing_init(&x->answer_framing, from, h->content_length, EXCHANGE_ANSWER_HEAD_MAX);
+    framing_init(&x->answer_framing, from, h->content_length, UPSTREAM_HEAD_MAX);
     struct piece piece = decode(x, base + size, len - size);
     if (piece.result == FRAMING_ERROR) { /* seen before anything is passed on */
         framing_deinit(&x->answer_framing);
@@ -822,22 +828,22 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     x->answer_keep = h->keep_alive && from != BODY_CLOSE;
     x->answer_chunked = to == BODY_CHUNKED;
     x->close_client =
-        !x->keep_alive || to == BODY_CLOSE || x->request != REQUEST_DONE || x->wp->worker->stopping;
+        !x->keep_alive || to == BODY_CLOSE || x->request != REQUEST_DONE || worker_of(x)->stopping;
     x->status = h->status;
     struct rewrite_answer r = {.close = x->close_client,
                                .keep_alive_10 = x->minor == 0 && !x->close_client,
-                               .date = worker_date(x->wp->worker),
+                               .date = worker_date(worker_of(x)),
                                .body = (uint8_t)to};
-    struct buffer *out = &x->wp->worker->scratch;
+    struct buffer *out = &worker_of(x)->scratch;
     buffer_clear(out);
     if (!rewrite_answer(out, h, base, &r)) {
         session_close(x->session);
         return len;
     }
     if (status_is_failure(x, h->status))
-        count_failure(x);
+        lease_failed(&x->lease);
     else
-        server_succeeded(x->server);
+        server_succeeded(x->lease.server);
     move_answer(x, ANSWER_BODY);
     size_t used = pass_piece(x, buf_of(out), base + size, len - size, piece);
     buffer_clear(out);
@@ -866,13 +872,14 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
     return status < 200 ? pass_interim(x, data) : begin_answer(x, data, len);
 }
 
-size_t exchange_on_answer(struct exchange *x, char *data, size_t len)
+static size_t on_answer(struct lease *l, char *data, size_t len)
 {
+    struct exchange *x = of(l);
     if (x->attempt != ATTEMPT_SENT || x->head_unsent) { /* an answer before the question */
-        exchange_broken(x, UV_ECONNRESET);
+        broken(x, UV_ECONNRESET);
         return len;
     }
-    if (x->upstream->conn.paused & PAUSE_PEER)
+    if (server_conn(x)->paused & PAUSE_PEER)
         return 0;
     switch (x->answer) {
     case ANSWER_WAIT:
@@ -880,36 +887,44 @@ size_t exchange_on_answer(struct exchange *x, char *data, size_t len)
     case ANSWER_BODY:
         return pass_body(x, data, len);
     case ANSWER_TUNNEL:
-        return tunnel_from_upstream(x, data, len);
+        return tunnel_from_server(&x->tunnel, data, len);
     case ANSWER_DONE:
         break;
     }
     return len;
 }
 
-void exchange_on_upstream_eof(struct exchange *x)
+static void server_eof(struct exchange *x)
 {
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_upstream_eof(x);
-    } else if (conn_pending(&x->upstream->conn) && x->upstream->conn.paused & PAUSE_PEER) {
+        tunnel_server_eof(&x->tunnel);
+    } else if (conn_pending(server_conn(x)) && server_conn(x)->paused & PAUSE_PEER) {
         return; /* bytes of the answer still wait for the client: told again when they are out */
     } else if (x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_CLOSE &&
                !x->upstream_reset) {
         if (send_down(x, uv_buf_init(NULL, 0), uv_buf_init(NULL, 0), true))
             answer_done(x, false);
     } else {
-        exchange_broken(x, UV_ECONNRESET);
+        broken(x, UV_ECONNRESET);
     }
 }
+
+static void on_server_eof(struct lease *l)
+{
+    server_eof(of(l));
+}
+
+static const struct lease_ops exchange_lease_ops = {on_connected,  on_broken,       on_answer,
+                                                    on_server_eof, on_server_drain, on_server_down};
 
 void exchange_on_client_drain(struct exchange *x)
 {
     struct session *s = x->session;
-    if (x->upstream == NULL)
+    if (x->lease.upstream == NULL)
         return;
-    struct conn *up = &x->upstream->conn;
+    struct conn *up = server_conn(x);
     if (x->answer == ANSWER_TUNNEL) {
-        tunnel_drained(x, up);
+        tunnel_client_drained(&x->tunnel);
         return;
     }
     if (!(up->paused & PAUSE_PEER))
@@ -918,19 +933,36 @@ void exchange_on_client_drain(struct exchange *x)
     watch_body(x);
     conn_continue(up);
     /* That may have ended the exchange, or filled the client again. */
-    if (s->exchange == x && x->upstream && &x->upstream->conn == up) {
+    if (s->exchange == x && x->lease.upstream && server_conn(x) == up) {
         if (up->eof && !(up->paused & PAUSE_PEER)) /* all was taken that can be */
-            exchange_on_upstream_eof(x);
+            server_eof(x);
         else
             conn_resume(up, 0);
     }
 }
 
-void exchange_tunnel_done(struct exchange *x)
+/* ---- the tunnel ---- */
+
+static struct exchange *of_tunnel(struct tunnel *t)
 {
+    return container_of(t, struct exchange, tunnel);
+}
+
+static void on_tunnel_done(struct tunnel *t)
+{
+    struct exchange *x = of_tunnel(t);
     struct session *s = x->session;
+    tunnel_end(t);
     move_answer(x, ANSWER_DONE);
     end_attempt(x, false);
     exchange_free(x);
     session_answered(s, false, false);
 }
+
+static void on_tunnel_cut(struct tunnel *t)
+{
+    session_close(of_tunnel(t)->session);
+}
+
+static const struct tunnel_ops exchange_tunnel_ops = {.on_done = on_tunnel_done,
+                                                      .on_cut = on_tunnel_cut};

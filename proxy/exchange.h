@@ -11,7 +11,7 @@
  *               ^  \______________^          SENT: the head was, or is about to be, written
  *               '------'------------'        back to NONE: this attempt is over
  *
- * What holds: an upstream and a lent server exist exactly while the attempt is not NONE. A body is
+ * What holds: a connection and its server are lent exactly while the attempt is not NONE. A body is
  * taken from the client only while the attempt is SENT. While the answer is in WAIT the exchange
  * may start again on another server if exchange.c's may_resend() says so, and on nothing else.
  * Ownership: the session's; from the worker's free list. Threads: one worker. */
@@ -19,8 +19,8 @@
 #include "base/buffer.h"
 #include "http/framing.h"
 #include "http/parser.h"
+#include "proxy/tunnel.h"
 #include "proxy/upstream.h"
-#include "proxy/worker.h"
 
 struct session;
 
@@ -31,52 +31,42 @@ enum exchange_attempt { ATTEMPT_NONE, ATTEMPT_CONNECT, ATTEMPT_SENT };
 /* Why the last try failed: decides between 502, 503 and 504 in the end. */
 enum exchange_failure { FAILURE_NONE, FAILURE_BROKEN, FAILURE_TIMEOUT, FAILURE_LOCAL };
 
-#define EXCHANGE_ANSWER_HEAD_MAX (64 * 1024)
-#define EXCHANGE_MAX_TRIED 15
 #define EXCHANGE_REPLAY_MAX (64 * 1024)
 
 struct exchange {
     struct session *session;
-    struct worker_pool *wp;
     struct exchange *next_spare;
     struct deadline deadline; /* for the final head, later the longest gap */
 
     enum exchange_request request;
     enum exchange_answer answer;
     enum exchange_attempt attempt;
-    struct upstream *upstream; /* attempt CONNECT, SENT */
-    struct server *server;     /* lent */
-
-    /* what routes it */
-    uint64_t hash;
-    uint64_t started_ms;
-    uint16_t tried[EXCHANGE_MAX_TRIED];
-    uint8_t ntried, retries_left;
-    uint8_t last_failure; /* enum exchange_failure */
-    bool keyless;
+    struct lease lease; /* attempt CONNECT, SENT: of a server and a connection */
 
     /* what it is */
+    uint64_t started_ms;
     uint8_t method, minor;
+    uint8_t last_failure; /* enum exchange_failure */
     bool idempotent;
     bool upgrade;    /* the client asked for it */
     bool keep_alive; /* the client allows it */
     bool needs_host; /* HTTP/1.0 without a Host: the backend's address */
 
     /* how far it is */
-    bool head_unsent;    /* attempt SENT: the head waits to go out with the first body bytes */
-    bool sent;           /* a byte of it may have reached some server */
-    bool write_dead;     /* the upstream takes no more; its answer may still come */
-    bool upstream_reset; /* a write was told so: reading will show an end like any other */
-    bool replay_lost;    /* what was sent of the body is no longer at hand */
-    bool wait_continue;  /* Expect: 100-continue, neither a body byte nor an answer yet */
-    bool continued;      /* a 100 was passed on */
-    bool answer_begun;   /* a byte of an answer came on this attempt */
-    bool answer_keep;    /* the upstream may serve again after this answer */
-    bool answer_chunked; /* to the client */
-    bool close_client;   /* the answer says so */
-    bool fin_to_upstream, fin_to_client; /* tunnel */
-    uint8_t interim;                     /* 1xx answers on this attempt */
-    uint16_t status;                     /* of the answer passed on, 0: none yet */
+    bool head_unsent;     /* attempt SENT: the head waits to go out with the first body bytes */
+    bool sent;            /* a byte of it may have reached some server */
+    bool write_dead;      /* the upstream takes no more; its answer may still come */
+    bool upstream_reset;  /* a write was told so: reading will show an end like any other */
+    bool replay_lost;     /* what was sent of the body is no longer at hand */
+    bool wait_continue;   /* Expect: 100-continue, neither a body byte nor an answer yet */
+    bool continued;       /* a 100 was passed on */
+    bool answer_begun;    /* a byte of an answer came on this attempt */
+    bool answer_keep;     /* the upstream may serve again after this answer */
+    bool answer_chunked;  /* to the client */
+    bool close_client;    /* the answer says so */
+    uint8_t interim;      /* 1xx answers on this attempt */
+    uint16_t status;      /* of the answer passed on, 0: none yet */
+    struct tunnel tunnel; /* answer TUNNEL */
     struct framing request_framing, answer_framing;
 
     /* kept over uses: what stands below is not zeroed */
@@ -118,19 +108,4 @@ static inline bool exchange_ends_by_close(const struct exchange *x)
 /* The session goes: drops everything and frees it, without a word to the session. */
 void exchange_abandon(struct exchange *x);
 
-/* From the upstream. */
-
-void exchange_connected(struct exchange *x);
-/* The connection could not be made, or it broke: a uv error. */
-void exchange_broken(struct exchange *x, int uv_error);
-size_t exchange_on_answer(struct exchange *x, char *data, size_t len);
-void exchange_on_upstream_eof(struct exchange *x);
-void exchange_on_upstream_drain(struct exchange *x);
-
-/* From tunnel, worker and deadline queue. */
-
-/* Both ways have ended and all is out. */
-void exchange_tunnel_done(struct exchange *x);
-/* Its server was marked down. */
-void exchange_server_down(struct exchange *x);
 void exchange_on_response_deadline(struct deadline *d);

@@ -44,9 +44,9 @@ static struct str host_name(struct str host)
     return (struct str){host.p, colon ? (size_t)(colon - host.p) : host.n};
 }
 
-/* One part as it stands in the request; host still has its upper case. */
-static struct str find_part(const struct config_key_part *part, const struct head *h,
-                            const char *base, struct str peer)
+/* A part of a request as it stands there; host still has its upper case. */
+static struct str find_in_head(const struct config_key_part *part, const struct head *h,
+                               const char *base)
 {
     struct str name = {part->name, part->name_len};
     switch (part->kind) {
@@ -66,9 +66,16 @@ static struct str find_part(const struct config_key_part *part, const struct hea
     case KEY_HOST:
         return host_name(head_str(base, h->host));
     case KEY_SOURCE_IP:
-        return peer;
+        break;
     }
     return (struct str){0};
+}
+
+static struct str find_part(const struct config_key_part *part, const struct key_source *from)
+{
+    if (part->kind == KEY_SOURCE_IP)
+        return from->peer;
+    return from->head ? find_in_head(part, from->head, from->base) : (struct str){0};
 }
 
 /* Appends a part; host in lower case. */
@@ -83,16 +90,16 @@ static bool put_part(struct buffer *out, enum config_key_kind kind, struct str v
     return true;
 }
 
-static bool extract_one(const struct config_key *key, const struct head *h, const char *base,
-                        struct str peer, struct buffer *scratch, struct str *out)
+static bool extract_one(const struct config_key *key, const struct key_source *from,
+                        struct buffer *scratch, struct str *out)
 {
     if (key->nparts == 1 && key->parts[0].kind != KEY_HOST) { /* the usual case: no copy */
-        *out = find_part(&key->parts[0], h, base, peer);
+        *out = find_part(&key->parts[0], from);
         return out->n > 0;
     }
     buffer_clear(scratch);
     for (size_t i = 0; i < key->nparts; i++) {
-        struct str value = find_part(&key->parts[i], h, base, peer);
+        struct str value = find_part(&key->parts[i], from);
         if (value.n == 0 || !put_part(scratch, key->parts[i].kind, value))
             return false;
     }
@@ -100,11 +107,11 @@ static bool extract_one(const struct config_key *key, const struct head *h, cons
     return true;
 }
 
-bool key_extract(const struct config_key *keys, size_t nkeys, const struct head *h,
-                 const char *base, struct str peer, struct buffer *scratch, struct str *key)
+bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_source *from,
+                 struct buffer *scratch, struct str *key)
 {
     for (size_t i = 0; i < nkeys; i++)
-        if (extract_one(&keys[i], h, base, peer, scratch, key))
+        if (extract_one(&keys[i], from, scratch, key))
             return true;
     return false;
 }

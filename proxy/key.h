@@ -5,8 +5,15 @@
 #include "config/config.h"
 #include "http/head.h"
 
+/* What a key can be made of. */
+struct key_source {
+    const struct head *head; /* NULL: there is no request */
+    const char *base;        /* of the head */
+    struct str peer;         /* the client's address */
+};
+
 /* The first alternative of which all parts are present and not empty. False: keyless. The key
- * points into base, peer or scratch (which is overwritten), whichever it was made of. Falls back to
- * keyless when memory is out. */
-bool key_extract(const struct config_key *keys, size_t nkeys, const struct head *h,
-                 const char *base, struct str peer, struct buffer *scratch, struct str *key);
+ * points into its source or into scratch (which is overwritten), whichever it was made of. Falls
+ * back to keyless when memory is out. */
+bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_source *from,
+                 struct buffer *scratch, struct str *key);

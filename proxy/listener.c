@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "net/bind.h"
-#include "proxy/session.h"
+#include "proxy/client.h"
 
 #define BACKLOG 4096   /* the kernel cuts it to net.core.somaxconn */
 #define BACKOFF_MS 100 /* without descriptors or memory: until accept is tried again */
@@ -35,10 +35,10 @@ static int accept_some(struct worker_listener *wl, unsigned most)
 {
     for (unsigned i = 0; i < most; i++) {
         struct addr peer;
-        peer.len = sizeof peer.v6;
+        peer.len = ADDR_LEN_MAX;
         int fd = accept4(wl->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
-            session_accept(wl, fd, &peer);
+            client_accept(wl, fd, &peer);
         else if (!passing(errno))
             return errno;
     }

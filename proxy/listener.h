@@ -1,4 +1,4 @@
-/* A listening socket of one worker: accepts, and hands every connection to a session.
+/* A listening socket of one worker: accepts, and hands every connection over as a client.
  *
  * Ownership: part of the worker. Threads: one worker. */
 #pragma once

@@ -1,41 +1,18 @@
 #include "proxy/session.h"
 
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/log.h"
 #include "http/answer.h"
-#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
-#include "proxy/tunnel.h"
 
 static struct session *of(struct conn *c)
 {
-    return container_of(c, struct session, conn);
+    return container_of(c, struct session, client.conn);
 }
 
-static struct session *of_deadline(struct deadline *d)
+static struct session *of_client(struct client *c)
 {
-    return container_of(d, struct session, deadline);
-}
-
-static void on_closed(struct conn *c)
-{
-    struct session *s = of(c);
-    struct worker *w = s->wl->worker;
-    list_remove(&s->all);
-    if (s->counted)
-        descriptors_give();
-    free(s);
-    worker_maybe_done(w);
-}
-
-static void count_closed(struct session *s)
-{
-    cell_add(&s->wl->cell->connections, (uint64_t)-1);
-    atomic_fetch_sub_explicit(&s->wl->shared->connections, 1, memory_order_relaxed);
+    return container_of(c, struct session, client);
 }
 
 static void drop_exchange(struct session *s)
@@ -50,29 +27,29 @@ void session_close(struct session *s)
     if (s->state == SESSION_CLOSED)
         return;
     s->state = SESSION_CLOSED;
-    deadline_cancel(&s->deadline);
     deadline_cancel(&s->watch);
     /* An answer that ends with its connection must not look whole (RFC 9112 8). */
-    if (conn_queued(&s->conn) || (s->exchange && exchange_ends_by_close(s->exchange)))
-        conn_break(&s->conn);
+    if (conn_queued(&s->client.conn) || (s->exchange && exchange_ends_by_close(s->exchange)))
+        conn_break(&s->client.conn);
     if (s->exchange)
         drop_exchange(s);
-    count_closed(s);
-    conn_close(&s->conn, on_closed);
+    client_end(&s->client);
 }
 
 /* The last answer is handed over: FIN after it, then wait for the client to have read it. */
 static void linger(struct session *s)
 {
     s->state = SESSION_LINGER;
-    s->conn.paused = 0;
+    s->client.conn.paused = 0;
     deadline_cancel(&s->watch);
-    if (conn_shutdown(&s->conn) < 0) {
+    if (conn_shutdown(&s->client.conn) < 0) {
         session_close(s);
         return;
     }
-    deadline_arm(conn_queued(&s->conn) ? &s->wl->idle : &s->wl->worker->linger, &s->deadline);
-    if (conn_start(&s->conn) < 0 || (s->conn.eof && conn_queued(&s->conn) == 0))
+    deadline_arm(conn_queued(&s->client.conn) ? &s->client.wl->idle : &s->client.wl->worker->linger,
+                 &s->client.deadline);
+    if (conn_start(&s->client.conn) < 0 ||
+        (s->client.conn.eof && conn_queued(&s->client.conn) == 0))
         session_close(s);
 }
 
@@ -80,8 +57,8 @@ static void linger(struct session *s)
  * sent already shows in bytes that were kept, or in a delivery under way. */
 static void finish(struct session *s, bool dirty)
 {
-    dirty = dirty || conn_pending(&s->conn) || s->conn.delivering;
-    if (!dirty && conn_queued(&s->conn) == 0)
+    dirty = dirty || conn_pending(&s->client.conn) || s->client.conn.delivering;
+    if (!dirty && conn_queued(&s->client.conn) == 0)
         session_close(s);
     else
         linger(s);
@@ -90,16 +67,16 @@ static void finish(struct session *s, bool dirty)
 /* Answers for the proxy itself where there is no exchange, and ends the connection. */
 static void refuse(struct session *s, int status)
 {
-    struct buffer *out = &s->wl->worker->scratch;
-    deadline_cancel(&s->deadline);
-    cell_add(&s->wl->cell->codes[status], 1);
+    struct buffer *out = &s->client.wl->worker->scratch;
+    deadline_cancel(&s->client.deadline);
+    cell_add(&s->client.wl->cell->codes[status], 1);
     buffer_clear(out);
-    if (!answer_write(out, status, true, false, worker_date(s->wl->worker))) {
+    if (!answer_write(out, status, true, false, worker_date(s->client.wl->worker))) {
         session_close(s);
         return;
     }
     uv_buf_t buf = uv_buf_init(buffer_head(out), (unsigned)buffer_len(out));
-    int r = conn_write(&s->conn, &buf, 1, NULL);
+    int r = conn_write(&s->client.conn, &buf, 1, NULL);
     buffer_clear(out);
     if (r < 0)
         session_close(s);
@@ -127,10 +104,10 @@ static void give_up_head(struct session *s)
 /* The head goes on in a later read: from the first byte on, the deadline stands. */
 static size_t wait_for_head(struct session *s, bool first)
 {
-    if (s->conn.eof)
+    if (s->client.conn.eof)
         give_up_head(s);
     else if (first)
-        deadline_arm(&s->wl->request, &s->deadline);
+        deadline_arm(&s->client.wl->request, &s->client.deadline);
     return 0;
 }
 
@@ -154,7 +131,7 @@ static size_t read_head(struct session *s, char *data, size_t len)
         break;
     }
     size_t used = x->head.size;
-    deadline_cancel(&s->deadline);
+    deadline_cancel(&s->client.deadline);
     s->state = SESSION_EXCHANGE;
     exchange_start(x, data);
     /* What is there of the body goes out in one write with the head. */
@@ -169,9 +146,9 @@ static size_t read_head(struct session *s, char *data, size_t len)
  * come, or is to come as the worker stops, that was all. */
 static void next_request(struct session *s)
 {
-    conn_continue(&s->conn);
-    if (s->state == SESSION_IDLE && (s->conn.eof || s->wl->worker->stopping) &&
-        !s->conn.delivering && conn_pending(&s->conn) == 0)
+    conn_continue(&s->client.conn);
+    if (s->state == SESSION_IDLE && (s->client.conn.eof || s->client.wl->worker->stopping) &&
+        !s->client.conn.delivering && conn_pending(&s->client.conn) == 0)
         finish(s, false);
 }
 
@@ -188,7 +165,7 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     case SESSION_EXCHANGE:
         return s->exchange->request == REQUEST_BODY ? exchange_on_body(s->exchange, data, len) : 0;
     case SESSION_TUNNEL:
-        return tunnel_from_client(s->exchange, data, len);
+        return tunnel_from_client(&s->exchange->tunnel, data, len);
     case SESSION_LINGER:
         s->heard_end = len >= 4 && memcmp(data + len - 4, "\r\n\r\n", 4) == 0;
         break;
@@ -202,7 +179,7 @@ static void on_eof(struct conn *c)
 {
     struct session *s = of(c);
     if (s->state == SESSION_TUNNEL)
-        tunnel_client_eof(s->exchange);
+        tunnel_client_eof(&s->exchange->tunnel);
     else if (s->state == SESSION_EXCHANGE &&
              (s->exchange->request == REQUEST_DONE || conn_pending(c)))
         return; /* half-closed: it may still read its answer (RFC 9112 9.6) */
@@ -210,7 +187,7 @@ static void on_eof(struct conn *c)
         next_request(s);
     else if (s->state == SESSION_HEAD)
         give_up_head(s);
-    else if (s->state == SESSION_LINGER && conn_queued(&s->conn))
+    else if (s->state == SESSION_LINGER && conn_queued(&s->client.conn))
         return; /* it still reads */
     else
         session_close(s);
@@ -218,16 +195,21 @@ static void on_eof(struct conn *c)
 
 static void on_error(struct conn *c, int uv_error)
 {
-    session_close(of(c));
+    struct session *s = of(c);
+    if (s->client.tunnel)
+        tunnel_cut(s->client.tunnel);
+    else
+        session_close(s);
 }
 
 static void on_drain(struct conn *c)
 {
     struct session *s = of(c);
-    if (s->state == SESSION_LINGER && s->conn.eof && conn_queued(&s->conn) == 0)
+    if (s->state == SESSION_LINGER && s->client.conn.eof && conn_queued(&s->client.conn) == 0)
         session_close(s);
     else if (s->state == SESSION_LINGER)
-        deadline_arm(conn_queued(c) ? &s->wl->idle : &s->wl->worker->linger, &s->deadline);
+        deadline_arm(conn_queued(c) ? &s->client.wl->idle : &s->client.wl->worker->linger,
+                     &s->client.deadline);
     else if (s->state == SESSION_IDLE)
         next_request(s);
     else if (s->exchange)
@@ -245,24 +227,30 @@ void session_answered(struct session *s, bool keep, bool dirty)
         return;
     }
     s->state = SESSION_IDLE;
-    deadline_arm(&s->wl->idle, &s->deadline);
-    conn_resume(&s->conn, PAUSE_PEER); /* first, as the next request may pause it again */
+    deadline_arm(&s->client.wl->idle, &s->client.deadline);
+    conn_resume(&s->client.conn, PAUSE_PEER); /* first, as the next request may pause it again */
     next_request(s);
 }
 
-void session_stop(struct session *s)
+static void on_stop(struct client *c)
 {
+    struct session *s = of_client(c);
     if (s->state != SESSION_IDLE)
         return;
     if (s->served)
         next_request(s);
     else /* its first request may be on its way */
-        deadline_arm(&s->wl->worker->grace, &s->deadline);
+        deadline_arm(&c->wl->worker->grace, &c->deadline);
 }
 
-void session_on_request_deadline(struct deadline *d)
+static void on_close(struct client *c)
 {
-    struct session *s = of_deadline(d);
+    session_close(of_client(c));
+}
+
+static void on_request_deadline(struct client *c)
+{
+    struct session *s = of_client(c);
     if (s->state == SESSION_HEAD) {
         drop_exchange(s);
         refuse(s, 408);
@@ -271,20 +259,15 @@ void session_on_request_deadline(struct deadline *d)
     }
 }
 
-void session_on_idle_deadline(struct deadline *d)
+static void on_idle_deadline(struct client *c)
 {
-    session_close(of_deadline(d)); /* silent, or it does not read what it is sent */
-}
-
-void session_on_linger_deadline(struct deadline *d)
-{
-    session_close(of_deadline(d));
+    session_close(of_client(c)); /* silent, or it does not read what it is sent */
 }
 
 /* Starts to watch the client. */
 static void watch(struct session *s)
 {
-    if (conn_start(&s->conn) < 0)
+    if (conn_start(&s->client.conn) < 0)
         session_close(s);
 }
 
@@ -293,90 +276,59 @@ void session_on_watch_deadline(struct deadline *d)
     watch(container_of(d, struct session, watch));
 }
 
-static struct session *session_new(struct worker_listener *wl, int fd, const struct addr *peer)
+static void on_init(struct client *c)
 {
-    char text[ADDR_TEXT_MAX];
-    struct session *s = malloc(sizeof *s);
-    if (s == NULL)
-        return NULL;
-    conn_accept(&s->conn, &wl->worker->net, &session_ops, fd);
-    if (wl->config->max_header_size >= s->conn.in_limit)
-        s->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
-    s->wl = wl;
+    struct session *s = of_client(c);
     s->exchange = NULL;
-    deadline_init(&s->deadline);
     deadline_init(&s->watch);
     s->state = SESSION_IDLE;
-    s->served = s->counted = s->heard_end = false;
-    int n = addr_format_ip(peer, text);
-    assert((size_t)n < sizeof s->peer);
-    memcpy(s->peer, text, (size_t)n + 1);
-    s->peer_len = (uint8_t)n;
-    list_push_back(&wl->worker->sessions, &s->all);
-    return s;
-}
-
-/* At most one line a second and listener says that clients are refused. */
-static void log_refused(struct worker_listener *wl, const char *why)
-{
-    struct log_line l;
-    uint64_t now = uv_now(&wl->worker->loop);
-    wl->refused++;
-    if (wl->refused_logged_ms && now - wl->refused_logged_ms < 1000)
-        return;
-    if (log_begin(&l, LOG_WARN, "connections refused")) {
-        log_str(&l, "listener", wl->config->name);
-        log_str(&l, "reason", why);
-        log_u64(&l, "count", wl->refused);
-        log_end(&l);
-    }
-    wl->refused = 0;
-    wl->refused_logged_ms = now;
+    s->served = s->heard_end = false;
 }
 
 /* One connection too many: a fixed 503. Where the whole request has come already it is read, so
  * that closing at once does not reset the answer; else the client is given the time to read it, as
  * long as descriptors are not what is short. */
-static void shed(struct session *s, bool may_linger)
+static void on_refuse(struct client *c, bool may_linger)
 {
     static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                            "Connection: close\r\n\r\n";
+    struct session *s = of_client(c);
     uv_buf_t buf = uv_buf_init(answer, sizeof answer - 1);
-    cell_add(&s->wl->cell->codes[503], 1);
+    cell_add(&c->wl->cell->codes[503], 1);
     s->state = SESSION_LINGER; /* what it has sent is thrown away */
-    if (!conn_alive(&s->conn))
-        conn_read_now(&s->conn);
+    if (!conn_alive(&c->conn))
+        conn_read_now(&c->conn);
     if (s->state == SESSION_CLOSED)
         return;
-    s->conn.last_write = s->heard_end || !may_linger;
-    if (conn_write(&s->conn, &buf, 1, NULL) < 0 || s->conn.last_write)
+    c->conn.last_write = s->heard_end || !may_linger;
+    if (conn_write(&c->conn, &buf, 1, NULL) < 0 || c->conn.last_write)
         session_close(s);
     else
         linger(s);
 }
 
-void session_accept(struct worker_listener *wl, int fd, const struct addr *peer)
+static void on_begin(struct client *c)
 {
-    struct session *s = session_new(wl, fd, peer);
-    if (s == NULL) {
-        close(fd);
-        return;
-    }
-    bool room = s->counted = descriptors_take_client();
-    cell_add(&wl->cell->connections, 1);
-    cell_add(&wl->cell->accepted, 1);
-    uint32_t before = atomic_fetch_add_explicit(&wl->shared->connections, 1, memory_order_relaxed);
-    if (before >= wl->config->max_connections || !room) {
-        log_refused(wl, room ? "max_connections" : "out of descriptors");
-        shed(s, room);
-        return;
-    }
-    deadline_arm(wl->worker->stopping ? &wl->worker->grace : &wl->idle, &s->deadline);
-    conn_read_now(&s->conn);
-    if (s->state == SESSION_CLOSED || s->conn.started)
+    struct session *s = of_client(c);
+    struct worker *w = c->wl->worker;
+    deadline_arm(w->stopping ? &w->grace : &c->wl->idle, &c->deadline);
+    conn_read_now(&c->conn);
+    if (s->state == SESSION_CLOSED || c->conn.started)
         return;
     if (s->exchange && exchange_is_last(s->exchange))
-        deadline_arm(&wl->worker->watch, &s->watch);
+        deadline_arm(&w->watch, &s->watch);
     else
         watch(s);
 }
+
+const struct client_mode session_mode = {
+    .size = sizeof(struct session),
+    .conn_ops = &session_ops,
+    .init = on_init,
+    .begin = on_begin,
+    .refuse = on_refuse,
+    .stop = on_stop,
+    .close = on_close,
+    .on_request_deadline = on_request_deadline,
+    .on_idle_deadline = on_idle_deadline,
+};

@@ -18,9 +18,9 @@
  *             that a reset can't overtake the answer (RFC 9112 9.6)
  *
  * Invariants: at most one exchange, so pipelined requests are answered in order for free.
- * Ownership: the worker's; freed in the last close callback. Threads: one worker. */
+ * Ownership: the worker's, as its client. Threads: one worker. */
 #pragma once
-#include "proxy/worker.h"
+#include "proxy/client.h"
 
 enum session_state {
     SESSION_IDLE,
@@ -32,37 +32,21 @@ enum session_state {
 };
 
 struct session {
-    struct conn conn;
-    struct worker_listener *wl;
+    struct client client;      /* its deadline: idle, request (head, body), linger */
     struct exchange *exchange; /* HEAD, EXCHANGE, TUNNEL */
-    struct list all;           /* worker's sessions */
-    struct deadline deadline;  /* idle, request (head, body), linger */
     struct deadline watch;     /* until it is read from, see EXCHANGE */
     uint8_t state;             /* enum session_state */
     bool served;               /* at least one request was answered */
-    bool counted;              /* among the descriptors in use */
     bool heard_end;            /* LINGER: what came ends like a head, so nothing is to follow */
-    uint8_t peer_len;
-    char peer[46]; /* the client's address, canonical text */
 };
 
-/* Takes over an accepted, non-blocking socket. */
-void session_accept(struct worker_listener *wl, int fd, const struct addr *peer);
+extern const struct client_mode session_mode;
+
 /* The exchange is over and freed, its answer handed to the conn. keep: the next request may come.
  * dirty: the client may still be sending what nobody will read. */
 void session_answered(struct session *s, bool keep, bool dirty);
 /* Closes at once, with the exchange if there is one. */
 void session_close(struct session *s);
-/* The worker stops: closes what is idle, once its last answer is out. */
-void session_stop(struct session *s);
 
-/* Queues of the listener and the worker expire here. */
-void session_on_request_deadline(struct deadline *d);
-void session_on_idle_deadline(struct deadline *d);
-void session_on_linger_deadline(struct deadline *d);
+/* The worker's queue expires here. */
 void session_on_watch_deadline(struct deadline *d);
-
-static inline struct str session_peer(const struct session *s)
-{
-    return (struct str){s->peer, s->peer_len};
-}

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "proxy/descriptors.h"
-#include "proxy/exchange.h"
 
 static struct upstream *of(struct conn *c)
 {
@@ -14,6 +13,12 @@ static struct upstream *of(struct conn *c)
 static struct worker_server *server_of(const struct upstream *u)
 {
     return &u->wp->servers[u->server->id];
+}
+
+/* Whether its server is elsewhere by now. */
+static bool is_old(const struct upstream *u)
+{
+    return u->generation != server_generation(u->server);
 }
 
 /* Out of the server's list that it is in. */
@@ -28,8 +33,8 @@ static void leave_list(struct upstream *u)
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
     struct upstream *u = of(c);
-    if (u->exchange)
-        return exchange_on_answer(u->exchange, data, len);
+    if (u->lease)
+        return u->lease->ops->on_bytes(u->lease, data, len);
     upstream_close(u); /* an answer that nobody asked for */
     return len;
 }
@@ -37,8 +42,8 @@ static size_t on_read(struct conn *c, char *data, size_t len)
 static void on_eof(struct conn *c)
 {
     struct upstream *u = of(c);
-    if (u->exchange)
-        exchange_on_upstream_eof(u->exchange);
+    if (u->lease)
+        u->lease->ops->on_eof(u->lease);
     else
         upstream_close(u);
 }
@@ -46,8 +51,8 @@ static void on_eof(struct conn *c)
 static void on_error(struct conn *c, int uv_error)
 {
     struct upstream *u = of(c);
-    if (u->exchange)
-        exchange_broken(u->exchange, uv_error);
+    if (u->lease)
+        u->lease->ops->on_broken(u->lease, uv_error);
     else
         upstream_close(u);
 }
@@ -55,8 +60,8 @@ static void on_error(struct conn *c, int uv_error)
 static void on_drain(struct conn *c)
 {
     struct upstream *u = of(c);
-    if (u->exchange)
-        exchange_on_upstream_drain(u->exchange);
+    if (u->lease)
+        u->lease->ops->on_drain(u->lease);
 }
 
 static const struct conn_ops upstream_ops = {on_read, on_eof, on_error, on_drain};
@@ -71,9 +76,9 @@ static void on_connected(uv_connect_t *request, int status)
         status = conn_start(&u->conn);
     u->state = UPSTREAM_BUSY;
     if (status < 0)
-        exchange_broken(u->exchange, status);
+        u->lease->ops->on_broken(u->lease, status);
     else
-        exchange_connected(u->exchange);
+        u->lease->ops->on_connected(u->lease);
 }
 
 static void on_closed(struct conn *c)
@@ -105,57 +110,72 @@ static bool inherit_descriptor(struct worker *w)
     return false;
 }
 
-struct upstream *upstream_connect(struct exchange *x, struct worker_pool *wp, struct server *server,
-                                  int *uv_error)
+/* In the server's busy list, without a lease yet. NULL: no memory. */
+static struct upstream *upstream_new(struct worker_pool *wp, struct server *server,
+                                     uint32_t generation)
 {
-    *uv_error = UV_EMFILE;
-    if (!descriptors_take() && !inherit_descriptor(wp->worker))
-        return NULL;
     struct upstream *u = malloc(sizeof *u);
-    if (u == NULL) {
-        descriptors_give();
-        *uv_error = UV_ENOMEM;
+    if (u == NULL)
         return NULL;
-    }
     u->wp = wp;
     u->server = server;
+    u->generation = generation;
+    u->lease = NULL;
     u->state = UPSTREAM_CONNECTING;
     u->reused = false;
     u->counted = true;
     deadline_init(&u->deadline);
     list_push_back(&wp->worker->upstreams, &u->all);
     list_push_back(&wp->servers[server->id].busy, &u->link);
-    u->exchange = NULL;
-    *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &server->address,
-                             &u->connect, on_connected);
-    u->conn.in_limit = EXCHANGE_ANSWER_HEAD_MAX + 1;
-    if (*uv_error < 0) {
-        upstream_close(u);
-        return NULL;
-    }
-    u->exchange = x;
-    deadline_arm(&wp->connect, &u->deadline);
     return u;
 }
 
-struct upstream *upstream_take_idle(struct exchange *x, struct worker_pool *wp,
-                                    struct server *server, bool sure)
+int upstream_connect(struct lease *l)
 {
-    struct worker_server *ws = &wp->servers[server->id];
+    struct worker *w = l->wp->worker;
+    assert(l->server && l->upstream == NULL);
+    struct addr to;
+    uint32_t generation;
+    if (!server_address(l->server, &to, &generation))
+        return UV_EAI_NONAME;
+    if (!descriptors_take() && !inherit_descriptor(w))
+        return UV_EMFILE;
+    struct upstream *u = upstream_new(l->wp, l->server, generation);
+    if (u == NULL) {
+        descriptors_give();
+        return UV_ENOMEM;
+    }
+    int r = conn_connect(&u->conn, &w->net, &upstream_ops, &to, &u->connect, on_connected);
+    u->conn.in_limit = UPSTREAM_HEAD_MAX + 1;
+    if (r < 0) {
+        upstream_close(u);
+        return r;
+    }
+    u->lease = l;
+    l->upstream = u;
+    deadline_arm(&u->wp->connect, &u->deadline);
+    return 0;
+}
+
+bool upstream_take_idle(struct lease *l, bool sure)
+{
+    struct worker_server *ws = &l->wp->servers[l->server->id];
+    assert(l->upstream == NULL);
     while (!list_empty(&ws->idle)) {
         struct upstream *u = container_of(ws->idle.next, struct upstream, link);
-        if (sure && !conn_alive(&u->conn)) {
+        if (is_old(u) || (sure && !conn_alive(&u->conn))) {
             upstream_close(u);
             continue;
         }
         leave_list(u);
         list_push_back(&ws->busy, &u->link);
         u->state = UPSTREAM_BUSY;
-        u->exchange = x;
+        u->lease = l;
         u->reused = true;
-        return u;
+        l->upstream = u;
+        return true;
     }
-    return NULL;
+    return false;
 }
 
 void upstream_give_back(struct upstream *u, bool keep)
@@ -163,8 +183,8 @@ void upstream_give_back(struct upstream *u, bool keep)
     struct worker_server *ws = server_of(u);
     struct worker *w = u->wp->worker;
     bool fits = ws->nidle < u->wp->pool->config->max_idle_connections;
-    u->exchange = NULL;
-    if (!keep || !fits || w->stopping || u->conn.eof || u->conn.closing ||
+    u->lease = NULL;
+    if (!keep || !fits || w->stopping || is_old(u) || u->conn.eof || u->conn.closing ||
         !atomic_load_explicit(&u->server->usable, memory_order_relaxed)) {
         upstream_close(u);
         return;
@@ -183,7 +203,7 @@ void upstream_close(struct upstream *u)
         return;
     leave_list(u);
     u->state = UPSTREAM_CLOSED;
-    u->exchange = NULL;
+    u->lease = NULL;
     conn_close(&u->conn, on_closed);
 }
 
@@ -195,7 +215,7 @@ void upstream_on_idle_deadline(struct deadline *d)
 void upstream_on_connect_deadline(struct deadline *d)
 {
     struct upstream *u = container_of(d, struct upstream, deadline);
-    exchange_broken(u->exchange, UV_ETIMEDOUT);
+    u->lease->ops->on_broken(u->lease, UV_ETIMEDOUT);
 }
 
 void upstream_close_idle(struct worker_server *ws)

@@ -13,6 +13,8 @@
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/session.h"
+#include "proxy/stream.h"
+#include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
 #define LINGER_MS 2000 /* how long a client may take to read the last answer */
@@ -30,6 +32,7 @@ static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *poo
         list_init(&wp->servers[i].idle);
         list_init(&wp->servers[i].busy);
     }
+    list_init(&wp->tunnels);
     deadline_queue_init(&wp->connect, clock, c->connect_timeout_ms, upstream_on_connect_deadline);
     deadline_queue_init(&wp->response, clock, c->response_timeout_ms,
                         exchange_on_response_deadline);
@@ -45,14 +48,15 @@ static void init_listener(struct worker *w, struct worker_listener *wl,
     wl->config = shared->config;
     wl->cell = &shared->cells[w->index];
     wl->pool = &w->pools[shared->config->pool];
+    wl->mode = wl->config->mode == MODE_TCP ? &stream_mode : &session_mode;
     deadline_queue_init(&wl->request, clock, wl->config->request_timeout_ms,
-                        session_on_request_deadline);
-    deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, session_on_idle_deadline);
+                        client_on_request_deadline);
+    deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, client_on_idle_deadline);
 }
 
 void worker_maybe_done(struct worker *w)
 {
-    if (!w->stopping || !list_empty(&w->sessions) || !list_empty(&w->upstreams) ||
+    if (!w->stopping || !list_empty(&w->clients) || !list_empty(&w->upstreams) ||
         uv_is_closing((uv_handle_t *)&w->mailbox.async))
         return;
     mailbox_close(&w->mailbox);
@@ -86,7 +90,11 @@ static void stop(struct worker *w)
     w->stopping = true;
     for (size_t i = 0; i < w->nlisteners; i++)
         listener_stop(&w->listeners[i]);
-    list_foreach_safe(it, nxt, &w->sessions) session_stop(container_of(it, struct session, all));
+    list_foreach_safe(it, nxt, &w->clients)
+    {
+        struct client *c = container_of(it, struct client, all);
+        c->wl->mode->stop(c);
+    }
     close_idle_upstreams(w);
     worker_maybe_done(w);
 }
@@ -94,25 +102,52 @@ static void stop(struct worker *w)
 static void abort_all(struct worker *w)
 {
     stop(w);
-    list_foreach_safe(it, nxt, &w->sessions) session_close(container_of(it, struct session, all));
+    list_foreach_safe(it, nxt, &w->clients)
+    {
+        struct client *c = container_of(it, struct client, all);
+        c->wl->mode->close(c);
+    }
+}
+
+/* NULL: it is of no pool here. */
+static struct worker_server *find_server(struct worker *w, const struct server *server)
+{
+    for (size_t p = 0; p < w->npools; p++) {
+        struct worker_pool *wp = &w->pools[p];
+        if (server >= wp->pool->servers && server < wp->pool->servers + wp->pool->nservers)
+            return &wp->servers[server->id];
+    }
+    return NULL;
 }
 
 /* Closes the server's kept connections, and sends what waits on it elsewhere. */
 static void server_down(struct worker *w, const struct server *server)
 {
-    for (size_t p = 0; p < w->npools; p++) {
-        struct worker_pool *wp = &w->pools[p];
-        if (server < wp->pool->servers || server >= wp->pool->servers + wp->pool->nservers)
-            continue;
-        struct worker_server *ws = &wp->servers[server->id];
-        upstream_close_idle(ws);
-        list_foreach_safe(it, nxt, &ws->busy)
-        {
-            struct upstream *u = container_of(it, struct upstream, link);
-            if (u->exchange)
-                exchange_server_down(u->exchange);
-        }
+    struct worker_server *ws = find_server(w, server);
+    if (ws == NULL)
+        return;
+    upstream_close_idle(ws);
+    list_foreach_safe(it, nxt, &ws->busy)
+    {
+        struct upstream *u = container_of(it, struct upstream, link);
+        if (u->lease)
+            u->lease->ops->on_server_down(u->lease);
     }
+}
+
+/* Closes the server's kept connections; those that are busy finish. */
+static void server_moved(struct worker *w, const struct server *server)
+{
+    struct worker_server *ws = find_server(w, server);
+    if (ws)
+        upstream_close_idle(ws);
+}
+
+static void owners_changed(struct worker *w, const struct pool *pool)
+{
+    for (size_t p = 0; p < w->npools; p++)
+        if (w->pools[p].pool == pool)
+            tunnel_recheck(&w->pools[p]);
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -121,6 +156,12 @@ static void on_message(struct mailbox *m, struct message *msg)
     switch ((enum worker_message)msg->kind) {
     case WORKER_SERVER_DOWN:
         server_down(w, msg->object);
+        break;
+    case WORKER_SERVER_MOVED:
+        server_moved(w, msg->object);
+        break;
+    case WORKER_OWNERS_CHANGED:
+        owners_changed(w, msg->object);
         break;
     case WORKER_STOP:
         stop(w);
@@ -151,7 +192,7 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
                  const int *fds, struct error *e)
 {
     *w = (struct worker){.index = index, .snapshot = s, .control = control};
-    list_init(&w->sessions);
+    list_init(&w->clients);
     list_init(&w->upstreams);
     int r = uv_loop_init(&w->loop);
     if (r == 0) {
@@ -164,9 +205,9 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
         return false;
     }
     net_init(&w->net, &w->loop);
-    deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, session_on_linger_deadline);
+    deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, client_on_close_deadline);
     deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
-    deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, session_on_linger_deadline);
+    deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, client_on_close_deadline);
     w->npools = s->npools;
     w->pools = mem_zalloc_array(s->npools, sizeof *w->pools);
     for (size_t i = 0; i < s->npools; i++)

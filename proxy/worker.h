@@ -1,9 +1,9 @@
 /* A worker: one thread, one uv_loop, and everything of the traffic that is its own.
  *
- * What for: listeners, sessions, backend connections and counters of one thread.
+ * What for: listeners, clients, backend connections and counters of one thread.
  * Invariants: what is reached from a worker is used by its thread alone, except the snapshot's
  * atomics and the two mailboxes.
- * Ownership: worker -> listeners, sessions, upstreams, free lists. The snapshot is borrowed and
+ * Ownership: worker -> listeners, clients, upstreams, free lists. The snapshot is borrowed and
  * outlives the worker.
  * Threads: worker_init/start/join on the control thread, worker_post() from any, the rest its own.
  */
@@ -18,12 +18,15 @@
 
 struct worker;
 struct exchange;
+struct client_mode;
 
 /* What control says to a worker. */
 enum worker_message {
-    WORKER_SERVER_DOWN, /* object: struct server; its waiting requests go on elsewhere */
-    WORKER_STOP,        /* accept what is queued, stop listening, finish what is open */
-    WORKER_ABORT,       /* close everything now */
+    WORKER_SERVER_DOWN,    /* object: struct server; its waiting requests go on elsewhere */
+    WORKER_SERVER_MOVED,   /* object: struct server; its kept connections go to another address */
+    WORKER_OWNERS_CHANGED, /* object: struct pool with close_moved: always */
+    WORKER_STOP,           /* accept what is queued, stop listening, finish what is open */
+    WORKER_ABORT,          /* close everything now */
 };
 
 /* What a worker says to control. */
@@ -36,7 +39,7 @@ enum control_message {
 struct worker_server {
     struct list idle; /* struct upstream, the one used last in front */
     unsigned nidle;
-    struct list busy; /* struct upstream with an exchange */
+    struct list busy; /* struct upstream that are lent */
 };
 
 struct worker_pool {
@@ -44,6 +47,7 @@ struct worker_pool {
     struct pool *pool;
     struct pool_view view;
     struct worker_server *servers; /* by server id */
+    struct list tunnels;
     struct deadline_queue connect, response, idle;
 };
 
@@ -52,6 +56,7 @@ struct worker_listener {
     struct snapshot_listener *shared;
     const struct config_listener *config;
     struct listener_cell *cell;
+    const struct client_mode *mode;
     struct worker_pool *pool;
     uv_poll_t poll;
     int fd;         /* the listening socket */
@@ -75,10 +80,10 @@ struct worker {
     size_t nlisteners;
     struct worker_pool *pools;
     size_t npools;
-    struct deadline_queue linger; /* sessions that only wait for the client to have read */
+    struct deadline_queue linger; /* clients that only have to read what was sent */
     struct deadline_queue watch;  /* sessions that are not read from yet */
     struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
-    struct list sessions, upstreams;
+    struct list clients, upstreams;
     struct exchange *spare; /* free list */
     unsigned nspare;
     struct buffer scratch; /* heads being composed; empty between callbacks */
@@ -104,5 +109,5 @@ void worker_deinit(struct worker *w);
  * the next call. */
 struct str worker_date(struct worker *w);
 
-/* For sessions and upstreams: a stopping worker ends once the last of them is gone. */
+/* For clients and upstreams: a stopping worker ends once the last of them is gone. */
 void worker_maybe_done(struct worker *w);

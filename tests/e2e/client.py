@@ -100,15 +100,18 @@ class Client:
     """One connection."""
 
     def __init__(self, port, host='127.0.0.1', source=None, timeout=TIMEOUT, receive_buffer=None):
+        """`port` is a port, or the path of a unix socket."""
+        unix = not isinstance(port, int)
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        self.sock = socket.socket(family)
+        self.sock = socket.socket(socket.AF_UNIX if unix else family)
         self.sock.settimeout(timeout * SLOW)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             self.sock.bind((source, 0))
-        self.sock.connect((host, port))
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.connect(str(port) if unix else (host, port))
+        if not unix:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = Reader(self.sock)
 
     def __enter__(self):

@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from client import Load
-from scripted import Backend, Deaf
+from scripted import Backend, Deaf, TcpBackend
 
 
 def pytest_configure(config):
@@ -32,12 +32,16 @@ class Rig:
         self.scripted.append(Backend(name, handler, **more))
         return self.scripted[-1]
 
-    def deaf(self, name):
-        self.scripted.append(Deaf(name))
+    def tcp(self, name, handler=None, **more):
+        self.scripted.append(TcpBackend(name, handler, **more))
         return self.scripted[-1]
 
-    def nginx(self, name):
-        self.daemons.append(harness.Nginx(self.folder, name).start())
+    def deaf(self, name, port=None):
+        self.scripted.append(Deaf(name, port))
+        return self.scripted[-1]
+
+    def nginx(self, name, **more):
+        self.daemons.append(harness.Nginx(self.folder, name, **more).start())
         return self.daemons[-1]
 
     def serve(self, name, *arguments):
@@ -61,10 +65,13 @@ class Rig:
                                  [one])
 
     def proxy(self, backends, standbys=(), pool=None, listener=None, top=None, start=True,
-              ready=True, name=None, token=None):
+              ready=True, name=None, token=None, listen=None):
+        """`listen`: an address other than a free port of 127.0.0.1; its port is then None."""
         port, admin = harness.free_port(), harness.free_port()
+        if listen:
+            listener = {'listen': listen, **(listener or {})}
         text = self.text(backends, standbys, pool, listener, top, port, admin)
-        return self.proxy_of(text, port, admin, start, ready, name, token)
+        return self.proxy_of(text, None if listen else port, admin, start, ready, name, token)
 
     def proxy_of(self, text, port, admin, start=True, ready=True, name=None, token=None):
         name = name or f'proxy{len(self.proxies) + 1}'

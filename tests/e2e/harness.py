@@ -77,6 +77,16 @@ def accepts(port, host='127.0.0.1'):
         return False
 
 
+def accepts_at(address):
+    """The same for `HOST:PORT`, `[V6]:PORT` and `unix:PATH`."""
+    host, _, port = address.rpartition(':')
+    if host != 'unix':
+        return accepts(int(port), host.strip('[]'))
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(2)
+        return s.connect_ex(port) == 0
+
+
 # --- processes --------------------------------------------------------------------------------
 
 class Daemon:
@@ -135,13 +145,15 @@ class Daemon:
 
 
 class Nginx(Daemon):
-    """A real nginx as one process: answers its name at any path, 200 at /healthz."""
+    """A real nginx as one process: answers its name at any path, 200 at /healthz. `listen` is an
+    address other than a free port of 127.0.0.1."""
 
-    def __init__(self, folder, name, port=None, extra=''):
+    def __init__(self, folder, name, port=None, extra='', listen=None):
         prefix = pathlib.Path(folder) / f'nginx-{name}'
         for sub in ('body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'):
             (prefix / sub).mkdir(parents=True)
-        self.port = port or free_port()
+        self.port = None if listen else port or free_port()
+        self.address = listen or f'127.0.0.1:{self.port}'
         temp = '\n'.join(f'    {kind}_temp_path {prefix}/{sub};' for kind, sub in (
             ('client_body', 'body'), ('proxy', 'proxy'), ('fastcgi', 'fastcgi'),
             ('uwsgi', 'uwsgi'), ('scgi', 'scgi')))
@@ -157,7 +169,7 @@ http {{
     keepalive_requests 200;
     {extra}
     server {{
-        listen 127.0.0.1:{self.port};
+        listen {self.address};
         location / {{ default_type text/plain; add_header X-Backend {name}; return 200 "{name}"; }}
         location /healthz {{ return 200 "ok"; }}
     }}
@@ -166,13 +178,9 @@ http {{
         super().__init__(['nginx', '-p', str(prefix), '-e', f'{prefix}/error.log',
                           '-c', f'{prefix}/nginx.conf'], prefix, name)
 
-    @property
-    def address(self):
-        return f'127.0.0.1:{self.port}'
-
     def start(self):
         super().start()
-        wait_until(lambda: accepts(self.port) or not self.running(), f'nginx {self.name}')
+        wait_until(lambda: accepts_at(self.address) or not self.running(), f'nginx {self.name}')
         assert self.running(), self.err()
         return self
 

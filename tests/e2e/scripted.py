@@ -1,11 +1,18 @@
 """Backends that do as they are told: raw sockets, one thread a connection."""
 
+import pathlib
 import socket
 import struct
 import threading
 
 from client import Broken, Reader
 from harness import SLOW, free_port
+
+
+def reset(sock):
+    """Closes it with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    sock.close()
 
 
 class Request:
@@ -64,8 +71,7 @@ class Exchange:
 
     def reset(self):
         self.closed = True
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-        self.sock.close()
+        reset(self.sock)
 
     def hang(self):
         """Until the backend is let go or stopped, or the proxy has closed the connection."""
@@ -83,12 +89,14 @@ class Exchange:
 
 
 class Backend:
-    """Listens on loopback; `handler(exchange)` answers. Checks (`GET /healthz`) are answered apart
-    from it and are not among `requests`."""
+    """Listens on loopback, or on the unix socket `path`; `handler(exchange)` answers. Checks (`GET
+    /healthz`) are answered apart from it and are not among `requests`."""
 
-    def __init__(self, name, handler=None, port=None, start=True, receive_buffer=None):
+    def __init__(self, name, handler=None, port=None, start=True, receive_buffer=None,
+                 host='127.0.0.1', path=None):
         self.name, self.handler, self.receive_buffer = name, handler, receive_buffer
-        self.port = port or free_port()
+        self.host, self.path = host, path
+        self.port = None if path else port or free_port()
         self.health_status = 200
         self.reset_on_accept = False
         self.requests, self.checks = [], []
@@ -103,15 +111,25 @@ class Backend:
 
     @property
     def address(self):
-        return f'127.0.0.1:{self.port}'
+        if self.path:
+            return f'unix:{self.path}'
+        return f'[{self.host}]:{self.port}' if ':' in self.host else f'{self.host}:{self.port}'
+
+    def _new_listener(self):
+        if self.path:
+            return socket.socket(socket.AF_UNIX)
+        s = socket.socket(socket.AF_INET6 if ':' in self.host else socket.AF_INET)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return s
 
     def start(self):
         self.gate.clear()
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener = self._new_listener()
         if self.receive_buffer:  # before listen(), so that the connections inherit it
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-        self.listener.bind(('127.0.0.1', self.port))
+        if self.path:
+            pathlib.Path(self.path).unlink(missing_ok=True)
+        self.listener.bind(str(self.path) if self.path else (self.host, self.port))
         self.listener.listen(256)
         self._spawn(self._accept, self.listener)
         return self
@@ -161,10 +179,10 @@ class Backend:
             except OSError:
                 return
             if self.reset_on_accept:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-                sock.close()
+                reset(sock)
                 continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.path:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.socks.add(sock)
             self._spawn(self._serve, sock)
@@ -210,12 +228,32 @@ class Backend:
             number += 1
 
 
+class TcpBackend(Backend):
+    """Of no protocol: `handler(backend, sock)` has each connection, checks too. Without one it greets
+    with a line of its name and then echoes to the end."""
+
+    def greet_and_echo(self, sock):
+        sock.sendall(self.name.encode() + b'\n')
+        while data := sock.recv(65536):
+            sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+    def _connection(self, sock):
+        with self.lock:
+            self.connections += 1
+        if self.handler:
+            self.handler(self, sock)
+        else:
+            self.greet_and_echo(sock)
+
+
 class Deaf:
     """An address that completes no handshake: its queue is full and nobody accepts."""
 
-    def __init__(self, name):
-        self.name, self.port = name, free_port()
+    def __init__(self, name, port=None):
+        self.name, self.port = name, port or free_port()
         self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(('127.0.0.1', self.port))
         self.listener.listen(0)
         self.fillers = []

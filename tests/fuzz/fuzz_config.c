@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_servers(const struct config_server *s, size_t n, size_t nbackends)
 {
     for (size_t i = 0; i < n; i++) {
-        assert(s[i].name && s[i].name[0] && s[i].address.len && s[i].address_text);
+        assert(s[i].name && s[i].name[0] && s[i].address_text);
+        assert(s[i].address.len || strchr(s[i].address_text, ':'));
         assert(s[i].weight >= 1 && s[i].weight <= 256 && s[i].nfor <= nbackends);
         assert(i == 0 || strcmp(s[i - 1].name, s[i].name) < 0);
         for (size_t f = 0; f < s[i].nfor; f++) {

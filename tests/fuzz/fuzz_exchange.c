@@ -60,6 +60,7 @@ static const char strict[] =
     "    health: {fall: 1, rise: 1}\n"
     "    passive: {failures: 3}\n"
     "    failback: {after: 0s}\n"
+    "    close_moved: always\n"
     "    retries: 2\n"
     "    max_idle_connections: 2\n"
     "    timeouts: {connect: 1s, response: 4s, idle: 5s}\n"
@@ -153,6 +154,7 @@ static void post(enum worker_message kind, void *object)
 }
 
 static struct list went_down; /* messages to be: a notice's receiver may not act */
+static bool owners_changed;
 
 struct down {
     struct list link;
@@ -161,6 +163,7 @@ struct down {
 
 static void on_notice(void *arg, const struct roster_notice *n)
 {
+    owners_changed = owners_changed || n->event == ROSTER_OWNERS;
     if (n->event != ROSTER_SERVER_DOWN)
         return;
     struct down *d = mem_zalloc(sizeof *d);
@@ -168,7 +171,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
     list_push_back(&went_down, &d->link);
 }
 
-static void tell_down(void)
+static void tell_changes(void)
 {
     while (!list_empty(&went_down)) {
         struct down *d = container_of(went_down.next, struct down, link);
@@ -177,6 +180,9 @@ static void tell_down(void)
         post(WORKER_SERVER_DOWN, &world.snapshot->pools[0]->servers[d->server]);
         free(d);
     }
+    if (owners_changed)
+        post(WORKER_OWNERS_CHANGED, world.snapshot->pools[0]);
+    owners_changed = false;
 }
 
 /* What the worker has said to control. */
@@ -189,7 +195,7 @@ static void take_mail(void)
         const struct server *s = msg->object;
         free(msg);
         roster_passive_down(world.snapshot->rosters[0], s->id, memory_now());
-        tell_down();
+        tell_changes();
     }
 }
 
@@ -200,7 +206,7 @@ static void advance(uint64_t ms)
     take_mail();
     if (roster_next_ms(r) <= memory_now())
         roster_tick(r, memory_now());
-    tell_down();
+    tell_changes();
 }
 
 static void settle(void)
@@ -261,9 +267,9 @@ static void set_window(struct memory_wire *w, uint8_t code)
 }
 
 /* The client at this place, which connects if there is none; NULL: the worker takes no more. */
-static struct client *client_at(unsigned place)
+static struct caller *client_at(unsigned place)
 {
-    struct client *c = world.open[place];
+    struct caller *c = world.open[place];
     if (c && c->wire.state != MEMORY_CLOSED)
         return c;
     if (world.worker.stopping || world.nclients >= WORLD_MAX_CONNECTIONS)
@@ -274,7 +280,7 @@ static struct client *client_at(unsigned place)
 
 static void client_step(enum step what, unsigned place, struct input *in)
 {
-    struct client *c = client_at(place);
+    struct caller *c = client_at(place);
     uint8_t arg = what == OPEN || what == CLIENT_FIN || what == CLIENT_RESET || what == CLIENT_RAW
                       ? 0
                       : byte(in);
@@ -389,7 +395,7 @@ static void control_step(unsigned who, uint8_t arg)
         }
         break;
     }
-    tell_down();
+    tell_changes();
 }
 
 static void do_step(struct input *in)
@@ -422,6 +428,7 @@ static void begin(uint8_t options)
     client_piece = pieces[options >> 1 & 3];
     backend_piece = pieces[options >> 3 & 3];
     list_init(&went_down);
+    owners_changed = false;
     world_init();
     world.max_head = config->listeners[0].max_header_size;
     world.retries = config->pools[0].retries;
@@ -442,7 +449,7 @@ static void end(void)
         advance(SILENCE_MS);
         settle();
     }
-    MUST(list_empty(&w->sessions) && list_empty(&w->upstreams));
+    MUST(list_empty(&w->clients) && list_empty(&w->upstreams));
     post(WORKER_STOP, NULL);
     settle();
     MUST(w->mailbox.closed);

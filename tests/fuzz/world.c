@@ -37,18 +37,18 @@ static bool same(struct str a, struct str b)
 
 /* ---- what a client has sent ---- */
 
-static struct client *client_of(struct memory_wire *w)
+static struct caller *client_of(struct memory_wire *w)
 {
-    return container_of(w, struct client, wire);
+    return container_of(w, struct caller, wire);
 }
 
 /* The request that is to be answered next; NULL: not a byte of it came. */
-static struct request *current(const struct client *c)
+static struct request *current(const struct caller *c)
 {
     return c->nanswered < c->nrequests ? c->requests[c->nanswered] : NULL;
 }
 
-static struct request *new_request(struct client *c)
+static struct request *new_request(struct caller *c)
 {
     struct request *r = mem_zalloc(sizeof *r);
     http_message_init_request(&r->m, world.max_head);
@@ -58,7 +58,7 @@ static struct request *new_request(struct client *c)
 }
 
 /* Where the next bytes belong; NULL: that is not to be said yet, or never. */
-static struct request *receiving(struct client *c)
+static struct request *receiving(struct caller *c)
 {
     struct request *r = c->nrequests ? c->requests[c->nrequests - 1] : NULL;
     if (r == NULL)
@@ -73,7 +73,7 @@ static struct request *receiving(struct client *c)
     return r->m.head.upgrade && c->nanswered < c->nrequests ? NULL : new_request(c);
 }
 
-static void parse_requests(struct client *c)
+static void parse_requests(struct caller *c)
 {
     struct request *r;
     while (buffer_len(&c->unparsed) && (r = receiving(c)) != NULL)
@@ -83,7 +83,7 @@ static void parse_requests(struct client *c)
 
 static void on_client_taken(struct memory_wire *w, const char *data, size_t n)
 {
-    struct client *c = client_of(w);
+    struct caller *c = client_of(w);
     append(c->tunnel ? &c->tunnel_sent : &c->unparsed, data, n);
     if (!c->tunnel)
         parse_requests(c);
@@ -138,7 +138,7 @@ static bool is_interim(const struct http_message *a)
     return a->head.status < 200 && a->head.status != 101;
 }
 
-static void check_head(struct client *c)
+static void check_head(struct caller *c)
 {
     const struct http_message *a = &c->answer;
     struct request *r = current(c);
@@ -157,7 +157,7 @@ static void check_head(struct client *c)
         r->answering = true;
 }
 
-static void check_answer(struct client *c)
+static void check_answer(struct caller *c)
 {
     if (!c->head_checked)
         check_head(c);
@@ -166,7 +166,7 @@ static void check_answer(struct client *c)
         check_body(&current(c)->at->said, &c->answer);
 }
 
-static void start_tunnel(struct client *c, struct request *r)
+static void start_tunnel(struct caller *c, struct request *r)
 {
     MUST(r->m.head.upgrade && r->m.state == MESSAGE_DONE);
     c->tunnel = r->at;
@@ -176,7 +176,7 @@ static void start_tunnel(struct client *c, struct request *r)
 }
 
 /* The answer is there, the final one or not. */
-static void finish_answer(struct client *c)
+static void finish_answer(struct caller *c)
 {
     struct http_message *a = &c->answer;
     struct request *r = current(c);
@@ -205,7 +205,7 @@ static void check_tunnel(const struct buffer *sent, size_t *got, const char *dat
 
 static void on_client_given(struct memory_wire *w, const char *data, size_t n)
 {
-    struct client *c = client_of(w);
+    struct caller *c = client_of(w);
     while (n && !c->tunnel) {
         const struct request *r = current(c);
         if (!c->answer_open) {
@@ -229,7 +229,7 @@ static void on_client_given(struct memory_wire *w, const char *data, size_t n)
 }
 
 /* The client sees an end in order: an answer that lasts until here must be whole. */
-static void check_end(struct client *c)
+static void check_end(struct caller *c)
 {
     struct http_message *a = &c->answer;
     if (!c->answer_open || a->kind != BODY_CLOSE)
@@ -240,7 +240,7 @@ static void check_end(struct client *c)
 }
 
 /* A request that came whole is answered, unless it is the client's own fault. */
-static void check_owed(const struct client *c)
+static void check_owed(const struct caller *c)
 {
     const struct request *r = current(c);
     if (c->excused || world.failing || c->last_answer || c->tunnel || c->wire.dead || r == NULL)
@@ -250,7 +250,7 @@ static void check_owed(const struct client *c)
 
 static void on_client_fin(struct memory_wire *w)
 {
-    struct client *c = client_of(w);
+    struct caller *c = client_of(w);
     check_end(c);
     MUST(!c->answer_open);
     MUST(!c->tunnel || c->tunnel_got == buffer_len(&c->tunnel->tunnel_said));
@@ -259,7 +259,7 @@ static void on_client_fin(struct memory_wire *w)
 
 static void on_client_closed(struct memory_wire *w, bool reset, size_t lost)
 {
-    struct client *c = client_of(w);
+    struct caller *c = client_of(w);
     if (w->dead || w->shut_done)
         return;
     if (!reset) {
@@ -280,11 +280,12 @@ static struct backend *backend_of(struct memory_wire *w)
 }
 
 /* Whose bytes these are, as the proxy has it. */
-static struct client *sender(const struct backend *b)
+static struct caller *sender(const struct backend *b)
 {
     struct upstream *u = container_of(b->wire.conn, struct upstream, conn);
-    MUST(u->exchange && u->exchange->upstream == u);
-    struct memory_wire *w = u->exchange->session->conn.tcp.data;
+    MUST(u->lease && u->lease->upstream == u);
+    const struct exchange *x = container_of(u->lease, struct exchange, lease);
+    struct memory_wire *w = x->session->client.conn.tcp.data;
     MUST(w->state == MEMORY_OPEN);
     return client_of(w);
 }
@@ -306,7 +307,7 @@ static void check_try(const struct backend *b, const struct request *r)
 
 static void begin_request(struct backend *b)
 {
-    struct client *c = sender(b);
+    struct caller *c = sender(b);
     struct request *r = current(c);
     MUST(r && r->m.has_head);
     check_try(b, r);
@@ -451,7 +452,7 @@ void world_init(void)
 void world_open(unsigned place)
 {
     struct addr peer = {0};
-    struct client *c = mem_zalloc(sizeof *c);
+    struct caller *c = mem_zalloc(sizeof *c);
     unsigned n = ++world.nclients;
     snprintf(c->ip, sizeof c->ip, "10.0.%u.%u", n >> 8 & 255, n & 255);
     peer.v4.sin_family = AF_INET;
@@ -460,10 +461,10 @@ void world_open(unsigned place)
     memory_wire_init(&c->wire, &client_ops);
     list_push_front(&world.clients, &c->link);
     world.open[place] = c;
-    session_accept(&world.worker.listeners[0], memory_wire_accept(&c->wire), &peer);
+    client_accept(&world.worker.listeners[0], memory_wire_accept(&c->wire), &peer);
 }
 
-static void free_client(struct client *c)
+static void free_client(struct caller *c)
 {
     for (size_t i = 0; i < c->nrequests; i++) {
         http_message_deinit(&c->requests[i]->m);
@@ -493,16 +494,16 @@ static void free_backend(struct backend *b)
 
 void world_deinit(void)
 {
-    list_foreach_safe(it, nxt, &world.clients) free_client(container_of(it, struct client, link));
+    list_foreach_safe(it, nxt, &world.clients) free_client(container_of(it, struct caller, link));
     list_foreach_safe(it, nxt, &world.backends)
         free_backend(container_of(it, struct backend, link));
 }
 
-static void check_tried(const struct exchange *x)
+static void check_tried(const struct lease *l)
 {
-    for (unsigned i = 0; i < x->ntried; i++)
+    for (unsigned i = 0; i < l->ntried; i++)
         for (unsigned j = 0; j < i; j++)
-            MUST(x->tried[i] != x->tried[j]);
+            MUST(l->tried[i] != l->tried[j]);
 }
 
 /* A conn that nobody has paused reads. */
@@ -527,11 +528,11 @@ static bool holds_answer(const struct conn *c)
 /* What can go on goes on: nobody waits for a drain that has been, or sits on bytes. */
 static void check_flow(const struct exchange *x)
 {
-    const struct conn *down = &x->session->conn, *up;
+    const struct conn *down = &x->session->client.conn, *up;
     check_reads(down);
     if (x->attempt != ATTEMPT_SENT)
         return;
-    up = &x->upstream->conn;
+    up = &x->lease.upstream->conn;
     check_reads(up);
     if (conn_queued(down) == 0) {
         MUST(!(up->paused & PAUSE_PEER));
@@ -557,16 +558,16 @@ void world_check(void)
 {
     const struct pool *p = world.snapshot->pools[0];
     unsigned active[WORLD_SERVERS] = {0}, connections = 0, total = 0;
-    list_foreach(it, &world.worker.sessions)
+    list_foreach(it, &world.worker.clients)
     {
-        const struct session *s = container_of(it, struct session, all);
+        const struct session *s = container_of(it, struct session, client.all);
         connections += s->state != SESSION_CLOSED;
         if (s->exchange == NULL)
             continue;
-        check_tried(s->exchange);
+        check_tried(&s->exchange->lease);
         check_flow(s->exchange);
-        if (s->exchange->server)
-            active[s->exchange->server->id]++;
+        if (s->exchange->lease.server)
+            active[s->exchange->lease.server->id]++;
     }
     for (unsigned i = 0; i < WORLD_SERVERS; i++) {
         MUST(atomic_load(&p->servers[i].active) == active[i]);

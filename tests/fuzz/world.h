@@ -44,7 +44,7 @@ struct request {
     bool answering; /* the final head went to the client */
 };
 
-struct client {
+struct caller {
     struct memory_wire wire;
     struct list link;
     char ip[16];
@@ -69,7 +69,7 @@ struct backend {
     unsigned server;
     uint64_t since_ms;
     struct buffer outbox;
-    struct client *client; /* whose request `got` is */
+    struct caller *client; /* whose request `got` is */
     struct request *request;
     struct http_message got, said;
     unsigned nrequests, interim;
@@ -91,7 +91,7 @@ struct world {
     struct snapshot *snapshot;
     struct worker worker;
     struct list clients, backends; /* the newest in front */
-    struct client *open[WORLD_CLIENTS];
+    struct caller *open[WORLD_CLIENTS];
     unsigned nclients, nbackends, serial;
     uint32_t max_head;
     unsigned retries;

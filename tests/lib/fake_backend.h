@@ -22,7 +22,10 @@ enum fake_kind {
 };
 
 struct fake {
-    uv_tcp_t listener;
+    union {
+        uv_tcp_t listener;
+        uv_pipe_t pipe; /* the same on a unix path */
+    };
     struct list conns;
     enum fake_kind kind;
     const char *text;
@@ -31,6 +34,7 @@ struct fake {
     unsigned accepted, open;
     uint64_t accepted_ms[64];  /* of the first ones */
     char received[1024];       /* on all connections */
+    size_t received_len;       /* of it */
     void (*on_answered)(void); /* NULL, or: the text has just been handed to the kernel */
 };
 
@@ -97,8 +101,10 @@ static inline void fake_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
         fake_conn_close(c, false);
         return;
     }
-    size_t at = strlen(f->received), room = sizeof f->received - 1 - at;
-    memcpy(f->received + at, b->base, (size_t)n < room ? (size_t)n : room);
+    size_t room = sizeof f->received - 1 - f->received_len;
+    size_t taken = (size_t)n < room ? (size_t)n : room;
+    memcpy(f->received + f->received_len, b->base, taken);
+    f->received_len += taken;
     if (n > 0 && c->sent == 0 && (f->kind == FAKE_ANSWER || f->kind == FAKE_ANSWER_CLOSE))
         fake_send_all(c);
 }
@@ -138,15 +144,36 @@ static inline void fake_accept(uv_stream_t *s, int status)
         uv_timer_start(&c->timer, fake_drip, 20, 20);
 }
 
-static inline void fake_open(struct fake *f, uv_loop_t *loop, enum fake_kind kind, const char *text)
+static inline void fake_init(struct fake *f, enum fake_kind kind, const char *text)
 {
-    struct sockaddr_in any;
     memset(f, 0, sizeof *f);
     list_init(&f->conns);
     f->kind = kind;
     f->text = text;
-    int err = uv_ip4_addr("127.0.0.1", 0, &any) | uv_tcp_init(loop, &f->listener) |
-              uv_tcp_bind(&f->listener, (struct sockaddr *)&any, 0);
+}
+
+/* On unix:PATH; libuv removes the file when it is closed. */
+static inline void fake_open_unix(struct fake *f, uv_loop_t *loop, enum fake_kind kind,
+                                  const char *text, const char *address)
+{
+    fake_init(f, kind, text);
+    int err = addr_parse(str_of(address), &f->address) != ADDR_OK;
+    strcpy(f->address_text, address);
+    err |= uv_pipe_init(loop, &f->pipe, 0) | uv_pipe_bind(&f->pipe, f->address.un.sun_path);
+    if (err == 0 && kind != FAKE_REFUSE)
+        err = uv_listen((uv_stream_t *)&f->pipe, 64, fake_accept);
+    assert(err == 0);
+    (void)err;
+    f->listener.data = f;
+}
+
+static inline void fake_open_at(struct fake *f, uv_loop_t *loop, enum fake_kind kind,
+                                const char *text, const char *ip, uint16_t port)
+{
+    struct sockaddr_in at;
+    fake_init(f, kind, text);
+    int err = uv_ip4_addr(ip, port, &at) | uv_tcp_init(loop, &f->listener) |
+              uv_tcp_bind(&f->listener, (struct sockaddr *)&at, 0);
     if (err == 0 && kind != FAKE_REFUSE)
         err = uv_listen((uv_stream_t *)&f->listener, 64, fake_accept);
     int len = sizeof f->address.v6;
@@ -156,6 +183,11 @@ static inline void fake_open(struct fake *f, uv_loop_t *loop, enum fake_kind kin
     f->address.len = (socklen_t)len;
     addr_format(&f->address, f->address_text);
     f->listener.data = f;
+}
+
+static inline void fake_open(struct fake *f, uv_loop_t *loop, enum fake_kind kind, const char *text)
+{
+    fake_open_at(f, loop, kind, text, "127.0.0.1", 0);
 }
 
 static inline void fake_close(struct fake *f)

@@ -58,7 +58,7 @@ struct memory_wire {
 typedef struct memory_wire *memory_connect_fn(struct conn *c, const struct addr *to, int *uv_error);
 
 void memory_init(memory_connect_fn *on_connect);
-/* An accepted connection to come: the descriptor for session_accept(). */
+/* An accepted connection to come: the descriptor for client_accept(). */
 int memory_wire_accept(struct memory_wire *w);
 void memory_wire_init(struct memory_wire *w, const struct memory_ops *ops);
 /* Frees what it has. Its conn must have closed. */

@@ -25,9 +25,11 @@ static const struct {
     {"localhost:80", ADDR_NAME},
     {"b-1.example.org:80", ADDR_NAME},
     {"1.2.3.4.example:80", ADDR_NAME},
-    {"unix:/run/x", ADDR_UNIX},
-    {"unix:x:80", ADDR_UNIX},
+    {"unix:/run/x", ADDR_OK, "unix:/run/x", "", true},
+    {"unix:x:80", ADDR_OK, "unix:x:80", "", true},
+    {"unix:a b", ADDR_OK, "unix:a b", "", true},
     {"unix:", ADDR_BAD},
+    {"unix", ADDR_BAD},
     {"", ADDR_BAD},
     {":", ADDR_BAD},
     {":80", ADDR_BAD},
@@ -69,22 +71,65 @@ START_TEST(addresses_are_literals_with_a_port)
     ck_assert_int_eq(addr_format_ip(&a, text), (int)strlen(addrs[_i].ip));
     ck_assert_str_eq(text, addrs[_i].ip);
     ck_assert(addr_is_loopback(&a) == addrs[_i].loopback);
-    ck_assert_uint_eq(addr_port(&a), atoi(strrchr(addrs[_i].canonical, ':') + 1));
+    bool path = strncmp(addrs[_i].text, "unix:", 5) == 0;
+    ck_assert(addr_is_unix(&a) == path);
+    ck_assert_uint_eq(addr_port(&a), path ? 0 : atoi(strrchr(addrs[_i].canonical, ':') + 1));
 }
 END_TEST
 
-START_TEST(equal_addresses_have_one_family_ip_and_port)
+START_TEST(addresses_are_ordered_by_family_bytes_and_port)
 {
-    static const char *const texts[] = {"127.0.0.1:80", "127.0.0.1:81",     "127.0.0.2:80",
-                                        "[::1]:80",     "[2001:db8::1]:80", "[::1]:81"};
-    const size_t n = sizeof texts / sizeof *texts;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < n; k++) {
+    static const char *const texts[] = {
+        "9.0.0.1:80",       "10.0.0.1:80", "127.0.0.1:80", "127.0.0.1:443", "127.0.0.2:80",
+        "200.0.0.1:1",      "[::1]:80",    "[::1]:443",    "[::ffff:1]:80", "[2001:db8::1]:80",
+        "[2001:db8::a]:80", "unix:/a",     "unix:/a/b",    "unix:/b"};
+    const int n = sizeof texts / sizeof *texts;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < n; k++) {
             struct addr a, b;
             ck_assert_int_eq(addr_parse(str_of(texts[i]), &a), ADDR_OK);
             ck_assert_int_eq(addr_parse(str_of(texts[k]), &b), ADDR_OK);
+            int c = addr_cmp(&a, &b);
+            ck_assert_msg((c > 0) - (c < 0) == (i > k) - (i < k), "%s %s", texts[i], texts[k]);
             ck_assert(addr_eq(&a, &b) == (i == k));
         }
+}
+END_TEST
+
+START_TEST(a_name_leaves_its_port_and_no_address)
+{
+    struct addr a;
+    ck_assert_int_eq(addr_parse(str_of("cache-1.example:9001"), &a), ADDR_NAME);
+    ck_assert_uint_eq(a.len, 0);
+    ck_assert_uint_eq(addr_port(&a), 9001);
+    ck_assert(!addr_is_unix(&a));
+    ck_assert(str_eq(addr_host("cache-1.example:9001"), str_of("cache-1.example")));
+}
+END_TEST
+
+/* What the kernel would cut, or take for a longer name than was meant, is refused here. */
+START_TEST(a_unix_path_has_the_kernels_length_at_most)
+{
+    char text[5 + 109] = "unix:/", formatted[ADDR_TEXT_MAX];
+    struct addr a;
+    memset(text + 6, 'a', 107);
+    ck_assert_int_eq(addr_parse((struct str){text, 5 + 107}, &a), ADDR_OK);
+    ck_assert_uint_eq(a.len, sizeof a.un);
+    ck_assert_uint_eq(strlen(a.un.sun_path), 107);
+    ck_assert_int_eq(addr_format(&a, formatted), 5 + 107);
+    ck_assert_int_eq(memcmp(formatted, text, 5 + 107), 0);
+    ck_assert_int_eq(addr_parse((struct str){text, 5 + 108}, &a), ADDR_LONG);
+    ck_assert_int_eq(addr_parse((struct str){"unix:a\0b", 8}, &a), ADDR_BAD);
+}
+END_TEST
+
+/* accept() says no more of a client on a unix socket than its family. */
+START_TEST(a_client_on_a_unix_socket_has_no_ip)
+{
+    struct addr peer = {.un.sun_family = AF_UNIX, .len = sizeof peer.un.sun_family};
+    char text[ADDR_IP_MAX] = "x";
+    ck_assert_int_eq(addr_format_ip(&peer, text), 0);
+    ck_assert_str_eq(text, "");
 }
 END_TEST
 
@@ -94,6 +139,8 @@ START_TEST(only_the_slice_is_read)
     ck_assert_int_eq(addr_parse((struct str){"127.0.0.1:8099", 12}, &a), ADDR_OK);
     ck_assert_uint_eq(addr_port(&a), 80);
     ck_assert_int_eq(addr_parse((struct str){NULL, 0}, &a), ADDR_BAD);
+    ck_assert_int_eq(addr_parse((struct str){"127.0.0.1\0x:80", 14}, &a), ADDR_BAD);
+    ck_assert_int_eq(addr_parse((struct str){"a\0b:80", 6}, &a), ADDR_BAD);
 }
 END_TEST
 
@@ -115,7 +162,10 @@ static Suite *build(void)
     TCase *t = tcase_create("addr");
     tcase_add_loop_test(t, addresses_are_literals_with_a_port, 0,
                         (int)(sizeof addrs / sizeof *addrs));
-    tcase_add_test(t, equal_addresses_have_one_family_ip_and_port);
+    tcase_add_test(t, addresses_are_ordered_by_family_bytes_and_port);
+    tcase_add_test(t, a_name_leaves_its_port_and_no_address);
+    tcase_add_test(t, a_unix_path_has_the_kernels_length_at_most);
+    tcase_add_test(t, a_client_on_a_unix_socket_has_no_ip);
     tcase_add_test(t, only_the_slice_is_read);
     tcase_add_test(t, very_long_hosts_are_refused);
     suite_add_tcase(s, t);

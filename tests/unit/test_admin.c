@@ -27,7 +27,7 @@ static const char config_text[] = "admin: {listen: '127.0.0.1:9900'}\n"
                                   "      - {name: s1, address: '127.0.0.1:9101'}\n"
                                   "  - name: other\n"
                                   "    backends:\n"
-                                  "      - {name: c1, address: '127.0.0.1:9003'}\n";
+                                  "      - {name: c1, address: 'c1.example:9003'}\n";
 
 struct fixture {
     uv_loop_t loop;
@@ -212,6 +212,28 @@ START_TEST(status_has_the_contracts_shape)
     expect_json(json_object_get(s, "serving"), "[]");
     ck_assert_uint_eq(json_array_size(json_object_get(root, "pools")), 2);
     atomic_store(&b2->active, 0);
+    json_decref(root);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(a_server_by_name_is_shown_with_where_it_is)
+{
+    struct fixture f;
+    struct addr at;
+    start(&f, NULL);
+    json_t *root = ask_json(&f, "GET /status", 200);
+    json_t *c1 = server_of(root, 1, "backends", 0), *b1 = server_of(root, 0, "backends", 0);
+    ck_assert_str_eq(json_string_value(json_object_get(c1, "address")), "c1.example:9003");
+    ck_assert(json_is_null(json_object_get(c1, "resolved")));
+    ck_assert(json_object_get(b1, "resolved") == NULL);
+    json_decref(root);
+    ck_assert_int_eq(addr_parse(STR("[2001:db8::1]:9003"), &at), ADDR_OK);
+    ck_assert(server_move(&f.snapshot->pools[1]->servers[0], &at));
+    root = ask_json(&f, "GET /status", 200);
+    c1 = server_of(root, 1, "backends", 0);
+    ck_assert_str_eq(json_string_value(json_object_get(c1, "address")), "c1.example:9003");
+    ck_assert_str_eq(json_string_value(json_object_get(c1, "resolved")), "[2001:db8::1]:9003");
     json_decref(root);
     finish(&f);
 }
@@ -638,6 +660,7 @@ static Suite *build(void)
     tcase_add_test(t, alive_is_not_ready);
     tcase_add_test(t, one_dead_pool_is_not_ready);
     tcase_add_test(t, status_has_the_contracts_shape);
+    tcase_add_test(t, a_server_by_name_is_shown_with_where_it_is);
     tcase_add_test(t, a_promoted_standby_is_shown_with_the_points_it_holds);
     tcase_add_test(t, both_sides_of_a_ramp_hold_the_points);
     tcase_add_test(t, routes_name_who_serves_and_whose_it_is);

@@ -1,5 +1,6 @@
 /* When the checker probes whom, and what it makes of it: real sockets and time, one loop. Upper
  * bounds on time are left out, as machines are slow; what must not be early is exact. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,11 @@ struct world {
     uv_loop_t loop;
     uv_timer_t heartbeat; /* a turn of the loop may end in a long wait for sockets else */
     struct fake fakes[N];
+    struct fake other; /* at another address with the port of fakes[0], see name_b1() */
+    bool has_other;
+    char name[32]; /* "b1.example:PORT" */
+    struct lookups *lookups;
+    unsigned moves; /* of b1, after its first address */
     struct config_server servers[N];
     struct config_range range;
     struct config_pool config;
@@ -25,7 +31,7 @@ struct world {
     struct roster *roster;
     struct checker *checker;
     bool first_done, closed, close_at_first;
-    unsigned failbacks;
+    unsigned failbacks, downs;
     unsigned accepted_at_down; /* by the server that went down last */
 };
 
@@ -33,6 +39,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct world *w = arg;
     w->failbacks += n->event == ROSTER_FAILBACK;
+    w->downs += n->event == ROSTER_SERVER_DOWN;
     if (n->event == ROSTER_SERVER_DOWN)
         w->accepted_at_down = w->fakes[n->server->id].accepted;
 }
@@ -92,13 +99,97 @@ static void world_init(struct world *w)
     };
 }
 
+/* ---- names ---- */
+
+/* What the name server says; it is asked from threads. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    const char *ips; /* "127.0.0.1 127.0.0.2"; "": no such name; NULL: silence */
+    unsigned asked;
+} dns = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", 0};
+
+static void dns_says(const char *ips)
+{
+    pthread_mutex_lock(&dns.lock);
+    dns.ips = ips;
+    pthread_cond_broadcast(&dns.changed);
+    pthread_mutex_unlock(&dns.lock);
+}
+
+static unsigned dns_asked(void)
+{
+    pthread_mutex_lock(&dns.lock);
+    unsigned n = dns.asked;
+    pthread_mutex_unlock(&dns.lock);
+    return n;
+}
+
+static void ask(const char *host, uint16_t port, struct lookup_answer *out)
+{
+    char ips[64];
+    pthread_mutex_lock(&dns.lock);
+    dns.asked++;
+    while (dns.ips == NULL)
+        pthread_cond_wait(&dns.changed, &dns.lock);
+    snprintf(ips, sizeof ips, "%s", dns.ips);
+    pthread_mutex_unlock(&dns.lock);
+    snprintf(out->reason, sizeof out->reason, "no such name");
+    char *rest = ips, *ip;
+    while ((ip = strsep(&rest, " ")) != NULL) {
+        struct addr a;
+        char text[64];
+        snprintf(text, sizeof text, "%s:%u", ip, port);
+        if (addr_parse(str_of(text), &a) == ADDR_OK)
+            addr_set_add(&out->addrs, &a);
+    }
+}
+
+static void on_moved(void *arg, struct server *s)
+{
+    struct world *w = arg;
+    ck_assert_ptr_eq(s, &w->pool->servers[0]);
+    w->moves++;
+}
+
+/* Puts b1 behind a name, with a second backend at 127.0.0.2. Before world_open(). */
+static void name_b1(struct world *w, const char *ips)
+{
+    unsigned port = addr_port(&w->fakes[0].address);
+    dns_says(ips);
+    fake_open_at(&w->other, &w->loop, FAKE_ANSWER, OK, "127.0.0.2", (uint16_t)port);
+    w->has_other = true;
+    snprintf(w->name, sizeof w->name, "b1.example:%u", port);
+    w->servers[0].address = (struct addr){0};
+    w->servers[0].address_text = w->name;
+    w->config.resolve_ms = 30;
+}
+
+static bool b1_is_at(const struct world *w, const struct fake *f)
+{
+    struct addr at;
+    uint32_t generation;
+    return server_address(&w->pool->servers[0], &at, &generation) && addr_eq(&at, &f->address);
+}
+
+static void check_b1_is_at(const struct world *w, const struct fake *f)
+{
+    ck_assert(b1_is_at(w, f));
+}
+
+/* ---- the world ---- */
+
 static void world_open(struct world *w)
 {
     struct error e;
+    int err;
+    w->lookups = lookups_new(&w->loop, ask, &err);
+    ck_assert(w->lookups != NULL);
+    const struct checker_names names = {w->lookups, on_moved, w};
     w->pool = pool_new(&w->config, 1, &e);
     ck_assert(w->pool != NULL);
     w->roster = roster_new(w->pool, on_notice, w);
-    w->checker = checker_new(&w->loop, w->pool, w->roster);
+    w->checker = checker_new(&w->loop, w->pool, w->roster, &names);
 }
 
 static void turn(struct world *w)
@@ -127,11 +218,14 @@ static void world_close(struct world *w)
         checker_close(w->checker, on_closed, w);
     while (!w->closed)
         turn(w);
+    lookups_close(w->lookups);
     uv_close((uv_handle_t *)&w->heartbeat, NULL);
     roster_free(w->roster);
     pool_free(w->pool);
     for (int i = 0; i < N; i++)
         fake_close(&w->fakes[i]);
+    if (w->has_other)
+        fake_close(&w->other);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&w->loop), 0);
 }
@@ -163,6 +257,20 @@ START_TEST(the_first_checks_decide_how_servers_start)
     ck_assert_str_eq(roster_last_check(w.roster, 1)->reason, "status 503, expected 200-399");
     for (unsigned i = 0; i < N; i++)
         ck_assert(roster_last_check(w.roster, i)->done);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(checks_send_the_head_that_the_pool_sends)
+{
+    static const char head[] = "PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n";
+    struct world w;
+    world_init(&w);
+    w.config.send_head = SEND_HEAD_V1;
+    world_open(&w);
+    world_run(&w);
+    for (unsigned i = 0; i < N; i++)
+        ck_assert_int_eq(strncmp(w.fakes[i].received, head, sizeof head - 1), 0);
     world_close(&w);
 }
 END_TEST
@@ -338,12 +446,244 @@ START_TEST(closing_works_at_any_time)
 }
 END_TEST
 
+START_TEST(a_name_is_resolved_before_its_first_check)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "127.0.0.2");
+    world_open(&w);
+    world_run(&w);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    check_b1_is_at(&w, &w.other);
+    ck_assert_uint_eq(w.other.accepted, 1);
+    ck_assert_uint_eq(w.fakes[0].accepted, 0);
+    ck_assert_uint_eq(w.moves, 0);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_name_that_is_not_resolved_starts_down_and_comes_up_once_it_is)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "");
+    world_open(&w);
+    world_run(&w);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
+    ck_assert_str_eq(roster_last_check(w.roster, 0)->reason, "resolve: no such name");
+    ck_assert_uint_eq(pool_owner_of(w.pool, 0).owner, 3);
+    ck_assert_int_eq(roster_state(w.roster, 1), ROSTER_UP); /* the others serve */
+    unsigned asked = dns_asked();
+    while (dns_asked() < asked + 3) /* it is asked again and again */
+        turn(&w);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
+    ck_assert_uint_eq(w.fakes[0].accepted + w.other.accepted, 0);
+    dns_says("127.0.0.1");
+    until_state(&w, 0, ROSTER_UP);
+    check_b1_is_at(&w, &w.fakes[0]);
+    ck_assert_uint_eq(pool_owner_of(w.pool, 0).owner, 0);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_silent_name_server_holds_up_the_start_for_one_timeout)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.timeout_ms = 150;
+    name_b1(&w, NULL);
+    world_open(&w);
+    uint64_t began = uv_hrtime() / 1000000;
+    world_run(&w);
+    ck_assert_uint_ge(uv_hrtime() / 1000000 - began + CLOCK_MS, 150);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
+    ck_assert_str_eq(roster_last_check(w.roster, 0)->reason, "resolve: no answer after 150 ms");
+    unsigned asked = dns_asked();
+    until_accepted(&w, 1, 4);
+    ck_assert_uint_eq(dns_asked(), asked); /* one lookup at a time */
+    if (_i == 0) {
+        dns_says("127.0.0.1");
+        until_state(&w, 0, ROSTER_UP);
+    }
+    world_close(&w); /* _i == 1: though it is still asked */
+    dns_says("");
+}
+END_TEST
+
+START_TEST(a_server_moves_with_its_name_and_stays_up)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "127.0.0.1");
+    world_open(&w);
+    world_run(&w);
+    check_b1_is_at(&w, &w.fakes[0]);
+    dns_says("127.0.0.2");
+    while (w.moves == 0)
+        turn(&w);
+    check_b1_is_at(&w, &w.other);
+    unsigned old = w.fakes[0].accepted, new = w.other.accepted;
+    while (w.other.accepted < new + 3)
+        turn(&w);
+    ck_assert_uint_le(w.fakes[0].accepted, old + 1); /* one may have been on its way */
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    ck_assert_uint_eq(w.downs, 0);
+    ck_assert_uint_eq(w.moves, 1);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_lookup_that_fails_changes_nothing)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "127.0.0.1");
+    world_open(&w);
+    world_run(&w);
+    dns_says("");
+    unsigned asked = dns_asked(), accepted = w.fakes[0].accepted;
+    while (dns_asked() < asked + 4)
+        turn(&w);
+    until_accepted(&w, 0, accepted + 2);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    check_b1_is_at(&w, &w.fakes[0]);
+    ck_assert_uint_eq(w.moves, 0);
+    ck_assert(roster_last_check(w.roster, 0)->ok);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(of_several_addresses_the_first_that_answers_is_used)
+{
+    struct world w;
+    world_init(&w);
+    w.fakes[0].text = BAD;
+    name_b1(&w, "127.0.0.2 127.0.0.1");
+    world_open(&w);
+    world_run(&w);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    check_b1_is_at(&w, &w.other);
+    unsigned n = w.fakes[0].accepted;
+    until_accepted(&w, 0, n + 2); /* looked at again behind lookups */
+    check_b1_is_at(&w, &w.other);
+    w.fakes[0].text = OK;
+    while (!b1_is_at(&w, &w.fakes[0]))
+        turn(&w);
+    ck_assert_uint_eq(w.downs, 0);
+    ck_assert_uint_eq(w.moves, 1);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_server_that_went_down_comes_back_at_another_of_its_addresses)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "127.0.0.1 127.0.0.2");
+    world_open(&w);
+    world_run(&w);
+    check_b1_is_at(&w, &w.fakes[0]);
+    w.fakes[0].text = BAD;
+    until_state(&w, 0, ROSTER_DOWN);
+    check_b1_is_at(&w, &w.fakes[0]); /* not before */
+    until_state(&w, 0, ROSTER_UP);
+    check_b1_is_at(&w, &w.other);
+    ck_assert_uint_eq(w.downs, 1);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(without_checks_a_name_alone_decides)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.check = CHECK_OFF;
+    w.config.health.interval_ms = 20;
+    name_b1(&w, _i ? "127.0.0.2 127.0.0.1" : "");
+    world_open(&w);
+    world_run(&w);
+    if (_i == 0) {
+        ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
+        ck_assert_str_eq(roster_last_check(w.roster, 0)->reason, "resolve: no such name");
+        unsigned asked = dns_asked();
+        while (dns_asked() < asked + 4) /* more than an interval, which is what ends a failure */
+            turn(&w);
+        ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
+        dns_says("127.0.0.2 127.0.0.1");
+    }
+    until_state(&w, 0, ROSTER_UP);
+    check_b1_is_at(&w, &w.fakes[0]);
+    dns_says("127.0.0.2");
+    while (!b1_is_at(&w, &w.other))
+        turn(&w);
+    ck_assert_uint_eq(w.moves, 1);
+    ck_assert_uint_eq(w.fakes[0].accepted + w.other.accepted, 0);
+    roster_passive_down(w.roster, 0, uv_now(&w.loop));
+    checker_rearm(w.checker);
+    until_state(&w, 0, ROSTER_UP); /* that one ends by itself */
+    world_close(&w);
+}
+END_TEST
+
+/* While it is looked up for the first time, while it is checked, between lookups, while one is on.
+ */
+START_TEST(closing_works_at_any_time_with_names_too)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.timeout_ms = 5000;
+    name_b1(&w, _i == 1 ? NULL : _i == 2 ? "" : "127.0.0.1 127.0.0.2");
+    if (_i == 3)
+        w.fakes[0].kind = FAKE_HANG;
+    world_open(&w);
+    if (_i >= 1 && _i <= 3)
+        checker_first(w.checker, on_first, &w);
+    if (_i == 1) {
+        unsigned asked = dns_asked();
+        while (dns_asked() == asked && w.fakes[1].accepted == 0)
+            turn(&w);
+    } else if (_i == 3) {
+        until_accepted(&w, 0, 1);
+    }
+    w.close_at_first = _i == 4;
+    if (_i == 4)
+        world_first(&w);
+    if (_i >= 5)
+        world_run(&w);
+    if (_i == 6) {
+        dns_says(NULL);
+        unsigned asked = dns_asked();
+        while (dns_asked() == asked)
+            turn(&w);
+    }
+    world_close(&w);
+    dns_says("");
+}
+END_TEST
+
+static void add_name_tests(Suite *s)
+{
+    TCase *t = tcase_create("names");
+    tcase_set_timeout(t, 100);
+    tcase_add_test(t, a_name_is_resolved_before_its_first_check);
+    tcase_add_test(t, a_name_that_is_not_resolved_starts_down_and_comes_up_once_it_is);
+    tcase_add_loop_test(t, a_silent_name_server_holds_up_the_start_for_one_timeout, 0, 2);
+    tcase_add_test(t, a_server_moves_with_its_name_and_stays_up);
+    tcase_add_test(t, a_lookup_that_fails_changes_nothing);
+    tcase_add_test(t, of_several_addresses_the_first_that_answers_is_used);
+    tcase_add_test(t, a_server_that_went_down_comes_back_at_another_of_its_addresses);
+    tcase_add_loop_test(t, without_checks_a_name_alone_decides, 0, 2);
+    tcase_add_loop_test(t, closing_works_at_any_time_with_names_too, 0, 7);
+    suite_add_tcase(s, t);
+}
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("checker");
     TCase *t = tcase_create("checker");
     tcase_set_timeout(t, 100);
     tcase_add_test(t, the_first_checks_decide_how_servers_start);
+    tcase_add_test(t, checks_send_the_head_that_the_pool_sends);
     tcase_add_test(t, the_first_checks_run_at_the_same_time);
     tcase_add_test(t, a_server_goes_down_and_comes_back_by_its_checks);
     tcase_add_test(t, checks_are_an_interval_apart_and_spread_over_it);
@@ -353,6 +693,7 @@ static Suite *suite(void)
     tcase_add_test(t, without_checks_only_time_is_kept);
     tcase_add_loop_test(t, closing_works_at_any_time, 0, 8);
     suite_add_tcase(s, t);
+    add_name_tests(s);
     return s;
 }
 

@@ -18,6 +18,9 @@
 #define BACKEND(line) \
     "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001,\n" line "\n}]}]\n" LISTENERS
 
+#define P10 "0123456789"
+#define P100 P10 P10 P10 P10 P10 P10 P10 P10 P10 P10
+
 /* The contract's example, less what this version does not carry out. */
 static const char full[] =
     "workers: 3\n"
@@ -192,6 +195,37 @@ START_TEST(the_examples_servers_have_their_values)
     ck_assert_uint_eq(p->standbys[0].weight, 1);
     ck_assert_uint_eq(p->standbys[0].max_connections, 50);
     ck_assert_uint_eq(p->standbys[1].nfor, 0);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(listeners_and_servers_may_be_on_unix_sockets)
+{
+    struct config *c = parse("listeners: [{name: web, listen: 'unix:/run/web', pool: p}]\n"
+                             "pools: [{name: p, backends: [{name: b, address: 'unix:b.sock'}],\n"
+                             "standbys: [{name: s, address: unix:/run/s}]}]\n");
+    const struct config_pool *p = &c->pools[0];
+    ck_assert(addr_is_unix(&c->listeners[0].listen));
+    ck_assert_str_eq(c->listeners[0].listen.un.sun_path, "/run/web");
+    ck_assert_str_eq(c->listeners[0].listen_text, "unix:/run/web");
+    ck_assert_str_eq(p->backends[0].address.un.sun_path, "b.sock");
+    ck_assert_str_eq(p->standbys[0].address_text, "unix:/run/s");
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(servers_may_be_by_name)
+{
+    struct config *c = parse("listeners: [{name: web, listen: 127.0.0.1:1, pool: p}]\n"
+                             "pools: [{name: p, resolve: 5s,\n"
+                             "backends: [{name: b, address: 'cache-1.example:9001'}],\n"
+                             "standbys: [{name: s, address: localhost:9002}]}]\n");
+    const struct config_pool *p = &c->pools[0];
+    ck_assert_uint_eq(p->resolve_ms, 5000);
+    ck_assert_uint_eq(p->backends[0].address.len, 0);
+    ck_assert_str_eq(p->backends[0].address_text, "cache-1.example:9001");
+    ck_assert_uint_eq(p->standbys[0].address.len, 0);
+    ck_assert_str_eq(p->standbys[0].address_text, "localhost:9002");
     config_unref(c);
 }
 END_TEST
@@ -477,9 +511,15 @@ static const struct {
       "directory"}},
     {TOP("admin: {listen: 127.0.0.1:9900, token_file: /}"),
      {"t.yaml:1:45: admin.token_file: / is not a regular file"}},
-    {LISTENER("mode: tcp"),
-     {"t.yaml:2:7: listeners[0].mode: tcp is not supported by this version, allowed http"}},
-    {LISTENER("mode: udp"), {"t.yaml:2:7: listeners[0].mode: udp is unknown, allowed http"}},
+    {LISTENER("mode: udp"), {"t.yaml:2:7: listeners[0].mode: udp is unknown, allowed http, tcp"}},
+    {LISTENER("mode: tcp, key: path"),
+     {"t.yaml:2:17: listeners[0].key: path means nothing with mode: tcp, allowed source_ip"}},
+    {LISTENER("key: [source_ip, \"header:X-Key+source_ip\", host], mode: tcp"),
+     {"t.yaml:2:18: listeners[0].key[1]: header:X-Key+source_ip means nothing with mode: tcp, "
+      "allowed source_ip",
+      "t.yaml:2:44: listeners[0].key[2]: host means nothing with mode: tcp, allowed source_ip"}},
+    {LISTENER("mode: tpc, key: path"),
+     {"t.yaml:2:7: listeners[0].mode: tpc is unknown, allowed http, tcp"}},
     {LISTENER("key: sni"), {"t.yaml:2:6: listeners[0].key: sni is not supported by this version"}},
     {LISTENER("key: [source_ip, sni]"),
      {"t.yaml:2:18: listeners[0].key[1]: sni is not supported by this version"}},
@@ -527,18 +567,27 @@ static const struct {
     {LISTENER("timeouts: 10s"),
      {"t.yaml:2:11: listeners[0].timeouts: found a single value, allowed a mapping"}},
     {"listeners:\n  - {name: web, listen: localhost:80, pool: p}\n  - {name: web, listen: "
-     "\"unix:/run/x\", pool: q}\n  - {name: \"a/b\", listen: 127.0.0.1:0, pool: p}\n" POOLS,
+     "\"unix:\", pool: q}\n  - {name: \"a/b\", listen: 127.0.0.1:0, pool: p}\n" POOLS,
      {"t.yaml:2:25: listeners[0].listen: localhost:80: host names are not supported by this "
-      "version, give an IP address",
+      "version, allowed IP:PORT, [IPV6]:PORT or unix:PATH",
       "t.yaml:3:12: listeners[1].name: web is taken already in line 2, names of listeners must "
       "differ",
-      "t.yaml:3:25: listeners[1].listen: unix:/run/x is not supported by this version, allowed "
-      "IP:PORT or [IPV6]:PORT",
-      "t.yaml:3:46: listeners[1].pool: q is no pool of this file, allowed a pool's name",
+      "t.yaml:3:25: listeners[1].listen: unix: is not an address with a port from 1 to 65535, "
+      "allowed IP:PORT, [IPV6]:PORT or unix:PATH",
+      "t.yaml:3:40: listeners[1].pool: q is no pool of this file, allowed a pool's name",
       "t.yaml:4:12: listeners[2].name: a/b is not a name, allowed visible characters without white "
       "space, '\"' and '/'",
       "t.yaml:4:27: listeners[2].listen: 127.0.0.1:0 is not an address with a port from 1 to "
-      "65535, allowed IP:PORT or [IPV6]:PORT"}},
+      "65535, allowed IP:PORT, [IPV6]:PORT or unix:PATH"}},
+    {"listeners:\n  - {name: a, listen: \"unix:/run/" P100 "123\", pool: p}\n" POOLS,
+     {"t.yaml:2:23: listeners[0].listen: a path of 108 bytes, allowed 1 to 107"}},
+    {"listeners:\n  - {name: a, listen: \"unix:/run/a\", pool: p}\n  - {name: b, listen: "
+     "\"unix:/run/a\", pool: p}\n" POOLS,
+     {"t.yaml:3:23: listeners[1].listen: unix:/run/a is taken already in line 2, addresses of "
+      "listeners must differ"}},
+    {TOP("admin: {listen: \"unix:/run/admin\"}"),
+     {"t.yaml:1:17: admin.listen: unix:/run/admin is not supported by this version, allowed "
+      "IP:PORT or [IPV6]:PORT"}},
     {"listeners:\n  - {name: a, listen: \"[::1]:80\", pool: p}\n  - {name: b, listen: "
      "\"[0::1]:80\", pool: p}\n" POOLS,
      {"t.yaml:3:23: listeners[1].listen: [::1]:80 is taken already in line 2, addresses of "
@@ -614,11 +663,8 @@ static const struct {
      {"t.yaml:2:23: pools[0].failback.max_after: 1s is less than after, allowed 5s or more"}},
     {POOL("failback: {ramp: 25h}"),
      {"t.yaml:2:18: pools[0].failback.ramp: 25h is out of range, allowed 0s to 24h"}},
-    {POOL("close_moved: always"),
-     {"t.yaml:2:14: pools[0].close_moved: always is not supported by this version, allowed never, "
-      "down"}},
     {POOL("close_moved: sometimes"),
-     {"t.yaml:2:14: pools[0].close_moved: sometimes is unknown, allowed never, down"}},
+     {"t.yaml:2:14: pools[0].close_moved: sometimes is unknown, allowed never, down, always"}},
     {POOL("retries: 11"), {"t.yaml:2:10: pools[0].retries: 11 is out of range, allowed 0 to 10"}},
     {POOL("max_idle_connections: 65537"),
      {"t.yaml:2:23: pools[0].max_idle_connections: 65537 is out of range, allowed 0 to 65536"}},
@@ -626,11 +672,15 @@ static const struct {
      {"t.yaml:2:21: pools[0].timeouts.connect: 0s is out of range, allowed 1ms to 24h"}},
     {POOL("proxy_protocol: v2"),
      {"t.yaml:2:17: pools[0].proxy_protocol: v2 is not supported by this version, allowed off"}},
-    {POOL("resolve: 5s"), {"t.yaml:2:10: pools[0].resolve: not supported by this version"}},
+    {POOL("resolve: 0s"),
+     {"t.yaml:2:10: pools[0].resolve: 0s is out of range, allowed 1ms to 24h"}},
+    {POOL("resolve: 5"),
+     {"t.yaml:2:10: pools[0].resolve: 5 is not a duration such as 250ms, 2s or 1m, allowed 1ms to "
+      "24h"}},
     {POOL("passiv: off"),
      {"t.yaml:2:1: pools[0].passiv: unknown key, did you mean passive? allowed name, ring, health, "
       "passive, when_down, failback, close_moved, retries, max_idle_connections, timeouts, "
-      "proxy_protocol, backends, standbys"}},
+      "proxy_protocol, resolve, backends, standbys"}},
     {POOL("standbys: [{name: b1, address: 127.0.0.1:9}]"),
      {"t.yaml:2:19: pools[0].standbys[0].name: b1 is taken already in line 1, names of backends "
       "and standbys of a pool must differ"}},
@@ -666,14 +716,14 @@ static const struct {
       "t.yaml:5:16: pools[0].backends[1].name: \"a b\" is not a name, allowed visible characters "
       "without white space, '\"' and '/'",
       "t.yaml:5:32: pools[0].backends[1].address: ::1:80 is not an address with a port from 1 to "
-      "65535, allowed IP:PORT or [IPV6]:PORT",
+      "65535, allowed HOST:PORT, [IPV6]:PORT or unix:PATH",
       "t.yaml:6:16: pools[0].backends[2].name: \"x\\x09y\" is not a name, allowed visible "
       "characters without white space, '\"' and '/'",
       "t.yaml:6:33: pools[0].backends[2].address: 300.0.0.1:80 is not an address with a port from "
-      "1 to 65535, allowed IP:PORT or [IPV6]:PORT",
+      "1 to 65535, allowed HOST:PORT, [IPV6]:PORT or unix:PATH",
       "t.yaml:7:9: pools[0].backends[3].name: missing, it is required",
       "t.yaml:7:19: pools[0].backends[3].address: 127.0.0.1:99999 is not an address with a port "
-      "from 1 to 65535, allowed IP:PORT or [IPV6]:PORT"}},
+      "from 1 to 65535, allowed HOST:PORT, [IPV6]:PORT or unix:PATH"}},
     {"pools:\n  - {name: p, backends: [{name: a, address: 127.0.0.1:1}]}\n  - {name: p, backends: "
      "[{name: a, address: 127.0.0.1:1}]}\n" LISTENERS,
      {"t.yaml:3:12: pools[1].name: p is taken already in line 2, names of pools must differ"}},
@@ -965,6 +1015,8 @@ static Suite *build(void)
     tcase_add_test(t, the_examples_listener_has_its_values);
     tcase_add_test(t, the_examples_pool_has_its_values);
     tcase_add_test(t, the_examples_servers_have_their_values);
+    tcase_add_test(t, listeners_and_servers_may_be_on_unix_sockets);
+    tcase_add_test(t, servers_may_be_by_name);
     tcase_add_test(t, a_minimal_listener_has_the_defaults);
     tcase_add_test(t, a_minimal_pool_has_the_defaults);
     tcase_add_test(t, an_http_check_has_its_own_defaults);

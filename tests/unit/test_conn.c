@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/lib/talk.h"
@@ -100,7 +101,8 @@ static void finish(struct fixture *f)
     conn_close(&f->owner.conn, on_closed);
     conn_close(&f->owner.conn, on_closed); /* again: nothing */
     UNTIL(f, f->owner.closed);
-    talk_close(&f->peer);
+    if (f->peer.fd >= 0)
+        talk_close(&f->peer);
     net_close(&f->net);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     net_deinit(&f->net);
@@ -330,6 +332,124 @@ START_TEST(a_write_to_a_reset_conn_fails_with_nothing_sent)
 }
 END_TEST
 
+/* A listener on a unix path; the test removes the file. */
+static int unix_listener(struct addr *at)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *at = (struct addr){.un.sun_family = AF_UNIX, .len = ADDR_LEN_MAX};
+    snprintf(at->un.sun_path, sizeof at->un.sun_path, "/tmp/test_conn.%d", (int)getpid());
+    unlink(at->un.sun_path);
+    ck_assert_int_eq(bind(fd, &at->sa, at->len), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    return fd;
+}
+
+struct connecting {
+    uv_connect_t request;
+    bool done;
+    int status;
+};
+
+static void on_connected(uv_connect_t *request, int status)
+{
+    struct connecting *c = container_of(request, struct connecting, request);
+    ck_assert(!c->done);
+    c->done = true;
+    c->status = status;
+}
+
+static void start_connect(struct fixture *f, struct connecting *c, const struct addr *to)
+{
+    *f = (struct fixture){.owner.take = 100, .peer.fd = -1};
+    *c = (struct connecting){.done = false};
+    ck_assert_int_eq(uv_loop_init(&f->loop), 0);
+    net_init(&f->net, &f->loop);
+    int r = conn_connect(&f->owner.conn, &f->net, &ops, to, &c->request, on_connected);
+    ck_assert_int_eq(r, 0);
+    ck_assert(!c->done); /* never from within */
+}
+
+START_TEST(a_conn_to_a_unix_address_carries_bytes_both_ways)
+{
+    struct addr at;
+    struct fixture f;
+    struct connecting c;
+    char got[8] = "";
+    int listener = unix_listener(&at);
+    start_connect(&f, &c, &at);
+    UNTIL(&f, c.done);
+    ck_assert_int_eq(c.status, 0);
+    ck_assert_int_eq(conn_start(&f.owner.conn), 0);
+    f.peer.fd = accept(listener, NULL, NULL);
+    ck_assert(conn_alive(&f.owner.conn));
+    ck_assert_int_eq(write_text(&f.owner.conn, "ask"), 0);
+    ck_assert_int_eq(recv(f.peer.fd, got, sizeof got, 0), 3);
+    ck_assert_str_eq(got, "ask");
+    say(&f, "answer");
+    UNTIL(&f, f.owner.taken == 6);
+    ck_assert_str_eq(f.owner.text, "answer");
+    ck_assert_int_eq(conn_shutdown(&f.owner.conn), 0);
+    UNTIL(&f, recv(f.peer.fd, got, sizeof got, MSG_DONTWAIT) == 0);
+    ck_assert_int_eq(shutdown(f.peer.fd, SHUT_WR), 0);
+    UNTIL(&f, f.owner.eofs);
+    close(listener);
+    unlink(at.un.sun_path);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(what_keeps_it_from_a_unix_address_is_told_later)
+{
+    struct addr at;
+    struct fixture f;
+    struct connecting c;
+    close(unix_listener(&at)); /* its file stays */
+    if (_i)
+        unlink(at.un.sun_path);
+    start_connect(&f, &c, &at);
+    UNTIL(&f, c.done);
+    ck_assert_int_eq(c.status, _i ? UV_ENOENT : UV_ECONNREFUSED);
+    unlink(at.un.sun_path);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(no_descriptors_for_a_unix_address_are_told_at_once)
+{
+    struct addr at;
+    struct fixture f = {.peer.fd = -1};
+    struct connecting c;
+    struct rlimit old, none;
+    int listener = unix_listener(&at);
+    ck_assert_int_eq(uv_loop_init(&f.loop), 0);
+    net_init(&f.net, &f.loop);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = (struct rlimit){0, old.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int r = conn_connect(&f.owner.conn, &f.net, &ops, &at, &c.request, on_connected);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+    ck_assert_int_eq(r, UV_EMFILE);
+    close(listener);
+    unlink(at.un.sun_path);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(closing_while_it_connects_is_the_end_of_it)
+{
+    struct addr at;
+    struct fixture f;
+    struct connecting c;
+    int listener = unix_listener(&at);
+    start_connect(&f, &c, &at);
+    finish(&f);
+    ck_assert(c.done); /* told so by libuv, before on_closed */
+    ck_assert_int_eq(c.status, UV_ECANCELED);
+    close(listener);
+    unlink(at.un.sun_path);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("conn");
@@ -346,6 +466,10 @@ static Suite *build(void)
     tcase_add_test(c, last_write_is_not_held_back_by_the_close);
     tcase_add_loop_test(c, a_broken_conn_is_reset, 0, 2);
     tcase_add_test(c, a_write_to_a_reset_conn_fails_with_nothing_sent);
+    tcase_add_test(c, a_conn_to_a_unix_address_carries_bytes_both_ways);
+    tcase_add_loop_test(c, what_keeps_it_from_a_unix_address_is_told_later, 0, 2);
+    tcase_add_test(c, no_descriptors_for_a_unix_address_are_told_at_once);
+    tcase_add_test(c, closing_while_it_connects_is_the_end_of_it);
     suite_add_tcase(s, c);
     return s;
 }

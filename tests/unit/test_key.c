@@ -12,8 +12,8 @@ static struct config_key_part part(enum config_key_kind kind, const char *name)
 }
 
 /* The key of `request` under the alternatives; NULL must be keyless. */
-static void check(const char *request, const struct config_key *keys, size_t nkeys,
-                  const char *expected)
+static void check_of(struct str peer, const char *request, const struct config_key *keys,
+                     size_t nkeys, const char *expected)
 {
     struct parser p;
     struct head h;
@@ -21,12 +21,19 @@ static void check(const char *request, const struct config_key *keys, size_t nke
     struct str key;
     parser_init_request(&p, &h, 4096);
     ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
-    bool found = key_extract(keys, nkeys, &h, request, PEER, &scratch, &key);
+    struct key_source from = {&h, request, peer};
+    bool found = key_extract(keys, nkeys, &from, &scratch, &key);
     ck_assert_msg(found == (expected != NULL), "%s", request);
     if (found)
         ck_assert_msg(str_eq(key, str_of(expected)), "\"%.*s\" instead of \"%s\"", (int)key.n,
                       key.p, expected);
     buffer_release(&scratch);
+}
+
+static void check(const char *request, const struct config_key *keys, size_t nkeys,
+                  const char *expected)
+{
+    check_of(PEER, request, keys, nkeys, expected);
 }
 
 struct one {
@@ -102,6 +109,32 @@ START_TEST(joined_parts_are_one_key_without_separator)
 }
 END_TEST
 
+START_TEST(a_client_without_an_address_has_no_source_ip)
+{
+    struct config_key_part ip = part(KEY_SOURCE_IP, NULL), path = part(KEY_PATH, NULL);
+    struct config_key_part both[] = {path, ip};
+    const struct config_key keys[] = {{&ip, 1}, {both, 2}, {&path, 1}};
+    struct str none = {0};
+    check_of(none, GET("/p", ""), keys, 3, "/p");
+    check_of(none, GET("/p", ""), keys, 2, NULL);
+}
+END_TEST
+
+START_TEST(without_a_request_the_address_is_left)
+{
+    struct config_key_part ip = part(KEY_SOURCE_IP, NULL), path = part(KEY_PATH, NULL);
+    struct config_key keys[] = {{&path, 1}, {&ip, 1}};
+    struct key_source from = {.peer = PEER};
+    struct buffer scratch = {0};
+    struct str key;
+    ck_assert(key_extract(keys, 2, &from, &scratch, &key) && str_eq(key, PEER));
+    ck_assert(!key_extract(keys, 1, &from, &scratch, &key));
+    from.peer = (struct str){0};
+    ck_assert(!key_extract(keys, 2, &from, &scratch, &key));
+    buffer_release(&scratch);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("key");
@@ -109,6 +142,8 @@ static Suite *build(void)
     tcase_add_loop_test(c, each_kind_takes_what_the_contract_says, 0, sizeof table / sizeof *table);
     tcase_add_test(c, first_alternative_present_wins);
     tcase_add_test(c, joined_parts_are_one_key_without_separator);
+    tcase_add_test(c, a_client_without_an_address_has_no_source_ip);
+    tcase_add_test(c, without_a_request_the_address_is_left);
     suite_add_tcase(s, c);
     return s;
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "health/probe.h"
 #include "tests/lib/fake_backend.h"
@@ -57,8 +58,9 @@ static struct config_health tcp_health(const char *send, const char *expect)
                                   .timeout_ms = SLOW_MS};
 }
 
-static struct probe *start(uv_loop_t *loop, const struct config_health *h, const struct fake *f,
-                           struct server *s, struct result *r)
+static struct probe *start_with_head(uv_loop_t *loop, const struct config_health *h,
+                                     enum config_send_head head, const struct fake *f,
+                                     struct server *s, struct result *r)
 {
     struct probe_callbacks cb = {.on_done = on_done, .on_closed = on_closed, .arg = r};
     memset(r, 0, sizeof *r);
@@ -67,9 +69,16 @@ static struct probe *start(uv_loop_t *loop, const struct config_health *h, const
     s->address = f->address;
     s->address_text = f->address_text;
     r->began_ms = clock_ms();
-    struct probe *p = probe_start(loop, h, s, &cb);
+    const struct probe_plan plan = {h, s, h->timeout_ms, head};
+    struct probe *p = probe_start(loop, &plan, &f->address, &cb);
     ck_assert(!r->done && !r->closed);
     return p;
+}
+
+static struct probe *start(uv_loop_t *loop, const struct config_health *h, const struct fake *f,
+                           struct server *s, struct result *r)
+{
+    return start_with_head(loop, h, SEND_HEAD_OFF, f, s, r);
 }
 
 static void run_until(uv_loop_t *loop, const bool *condition)
@@ -244,6 +253,122 @@ START_TEST(a_tcp_check_goes_by_how_the_answer_begins)
 }
 END_TEST
 
+/* ---- PROXY heads ---- */
+
+#define V1_HEAD "PROXY UNKNOWN\r\n"
+#define V2_HEAD "\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"
+
+static const struct {
+    enum config_send_head head;
+    enum config_check check;
+    const char *send, *expect, *answer;
+    const char *reason; /* how it begins */
+} head_cases[] = {
+    {SEND_HEAD_V1, CHECK_TCP, NULL, NULL, "", "connected in "},
+    {SEND_HEAD_V2, CHECK_TCP, NULL, NULL, "", "connected in "},
+    {SEND_HEAD_V1, CHECK_TCP, "QUIT\r\n", NULL, "", "sent in "},
+    {SEND_HEAD_V2, CHECK_TCP, "PING\r\n", "+PONG", "+PONG\r\n", "expected answer in "},
+    {SEND_HEAD_V2, CHECK_TCP, NULL, "220 ", "220 mail\r\n", "expected answer in "},
+    {SEND_HEAD_V1, CHECK_HTTP, NULL, NULL, OK, "200 in "},
+    {SEND_HEAD_V2, CHECK_HTTP, NULL, NULL, OK, "200 in "},
+};
+
+/* Until all that it sent has come, and its end. */
+static void take_all(uv_loop_t *loop, struct fake *f, const struct result *r)
+{
+    run_until(loop, &r->closed);
+    while (f->accepted == 0 || f->open > 0)
+        uv_run(loop, UV_RUN_ONCE);
+}
+
+START_TEST(a_check_sends_a_head_of_its_own_first)
+{
+    uv_loop_t loop;
+    struct fake f;
+    struct result r;
+    struct server s;
+    struct config_health h = http_health();
+    char expected[300];
+    bool v2 = head_cases[_i].head == SEND_HEAD_V2;
+    size_t n = v2 ? sizeof V2_HEAD - 1 : sizeof V1_HEAD - 1;
+    if (head_cases[_i].check == CHECK_TCP)
+        h = tcp_health(head_cases[_i].send, head_cases[_i].expect);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    fake_open(&f, &loop, FAKE_ANSWER, head_cases[_i].answer);
+    start_with_head(&loop, &h, head_cases[_i].head, &f, &s, &r);
+    take_all(&loop, &f, &r);
+    ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
+    ck_assert_int_eq(strncmp(r.reason, head_cases[_i].reason, strlen(head_cases[_i].reason)), 0);
+    memcpy(expected, v2 ? V2_HEAD : V1_HEAD, n);
+    int rest = snprintf(expected + n, sizeof expected - n, "%s",
+                        head_cases[_i].send ? head_cases[_i].send : "");
+    if (h.check == CHECK_HTTP)
+        rest =
+            snprintf(expected + n, sizeof expected - n,
+                     "GET /healthz HTTP/1.1\r\nHost: %s\r\nUser-Agent: ringproxy/" RINGPROXY_VERSION
+                     "\r\nConnection: close\r\n\r\n",
+                     f.address_text);
+    ck_assert_uint_eq(f.received_len, n + (size_t)rest);
+    ck_assert_int_eq(memcmp(f.received, expected, f.received_len), 0);
+    end(&loop, &f);
+}
+END_TEST
+
+/* ---- unix ---- */
+
+static struct result check_unix(const struct config_health *h, enum fake_kind kind,
+                                const char *text, struct fake *f)
+{
+    uv_loop_t loop;
+    struct result r;
+    struct server s;
+    char address[64];
+    snprintf(address, sizeof address, "unix:/tmp/test_probe.%d", (int)getpid());
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    fake_open_unix(f, &loop, kind, text, address);
+    start(&loop, h, f, &s, &r);
+    run_until(&loop, &r.closed);
+    ck_assert(r.done);
+    end(&loop, f);
+    return r;
+}
+
+START_TEST(a_unix_address_is_checked_as_any_other)
+{
+    struct fake f;
+    struct config_health http = http_health(), tcp = tcp_health("PING\r\n", "+PONG");
+    struct result r = check_unix(&http, FAKE_ANSWER, OK, &f);
+    ck_assert_msg(r.outcome == PROBE_PASS && strncmp(r.reason, "200 in ", 7) == 0, "%s", r.reason);
+    ck_assert_ptr_nonnull(strstr(f.received, "\r\nHost: localhost\r\n"));
+    r = check_unix(&tcp, FAKE_DRIP, "+PONG\r\n", &f);
+    ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
+    r = check_unix(&tcp, FAKE_REFUSE, "", &f);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+    ck_assert_str_eq(r.reason, "connection refused");
+    tcp.timeout_ms = 100;
+    r = check_unix(&tcp, FAKE_HANG, "", &f);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+    ck_assert_str_eq(r.reason, "timed out after 100 ms");
+}
+END_TEST
+
+START_TEST(a_unix_address_that_is_not_there_fails)
+{
+    uv_loop_t loop;
+    struct result r;
+    struct server s;
+    struct fake f = {.address_text = "unix:/nonexistent/s"};
+    struct config_health h = tcp_health(NULL, NULL);
+    ck_assert_int_eq(addr_parse(str_of(f.address_text), &f.address), ADDR_OK);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    start(&loop, &h, &f, &s, &r);
+    run_until(&loop, &r.closed);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+    ck_assert_str_eq(r.reason, "no such file or directory");
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
 /* ---- deadlines, cancelling, and this host's own troubles ---- */
 
 static const struct {
@@ -366,6 +491,10 @@ static Suite *suite(void)
     tcase_add_test(t, what_is_read_is_bounded);
     tcase_add_loop_test(t, a_tcp_check_goes_by_how_the_answer_begins, 0,
                         sizeof tcp_cases / sizeof *tcp_cases);
+    tcase_add_loop_test(t, a_check_sends_a_head_of_its_own_first, 0,
+                        sizeof head_cases / sizeof *head_cases);
+    tcase_add_test(t, a_unix_address_is_checked_as_any_other);
+    tcase_add_test(t, a_unix_address_that_is_not_there_fails);
     tcase_add_loop_test(t, one_deadline_holds_over_all_of_it, 0,
                         sizeof slow_cases / sizeof *slow_cases);
     tcase_add_test(t, an_answer_in_time_counts_though_the_loop_was_late);

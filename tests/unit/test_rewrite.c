@@ -21,14 +21,14 @@ static void check_text(struct buffer *out, const char *expected, const char *in)
 }
 
 /* `in` without its blank line becomes `expected` without its own. */
-static void check_request(const char *in, bool upgrade, const char *expected)
+static void check_request_of(struct str peer, const char *in, bool upgrade, const char *expected)
 {
     struct parser p;
     struct head h, again;
     struct buffer out = {0};
     char head[2048];
     int n = snprintf(head, sizeof(head), "%s\r\n", in);
-    struct rewrite_request r = {.peer = STR("192.0.2.7"), .proto = STR("http"), .upgrade = upgrade};
+    struct rewrite_request r = {.peer = peer, .proto = STR("http"), .upgrade = upgrade};
     parser_init_request(&p, &h, 2048);
     ck_assert_msg(parser_execute(&p, &h, head, (size_t)n) == PARSE_DONE, "%s: %s", in, p.reason);
     ck_assert(rewrite_request(&out, &h, head, &r));
@@ -42,6 +42,11 @@ static void check_request(const char *in, bool upgrade, const char *expected)
     ck_assert_uint_eq(again.content_length, h.content_length);
     out.end = end;
     check_text(&out, expected, in);
+}
+
+static void check_request(const char *in, bool upgrade, const char *expected)
+{
+    check_request_of(STR("192.0.2.7"), in, upgrade, expected);
 }
 
 struct request_case {
@@ -133,6 +138,19 @@ START_TEST(forwarded_for_is_joined_and_the_rest_replaced)
 END_TEST
 
 /* RFC 9112 6.1, 6.2, RFC 9110 8.6, 10.1.1. */
+/* What the client says of itself never comes to stand in the place of its address. */
+START_TEST(a_peer_without_an_address_is_unix)
+{
+    struct str none = {0};
+    check_request_of(none, GET, false,
+                     GET "X-Forwarded-For: unix:\r\nX-Forwarded-Proto: http\r\n"
+                         "X-Forwarded-Host: h\r\n" VIA);
+    check_request_of(none, GET "X-Forwarded-For: 192.0.2.1\r\n", false,
+                     GET "X-Forwarded-For: 192.0.2.1, unix:\r\nX-Forwarded-Proto: http\r\n"
+                         "X-Forwarded-Host: h\r\n" VIA);
+}
+END_TEST
+
 START_TEST(request_bodies_keep_their_kind_of_framing)
 {
     static const struct request_case cases[] = {
@@ -291,6 +309,7 @@ static Suite *build(void)
     tcase_add_test(t, absolute_targets_become_origin_form);
     tcase_add_test(t, hop_by_hop_fields_end_here);
     tcase_add_test(t, forwarded_for_is_joined_and_the_rest_replaced);
+    tcase_add_test(t, a_peer_without_an_address_is_unix);
     tcase_add_test(t, request_bodies_keep_their_kind_of_framing);
     tcase_add_test(t, an_upgrade_is_passed_on_when_asked_for);
     tcase_add_test(t, answers_go_out_as_1_1);

@@ -25,6 +25,7 @@ struct world {
     char told[1024];
     struct roster_notice notices[64];
     unsigned nnotices;
+    uint64_t told_version; /* of the owners, by ROSTER_OWNERS */
     /* the owners that the notices alone tell of */
     uint16_t by_notices[MAX_SERVERS];
 };
@@ -110,6 +111,10 @@ static void on_notice(void *arg, const struct roster_notice *n)
     };
     struct world *w = arg;
     size_t at = strlen(w->told);
+    if (n->event == ROSTER_OWNERS) {
+        w->told_version = atomic_load(&w->pool->version);
+        return;
+    }
     if (n->reason)
         snprintf(w->reason, sizeof w->reason, "%s", n->reason);
     ck_assert(n->pool == w->pool);
@@ -176,7 +181,21 @@ static void format_states(const struct world *w, char *out, size_t size)
 
 /* ---- tables ---- */
 
-enum act { END, DOWN1, FIRST_OK, START, FAIL, PASS, PASSIVE, DRAIN, ENABLE, BACK, BACK_409, WAIT };
+enum act {
+    END,
+    DOWN1,
+    FIRST_OK,
+    START,
+    FAIL,
+    PASS,
+    PASSIVE,
+    RESOLVED,
+    DRAIN,
+    ENABLE,
+    BACK,
+    BACK_409,
+    WAIT
+};
 
 /* What is NULL is not looked at. */
 struct step {
@@ -206,6 +225,9 @@ static void act(struct world *w, const struct step *s)
     case PASSIVE:
         roster_passive_down(w->roster, id, s->at_ms);
         break;
+    case RESOLVED:
+        roster_resolved(w->roster, id, s->at_ms);
+        break;
     case DRAIN:
         roster_drain(w->roster, id, s->at_ms);
         break;
@@ -231,6 +253,11 @@ static void run_steps(struct world *w, const struct step *steps)
         act(w, s);
         format_owners(w, owners, sizeof owners);
         format_states(w, states, sizeof states);
+        if (s->act == START) /* from here on each change is told */
+            w->told_version = atomic_load(&w->pool->version);
+        ck_assert_uint_eq(w->told_version, s->act == DOWN1 || s->act == FIRST_OK
+                                               ? 0
+                                               : atomic_load(&w->pool->version));
         if (s->told)
             ck_assert_msg(!strcmp(w->told, s->told), "step %d: told %s, not %s", n, w->told,
                           s->told);
@@ -764,6 +791,45 @@ START_TEST(without_checks_live_failures_end_after_one_interval)
                  {2600, WAIT, NULL, "failback b1 by s1", "b1 b2", "up up standby"},
                  {2700, PASSIVE, "b1", "down b1, promotion b1 by s1", "s1 b2", NULL},
                  {4700, WAIT, NULL, "up b1, held b1 1000", "s1 b2", NULL},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(without_checks_and_address_a_server_is_down_until_it_has_one)
+{
+    struct world w;
+    world_init(&w, 2, 1);
+    w.config.health.check = CHECK_OFF;
+    w.config.failback.after_ms = 500;
+    play(&w, (const struct step[]){
+                 {1, DOWN1, "b1", "", NULL, NULL},
+                 {2, START, NULL, "down b1, promotion b1 by s1", "s1 b2", "down up promoted"},
+                 {9000, WAIT, NULL, "", "s1 b2", "down up promoted"},
+                 {9001, FAIL, "b1", "", "s1 b2", NULL}, /* looked up in vain */
+                 {9002, PASSIVE, "b1", "", "s1 b2", NULL},
+                 {15000, WAIT, NULL, "", "s1 b2", "down up promoted"},
+                 {15001, RESOLVED, "b1", "up b1, failback b1 by s1", "b1 b2", "up up standby"},
+                 {15002, RESOLVED, "b1", "", "b1 b2", NULL},
+                 /* from then on it is a server like any other: this is a relapse */
+                 {16000, PASSIVE, "b1", "down b1, promotion b1 by s1", "s1 b2", NULL},
+                 {16001, RESOLVED, "b1", "", "s1 b2", "down up promoted"},
+                 {18000, WAIT, NULL, "up b1, held b1 1000", "s1 b2", NULL},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(with_checks_an_address_alone_brings_nothing_up)
+{
+    struct world w;
+    world_init(&w, 2, 1);
+    play(&w, (const struct step[]){
+                 {1, DOWN1, "b1", "", NULL, NULL},
+                 {2, START, NULL, "down b1, promotion b1 by s1", "s1 b2", "down up promoted"},
+                 {3, RESOLVED, "b1", "", "s1 b2", "down up promoted"},
+                 {4, RESOLVED, "b2", "", "s1 b2", NULL},
+                 {5, PASS, "b1", "up b1, failback b1 by s1", "b1 b2", NULL},
                  {0},
              });
 }
@@ -1398,6 +1464,8 @@ static Suite *suite(void)
     tcase_add_test(t, failback_puts_a_drained_server_back);
     tcase_add_test(t, live_traffic_takes_a_server_down_and_checks_bring_it_back);
     tcase_add_test(t, without_checks_live_failures_end_after_one_interval);
+    tcase_add_test(t, without_checks_and_address_a_server_is_down_until_it_has_one);
+    tcase_add_test(t, with_checks_an_address_alone_brings_nothing_up);
     tcase_add_test(t, the_reason_says_what_took_it_down);
     add_ramps(t);
     tcase_add_test(t, a_failover_moves_exactly_the_share_of_the_failed_backend);

@@ -1,0 +1,97 @@
+#include "health/check.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct attempt {
+    struct check *check;
+    struct probe *probe; /* NULL: over */
+    enum probe_outcome outcome;
+    char reason[PROBE_REASON_MAX];
+};
+
+struct check {
+    struct check_callbacks callbacks;
+    unsigned open; /* probes that are not closed yet */
+    unsigned n;
+    struct attempt attempts[];
+};
+
+static void cancel_rest(struct check *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->attempts[i].probe)
+            probe_cancel(c->attempts[i].probe);
+        c->attempts[i].probe = NULL;
+    }
+}
+
+static void finish(struct check *c, unsigned which, enum probe_outcome outcome)
+{
+    cancel_rest(c);
+    c->callbacks.on_done(c->callbacks.arg, outcome, which, c->attempts[which].reason);
+}
+
+/* An address decides once all before it have failed. */
+static void decide(struct check *c)
+{
+    unsigned not_done = c->n;
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->attempts[i].probe)
+            return;
+        if (c->attempts[i].outcome == PROBE_PASS) {
+            finish(c, i, PROBE_PASS);
+            return;
+        }
+        if (c->attempts[i].outcome == PROBE_NOT_DONE)
+            not_done = i;
+    }
+    if (not_done < c->n) /* it might have been well */
+        finish(c, not_done, PROBE_NOT_DONE);
+    else
+        finish(c, c->n - 1, PROBE_FAIL);
+}
+
+static void on_probe_done(void *arg, enum probe_outcome outcome, const char *reason)
+{
+    struct attempt *a = arg;
+    a->probe = NULL;
+    a->outcome = outcome;
+    snprintf(a->reason, sizeof a->reason, "%s", reason);
+    decide(a->check);
+}
+
+static void on_probe_closed(void *arg)
+{
+    struct check *c = ((struct attempt *)arg)->check;
+    assert(c->open > 0);
+    if (--c->open > 0)
+        return;
+    struct check_callbacks cb = c->callbacks;
+    free(c);
+    cb.on_closed(cb.arg);
+}
+
+struct check *check_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+                          unsigned n, const struct check_callbacks *callbacks)
+{
+    assert(n > 0);
+    struct check *c = mem_zalloc(sizeof *c + n * sizeof *c->attempts);
+    c->callbacks = *callbacks;
+    c->n = c->open = n;
+    for (unsigned i = 0; i < n; i++) {
+        struct attempt *a = &c->attempts[i];
+        struct probe_callbacks cb = {on_probe_done, on_probe_closed, a};
+        a->check = c;
+        a->probe = probe_start(loop, plan, &to[i], &cb);
+    }
+    return c;
+}
+
+void check_cancel(struct check *c)
+{
+    cancel_rest(c);
+}

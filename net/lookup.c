@@ -1,0 +1,254 @@
+#include "net/lookup.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+
+struct lookup {
+    struct lookups *all;
+    struct list link; /* waiting or done; while a thread has it, in none */
+    char host[LOOKUP_HOST_MAX + 1];
+    uint16_t port;
+    bool running;                /* a thread has it, or had */
+    lookup_fn *on_answer;        /* NULL: cancelled */
+    void *arg;                   /* the loop's, as on_answer */
+    struct lookup_answer answer; /* the thread's until it is done */
+};
+
+/* Shared with the threads: the last to leave frees it. */
+struct lookups {
+    lookup_ask_fn *ask;
+    uv_async_t async;
+    struct list waiting; /* the loop's */
+    uv_mutex_t lock;
+    /* under the lock */
+    struct list done;
+    unsigned threads;
+    bool closed; /* the async must not be used any more */
+    bool left;   /* by the loop */
+};
+
+/* ---- what is asked ---- */
+
+static void add_address(struct addr_set *set, const struct addrinfo *info)
+{
+    struct addr a = {.len = info->ai_addrlen};
+    if (info->ai_family != AF_INET && info->ai_family != AF_INET6)
+        return;
+    memcpy(&a.v6, info->ai_addr, info->ai_addrlen);
+    if (info->ai_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr)) {
+        struct addr v4 = {.v4 = {.sin_family = AF_INET, .sin_port = a.v6.sin6_port},
+                          .len = sizeof v4.v4};
+        memcpy(&v4.v4.sin_addr, &a.v6.sin6_addr.s6_addr[12], sizeof v4.v4.sin_addr);
+        a = v4;
+    }
+    addr_set_add(set, &a);
+}
+
+/* AI_ADDRCONFIG is left out: what a name stands for must not depend on who asks. */
+static void ask_system(const char *host, uint16_t port, struct lookup_answer *out)
+{
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+    char service[8];
+    snprintf(service, sizeof service, "%u", port);
+    int r = getaddrinfo(host, service, &hints, &list);
+    if (r == EAI_SYSTEM) {
+        snprintf(out->reason, sizeof out->reason, "%s", uv_strerror(-errno));
+        return;
+    }
+    if (r != 0) {
+        snprintf(out->reason, sizeof out->reason, "%s", gai_strerror(r));
+        return;
+    }
+    for (const struct addrinfo *info = list; info; info = info->ai_next)
+        add_address(&out->addrs, info);
+    if (out->addrs.n == 0)
+        snprintf(out->reason, sizeof out->reason, "it has no address");
+    freeaddrinfo(list);
+}
+
+/* ---- threads ---- */
+
+static void destroy(struct lookups *l)
+{
+    uv_mutex_destroy(&l->lock);
+    free(l);
+}
+
+/* The thread has done what it can. */
+static void hand_over(struct lookup *q)
+{
+    struct lookups *l = q->all;
+    uv_mutex_lock(&l->lock);
+    bool wanted = !l->closed;
+    if (wanted) {
+        list_push_back(&l->done, &q->link);
+        uv_async_send(&l->async);
+    }
+    bool last = --l->threads == 0 && l->left;
+    uv_mutex_unlock(&l->lock);
+    if (!wanted)
+        free(q);
+    if (last)
+        destroy(l);
+}
+
+static void *run(void *arg)
+{
+    struct lookup *q = arg;
+    q->all->ask(q->host, q->port, &q->answer);
+    hand_over(q);
+    return NULL;
+}
+
+/* 0, or an errno. */
+static int start_thread(struct lookup *q)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    sigset_t all, old;
+    int r = pthread_attr_init(&attr);
+    if (r != 0)
+        return r;
+    r = pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    assert(r == 0);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are control's */
+    r = pthread_create(&thread, &attr, run, q);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return r;
+}
+
+/* Whether one more may be started. */
+static bool take_turn(struct lookups *l)
+{
+    uv_mutex_lock(&l->lock);
+    bool free_turn = l->threads < LOOKUP_THREADS;
+    l->threads += free_turn;
+    uv_mutex_unlock(&l->lock);
+    return free_turn;
+}
+
+static void start_waiting(struct lookups *l)
+{
+    while (!list_empty(&l->waiting) && take_turn(l)) {
+        struct lookup *q = container_of(l->waiting.next, struct lookup, link);
+        list_remove(&q->link);
+        q->running = true;
+        int r = start_thread(q);
+        if (r != 0) {
+            snprintf(q->answer.reason, sizeof q->answer.reason, "no thread: %s", uv_strerror(-r));
+            hand_over(q);
+        }
+    }
+}
+
+/* ---- the loop's side ---- */
+
+static struct lookup *next_done(struct lookups *l)
+{
+    struct lookup *q = NULL;
+    uv_mutex_lock(&l->lock);
+    if (!l->closed && !list_empty(&l->done)) {
+        q = container_of(l->done.next, struct lookup, link);
+        list_remove(&q->link);
+    }
+    uv_mutex_unlock(&l->lock);
+    return q;
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct lookups *l = container_of(async, struct lookups, async);
+    struct lookup *q;
+    while ((q = next_done(l)) != NULL) {
+        if (q->on_answer)
+            q->on_answer(q->arg, &q->answer);
+        free(q);
+    }
+    if (!uv_is_closing((uv_handle_t *)async))
+        start_waiting(l);
+}
+
+struct lookups *lookups_new(uv_loop_t *loop, lookup_ask_fn *ask, int *uv_error)
+{
+    struct lookups *l = mem_zalloc(sizeof *l);
+    l->ask = ask ? ask : ask_system;
+    list_init(&l->waiting);
+    list_init(&l->done);
+    *uv_error = uv_mutex_init(&l->lock);
+    if (*uv_error < 0) {
+        free(l);
+        return NULL;
+    }
+    *uv_error = uv_async_init(loop, &l->async, on_async);
+    if (*uv_error < 0) {
+        destroy(l);
+        return NULL;
+    }
+    return l;
+}
+
+static void on_async_closed(uv_handle_t *h)
+{
+    struct lookups *l = container_of((uv_async_t *)h, struct lookups, async);
+    uv_mutex_lock(&l->lock);
+    l->left = true;
+    bool last = l->threads == 0;
+    uv_mutex_unlock(&l->lock);
+    if (last)
+        destroy(l);
+}
+
+static void free_all(struct list *lookups)
+{
+    list_foreach_safe(it, nxt, lookups)
+    {
+        list_remove(it);
+        free(container_of(it, struct lookup, link));
+    }
+}
+
+void lookups_close(struct lookups *l)
+{
+    uv_mutex_lock(&l->lock);
+    l->closed = true;
+    uv_mutex_unlock(&l->lock);
+    free_all(&l->waiting);
+    free_all(&l->done); /* nothing is added any more */
+    uv_close((uv_handle_t *)&l->async, on_async_closed);
+}
+
+struct lookup *lookup_start(struct lookups *l, struct str host, uint16_t port, lookup_fn *on_answer,
+                            void *arg)
+{
+    assert(host.n > 0 && host.n <= LOOKUP_HOST_MAX);
+    struct lookup *q = mem_zalloc(sizeof *q);
+    q->all = l;
+    memcpy(q->host, host.p, host.n);
+    q->port = port;
+    q->on_answer = on_answer;
+    q->arg = arg;
+    list_push_back(&l->waiting, &q->link);
+    start_waiting(l);
+    return q;
+}
+
+void lookup_cancel(struct lookup *q)
+{
+    q->on_answer = NULL;
+    if (q->running)
+        return; /* its thread has it, or it is done: freed when its turn comes */
+    list_remove(&q->link);
+    free(q);
+}

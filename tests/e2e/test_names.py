@@ -1,0 +1,133 @@
+"""Backends by name. That a name's addresses change is shown by tests/unit, where the answers can be
+played; here the system's own resolver is asked."""
+
+import signal
+import time
+
+import pytest
+
+import harness
+from client import Client, get
+from harness import SLOW
+
+NOWHERE = 'no-such-host.invalid:9001'
+
+
+def by_name(backend):
+    return {'name': backend.name, 'address': f'localhost:{backend.port}'}
+
+
+def test_a_backend_by_name_is_served_and_shown_with_its_address(rig):
+    backend = rig.backend('b1')
+    proxy = rig.proxy([by_name(backend)])
+    assert get(proxy.port).text == 'b1'
+    server = proxy.server('b1')
+    assert server['address'] == f'localhost:{backend.port}'
+    assert server['resolved'] == f'127.0.0.1:{backend.port}'
+    assert server['state'] == 'up'
+
+
+def test_a_literal_address_has_nothing_resolved(rig):
+    backend = rig.backend('b1')
+    proxy = rig.proxy([backend])
+    assert 'resolved' not in proxy.server('b1')
+
+
+def test_the_name_stands_in_the_host_field(rig):
+    backend = rig.backend('b1')
+    proxy = rig.proxy([by_name(backend)])
+    with Client(proxy.port) as c:
+        assert c.request(host=None, version='HTTP/1.0').status == 200
+    assert backend.served()[0].get('Host') == f'localhost:{backend.port}'
+    assert {r.get('Host') for r in backend.checks} == {f'localhost:{backend.port}'}
+
+
+def test_names_do_not_matter_to_the_ring(rig):
+    backends = [rig.backend(f'b{i}') for i in (1, 2, 3)]
+    named = rig.proxy([by_name(b) for b in backends], listener={'key': 'header:X-Key'})
+    literal = rig.proxy(backends, listener={'key': 'header:X-Key'})
+    keys = [f'key-{i}' for i in range(200)]
+    expected = harness.route(named.config, keys)
+    assert harness.route(literal.config, keys) == expected
+    with Client(named.port) as c:
+        assert {k: c.request(fields={'X-Key': k}).text for k in keys} == expected
+
+
+@pytest.mark.parametrize('check', ['http', 'off'])
+def test_a_name_that_is_not_resolved_starts_down_and_the_others_serve(rig, check):
+    health = harness.CHECK_OFF if check == 'off' else {}
+    backend = rig.backend('b1')
+    standby = rig.backend('s1')
+    proxy = rig.proxy([backend, {'name': 'b2', 'address': NOWHERE}], [standby],
+                      pool={'health': health, 'resolve': '100ms'},
+                      listener={'key': 'header:X-Key'})
+    keys = [f'key-{i}' for i in range(100)]
+    home = harness.route(proxy.config, keys)
+    assert set(home.values()) == {'b1', 'b2'}
+    with Client(proxy.port) as c:
+        for key in keys:
+            answer = c.request(fields={'X-Key': key})
+            assert answer.text == ('b1' if home[key] == 'b1' else 's1')
+    b2 = proxy.server('b2')
+    assert b2['state'] == 'down'
+    assert b2['address'] == NOWHERE
+    assert b2['resolved'] is None
+    assert b2['last_check']['reason'].startswith('resolve: ')
+    assert b2['requests'] == 0
+    assert proxy.server('s1')['serving'] == ['b2']
+
+
+def test_a_standby_may_be_by_name(rig):
+    backend, standby = rig.backend('b1'), rig.backend('s1')
+    proxy = rig.proxy([backend], [by_name(standby)])
+    backend.stop()
+    proxy.wait_serving('s1', 'b1')
+    assert get(proxy.port).text == 's1'
+
+
+def test_the_backend_stays_while_its_name_is_asked_again_and_again(rig):
+    backend = rig.backend('b1')
+    proxy = rig.proxy([by_name(backend)], pool={'resolve': '1ms'})
+    with Client(proxy.port) as c:
+        for _ in range(300):
+            assert c.request().text == 'b1'
+    assert backend.connections == 1  # no change, so the connection was kept
+
+
+def test_a_stop_does_not_wait_for_names(rig):
+    proxy = rig.proxy([rig.backend('b1'), {'name': 'b2', 'address': NOWHERE}],
+                      pool={'resolve': '1ms'})
+    began = time.monotonic()
+    proxy.stop()
+    assert time.monotonic() - began < 5 * SLOW
+
+
+def test_a_stop_at_the_first_lookup_is_clean(rig):
+    proxy = rig.proxy([rig.backend('b1'), {'name': 'b2', 'address': NOWHERE}], ready=False)
+    harness.wait_until(proxy.alive, 'the admin interface')
+    proxy.stop(number=signal.SIGINT)
+
+
+def check(rig, backend='127.0.0.1:1', listen='127.0.0.1:2', resolve='30s', admin='127.0.0.1:3'):
+    path = rig.folder / 'checked.yaml'
+    path.write_text(f'admin: {{listen: "{admin}"}}\n'
+                    f'listeners: [{{name: web, listen: "{listen}", pool: p}}]\n'
+                    f'pools: [{{name: p, resolve: {resolve}, '
+                    f'backends: [{{name: b1, address: "{backend}"}}]}}]\n')
+    done = harness.run('check', '-c', path)
+    return done.returncode, done.stderr
+
+
+def test_where_names_are_allowed(rig):
+    assert check(rig, backend='b-1.example:80') == (0, '')
+    assert check(rig, resolve='1ms') == (0, '')
+    assert check(rig, resolve='24h') == (0, '')
+    for wrong, said in (({'listen': 'localhost:80'}, 'host names are not supported'),
+                        ({'admin': 'localhost:80'}, 'host names are not supported'),
+                        ({'admin': 'unix:/run/x'}, 'not supported by this version'),
+                        ({'backend': 'b-1.example'}, 'is not an address with a port'),
+                        ({'backend': 'b 1:80'}, 'is not an address with a port'),
+                        ({'resolve': '0s'}, '0s is out of range, allowed 1ms to 24h'),
+                        ({'resolve': '25h'}, '25h is out of range, allowed 1ms to 24h')):
+        code, text = check(rig, **wrong)
+        assert code == 2 and said in text, (wrong, text)

@@ -1,0 +1,145 @@
+/* Where a server is: for good, or by name and changing under the eyes of all threads. */
+#include "pool/server.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "tests/lib/unit.h"
+
+static struct addr addr(const char *text)
+{
+    struct addr a;
+    ck_assert_int_eq(addr_parse(str_of(text), &a), ADDR_OK);
+    return a;
+}
+
+static struct server by_name(void)
+{
+    return (struct server){.name = "b1", .address_text = "b1.example:80"};
+}
+
+static void check_is_at(const struct server *s, const char *text, uint32_t generation)
+{
+    struct addr at;
+    char formatted[ADDR_TEXT_MAX];
+    uint32_t g;
+    ck_assert(server_address(s, &at, &g));
+    addr_format(&at, formatted);
+    ck_assert_str_eq(formatted, text);
+    ck_assert_uint_eq(g, generation);
+    ck_assert_uint_eq(server_generation(s), generation);
+}
+
+START_TEST(a_literal_address_is_for_good)
+{
+    static const char *const texts[] = {"10.0.0.1:80", "[2001:db8::1]:80", "unix:/run/b1"};
+    struct server s = {.address_text = texts[_i], .address = addr(texts[_i])};
+    ck_assert(!server_by_name(&s));
+    check_is_at(&s, texts[_i], 0);
+    ck_assert_str_eq(server_host(&s), _i == 2 ? "localhost" : texts[_i]);
+}
+END_TEST
+
+START_TEST(a_name_has_no_address_until_it_is_resolved)
+{
+    struct server s = by_name();
+    struct addr at, to = addr("10.0.0.1:80");
+    uint32_t g;
+    ck_assert(server_by_name(&s));
+    ck_assert(!server_address(&s, &at, &g));
+    ck_assert_uint_eq(g, 0);
+    ck_assert_str_eq(server_host(&s), "b1.example:80");
+    ck_assert(server_move(&s, &to));
+    check_is_at(&s, "10.0.0.1:80", 1);
+    ck_assert_str_eq(server_host(&s), "b1.example:80");
+}
+END_TEST
+
+START_TEST(each_change_is_a_generation)
+{
+    struct server s = by_name();
+    struct addr a = addr("10.0.0.1:80"), b = addr("[2001:db8::1]:80");
+    ck_assert(server_move(&s, &a));
+    ck_assert(!server_move(&s, &a)); /* no change */
+    check_is_at(&s, "10.0.0.1:80", 1);
+    ck_assert(server_move(&s, &b));
+    check_is_at(&s, "[2001:db8::1]:80", 2);
+    ck_assert(server_move(&s, &a));
+    check_is_at(&s, "10.0.0.1:80", 3);
+    atomic_store(&s.place.generation, UINT32_MAX); /* after a very long life */
+    ck_assert(server_move(&s, &b));
+    check_is_at(&s, "[2001:db8::1]:80", 2);
+    ck_assert(server_move(&s, &a));
+    check_is_at(&s, "10.0.0.1:80", 3);
+}
+END_TEST
+
+#define READERS 3
+#define MOVES 20000
+
+static struct server moving;
+static _Atomic bool over;
+static _Atomic unsigned wrong, seen;
+
+/* Every byte of the address, and the port, are the generation's: half of one and half of another
+ * would show. */
+static struct addr address_of(uint32_t generation)
+{
+    struct addr a = {.v6.sin6_family = AF_INET6, .len = sizeof a.v6};
+    memset(&a.v6.sin6_addr, (int)(generation & 0xff), sizeof a.v6.sin6_addr);
+    a.v6.sin6_port = htons((uint16_t)generation);
+    a.v6.sin6_scope_id = generation;
+    return a;
+}
+
+static void *read_on(void *arg)
+{
+    uint32_t last = 0;
+    while (!over) {
+        struct addr at;
+        uint32_t g;
+        if (!server_address(&moving, &at, &g))
+            continue;
+        struct addr expected = address_of(g);
+        wrong += !addr_eq(&at, &expected) || g < last;
+        last = g;
+        seen++;
+    }
+    return NULL;
+}
+
+START_TEST(no_thread_ever_sees_half_an_address)
+{
+    pthread_t readers[READERS];
+    moving = by_name();
+    for (int i = 0; i < READERS; i++)
+        ck_assert_int_eq(pthread_create(&readers[i], NULL, read_on, NULL), 0);
+    for (uint32_t g = 1; g <= MOVES || seen < MOVES; g++) {
+        struct addr to = address_of(g);
+        ck_assert(server_move(&moving, &to));
+        ck_assert_uint_eq(server_generation(&moving), g);
+    }
+    over = true;
+    for (int i = 0; i < READERS; i++)
+        pthread_join(readers[i], NULL);
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("server");
+    TCase *t = tcase_create("server");
+    tcase_set_timeout(t, 100);
+    tcase_add_loop_test(t, a_literal_address_is_for_good, 0, 3);
+    tcase_add_test(t, a_name_has_no_address_until_it_is_resolved);
+    tcase_add_test(t, each_change_is_a_generation);
+    tcase_add_test(t, no_thread_ever_sees_half_an_address);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
