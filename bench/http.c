@@ -343,18 +343,26 @@ static struct wire *make_wire(struct http_command *h, struct error *e)
 
 /* ---- the run ---- */
 
+/* A path need not be UTF-8, a document must. */
+static json_t *dist_json(const struct http_command *h)
+{
+    if (h->keys == 0)
+        return json_null();
+    json_t *j = json_string(h->key_dist ? h->key_dist : "uniform");
+    return j ? j : json_string("file:?");
+}
+
 static json_t *options_json(const struct http_command *h)
 {
     const struct load_options *o = &h->load;
-    json_t *j =
-        json_pack("{s:i, s:i, s:i, s:f, s:I, s:s?, s:s?, s:s, s:s, s:b, s:I, s:I}", "threads",
-                  (int)o->threads, "connections", (int)o->connections, "pipeline", (int)o->pipeline,
-                  "rate", o->rate, "keys", (json_int_t)h->key_set.n, "key_dist",
-                  h->keys ? (h->key_dist ? h->key_dist : "uniform") : NULL, "key_in", h->key_in,
-                  "backend_from", h->backend_from, "method", h->method, "close", o->close,
-                  "body_size", (json_int_t)buffer_len(&h->body), "seed", (json_int_t)o->seed);
+    json_t *j = json_pack(
+        "{s:i, s:i, s:i, s:f, s:I, s:o, s:s?, s:s, s:s, s:b, s:I, s:I}", "threads", (int)o->threads,
+        "connections", (int)o->connections, "pipeline", (int)o->pipeline, "rate", o->rate, "keys",
+        (json_int_t)h->key_set.n, "key_dist", dist_json(h), "key_in", h->key_in, "backend_from",
+        h->backend_from, "method", h->method, "close", o->close, "body_size",
+        (json_int_t)buffer_len(&h->body), "seed", (json_int_t)o->seed);
     if (j == NULL)
-        abort(); /* an option that is no UTF-8 was refused before, so memory is out */
+        abort(); /* all other texts are ASCII: memory is out */
     return j;
 }
 

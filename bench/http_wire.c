@@ -61,10 +61,14 @@ static void reset(const struct wire *w, struct wire_reader *r)
     *r = (struct wire_reader){0};
 }
 
+/* What can't be shown (and would be no UTF-8) becomes a '?'. */
 static void set_name(struct wire_reader *r, struct str name)
 {
     r->name_len = (uint8_t)(name.n < sizeof r->name ? name.n : sizeof r->name - 1);
     memcpy(r->name, name.p, r->name_len);
+    for (size_t i = 0; i < r->name_len; i++)
+        if (r->name[i] < ' ' || r->name[i] > '~')
+            r->name[i] = '?';
     r->named = true;
 }
 

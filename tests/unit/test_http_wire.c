@@ -114,6 +114,8 @@ static const struct answer_case {
     {HEAD "Content-Length: 7\r\n\r\nb1.....", "body", false, WIRE_DONE, 200, true, "b1"},
     {HEAD "Transfer-Encoding: chunked\r\n\r\n2\r\nba\r\n3\r\nck1\r\n0\r\n\r\n", "body", false,
      WIRE_DONE, 200, true, "back1"},
+    {"HTTP/1.1 200 OK\r\nX-Backend: b\xff\t7\r\nContent-Length: 0\r\n\r\n", NULL, false, WIRE_DONE,
+     200, true, "b??7"},
     {HEAD "Content-Length: 3\r\n\r\nabc", "none", false, WIRE_DONE, 200, true, ""},
     {"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", NULL, false, WIRE_BAD, 0, false, ""},
     {"HTTP/1.1 101 Switching Protocols\r\n\r\n", NULL, false, WIRE_BAD, 0, false, ""},
