@@ -610,8 +610,9 @@ START_TEST(a_body_may_go_in_chunks)
         struct talk t;
         size_t chunk = sizes[i / 2];
         start(&f);
-        f.shape = (struct miniserver_answer){
-            .body = {f.big, chunk == 1 ? 1000 : BIG}, .chunk_size = chunk, .lasting = i % 2};
+        f.shape = (struct miniserver_answer){.body = {f.big, chunk < 4096 ? 1000 * chunk : BIG},
+                                             .chunk_size = chunk,
+                                             .lasting = i % 2};
         ask(&f, &t, "GET /shaped HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         ck_assert(talk_has(&t, "\r\nTransfer-Encoding: chunked\r\n"));
         ck_assert(!talk_has(&t, "Content-Length"));
