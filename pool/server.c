@@ -51,6 +51,8 @@ bool server_move(struct server *s, const struct addr *to)
     for (unsigned i = 0; i < 4; i++)
         atomic_store_explicit(&s->place.words[g % 2][i], words[i], memory_order_release);
     atomic_store_explicit(&s->place.generation, g, memory_order_release);
+    /* What failed where it was says nothing about where it is. */
+    atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
     return true;
 }
 

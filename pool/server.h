@@ -64,9 +64,8 @@ static inline uint32_t server_generation(const struct server *s)
 {
     return atomic_load_explicit(&s->place.generation, memory_order_relaxed);
 }
-/* Control thread: a server by name is at this IPv4 or IPv6 address now. False: there it was
- * already.
- */
+/* Control thread: a server by name is at this IPv4 or IPv6 address now, with no failures yet.
+ * False: there it was already. */
 bool server_move(struct server *s, const struct addr *to);
 
 /* What a Host field says of it. */

@@ -119,7 +119,7 @@ def test_an_answer_cut_on_a_unix_socket_does_not_look_whole(rig, folder):
         get(folder / 'web')
 
 
-def test_all_workers_share_the_load_of_a_unix_socket(rig, folder):
+def test_no_client_of_a_unix_socket_is_lost_between_workers(rig, folder):
     backend = rig.backend('b1', path=folder / 'b1')
     unix_proxy(rig, [backend], folder / 'web', top={'workers': 4})
 

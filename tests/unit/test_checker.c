@@ -533,6 +533,29 @@ START_TEST(a_server_moves_with_its_name_and_stays_up)
 }
 END_TEST
 
+/* The check was under way when the name moved: its failure is that of an address nobody uses now.
+ */
+START_TEST(a_check_of_where_it_was_says_nothing_of_where_it_is)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.fall = 1;
+    w.config.health.timeout_ms = 300;
+    name_b1(&w, "127.0.0.1");
+    world_open(&w);
+    world_run(&w);
+    unsigned accepted = w.fakes[0].accepted;
+    w.fakes[0].kind = FAKE_HANG;
+    until_accepted(&w, 0, accepted + 1);
+    dns_says("127.0.0.2");
+    while (w.other.accepted < 2)
+        turn(&w);
+    ck_assert_uint_eq(w.downs, 0);
+    check_b1_is_at(&w, &w.other);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(a_lookup_that_fails_changes_nothing)
 {
     struct world w;
@@ -669,6 +692,7 @@ static void add_name_tests(Suite *s)
     tcase_add_test(t, a_name_that_is_not_resolved_starts_down_and_comes_up_once_it_is);
     tcase_add_loop_test(t, a_silent_name_server_holds_up_the_start_for_one_timeout, 0, 2);
     tcase_add_test(t, a_server_moves_with_its_name_and_stays_up);
+    tcase_add_test(t, a_check_of_where_it_was_says_nothing_of_where_it_is);
     tcase_add_test(t, a_lookup_that_fails_changes_nothing);
     tcase_add_test(t, of_several_addresses_the_first_that_answers_is_used);
     tcase_add_test(t, a_server_that_went_down_comes_back_at_another_of_its_addresses);

@@ -62,7 +62,11 @@ START_TEST(each_change_is_a_generation)
     ck_assert(server_move(&s, &a));
     ck_assert(!server_move(&s, &a)); /* no change */
     check_is_at(&s, "10.0.0.1:80", 1);
+    ck_assert(!server_failed(&s));
+    ck_assert(!server_move(&s, &a));
+    ck_assert_uint_eq(s.failures, 1);
     ck_assert(server_move(&s, &b));
+    ck_assert_uint_eq(s.failures, 0); /* those were of the other address */
     check_is_at(&s, "[2001:db8::1]:80", 2);
     ck_assert(server_move(&s, &a));
     check_is_at(&s, "10.0.0.1:80", 3);
