@@ -8,13 +8,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "bench/cpu.h"
 
 #define PIECE (256 * 1024) /* that one send offers at most */
 #define READ_MOST (1024 * 1024)
@@ -163,7 +163,6 @@ static void start_flow(struct flow *f)
     /* An end is to be seen also where nothing is to come: it makes the connection readable. */
     int events = UV_READABLE | (o->up ? UV_WRITABLE : 0);
     f->state = FLOW_MOVING;
-    f->bulk->moving++;
     if (!ask(f) || uv_poll_start(&f->poll, events, on_moving) < 0)
         flow_failed(f, LOAD_RESET);
 }
@@ -231,6 +230,7 @@ static void start_moving(struct bulk *b)
     unsigned ready = 0;
     for (unsigned i = 0; i < b->nflows; i++)
         ready += b->flows[i].state == FLOW_READY;
+    b->moving = ready; /* all of them, so that one that breaks at once does not end it */
     for (unsigned i = 0; i < b->nflows && !b->over; i++)
         if (b->flows[i].state == FLOW_READY)
             start_flow(&b->flows[i]);
@@ -300,16 +300,6 @@ static bool open_flow(struct bulk *b, struct flow *f, struct error *e)
 }
 
 /* ---- all of it ---- */
-
-static double cpu_seconds(void)
-{
-    struct rusage u;
-    int r = getrusage(RUSAGE_SELF, &u);
-    assert(r == 0);
-    (void)r;
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
 
 /* The first signal handle of a process needs descriptors; after it nothing in here fails. */
 static int init_handles(struct bulk *b)

@@ -165,6 +165,7 @@ static size_t on_read(struct conn *conn, char *data, size_t len)
         }
     }
     if (c->count == 0 && used < len) { /* what nobody asked for */
+        c->thread->unasked++;
         close_now(c);
         load_thread_maybe_over(c->thread);
         return len;

@@ -6,10 +6,11 @@
  *    |      on_closed      v                          v
  *    +------------------ CLOSING <--------------------+
  *
- *   OFF         nothing is open. With requests on their way (those that stood behind an answer
- * which closed the connection) it connects again by itself CONNECTING  what is on its way is put
- * when it is made OPEN        answers come in the order of the requests CLOSING     what was on its
- * way has failed, or waits to be sent again
+ *   OFF         nothing is open; with requests on their way it connects by itself (they
+ *               stood behind an answer that closed the connection)
+ *   CONNECTING  what is on its way is put when it is made
+ *   OPEN        answers come in the order of the requests
+ *   CLOSING     what was on its way has failed, or waits to be sent again
  *
  * Invariants: in its thread's `free` list exactly while it may take a request: OFF and not held
  * back, or OPEN, with fewer than `pipeline` on their way. The deadline runs while something is on

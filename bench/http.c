@@ -45,7 +45,8 @@ static const char usage[] =
     "                        when it has its answer\n"
     "  --pipeline N          requests on their way on one connection (default 1)\n"
     "  --close               a connection for each request\n"
-    "  --timeout D           that an answer, and a connection, may take (default 10s)\n"
+    "  --timeout D           that an answer, and a connection, may take (default 10s); with\n"
+    "                        pipelining an answer's time begins with the one before it\n"
     "request\n"
     "  --method M            default GET, with a body POST\n"
     "  --header 'NAME: V'    a field line; may be given again\n"
@@ -149,6 +150,9 @@ static bool add_field(struct http_command *h, const char *line)
 static bool read_body(struct http_command *h, const char *text, struct error *e)
 {
     char piece[16384];
+    error_set(e, 0, "one body");
+    if (h->has_body)
+        return false;
     h->has_body = true;
     if (text[0] != '@')
         return buffer_append(&h->body, text, strlen(text));
@@ -172,6 +176,8 @@ static bool read_body(struct http_command *h, const char *text, struct error *e)
 
 static bool make_body(struct http_command *h, uint64_t size)
 {
+    if (h->has_body)
+        return false;
     h->has_body = true;
     if (size && !buffer_reserve(&h->body, size))
         return false;
@@ -229,7 +235,9 @@ static const char *take_option(struct http_command *h, int option, const char *v
     case O_BODY:
         return read_body(h, value, e) ? NULL : e->text;
     case O_BODY_SIZE:
-        return arguments_size(value, BODY_MAX, &size) && make_body(h, size) ? NULL : "up to 64MiB";
+        return arguments_size(value, BODY_MAX, &size) && make_body(h, size)
+                   ? NULL
+                   : "one body of up to 64MiB";
     case O_KEYS:
         return arguments_count(value, 1, KEYS_MAX, &h->keys) ? NULL : "1 to 10000000";
     case O_KEY_DIST:

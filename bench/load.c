@@ -2,23 +2,13 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "base/mem.h"
+#include "bench/cpu.h"
 #include "bench/load_thread.h"
 
 const char *const load_error_names[LOAD_ERRORS] = {"connect", "reset",     "closed",
                                                    "timeout", "malformed", "unfinished"};
-
-static double cpu_seconds(void)
-{
-    struct rusage u;
-    int r = getrusage(RUSAGE_SELF, &u);
-    assert(r == 0);
-    (void)r;
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
 
 /* ---- life ---- */
 
@@ -75,15 +65,28 @@ static void give_up(struct load *l, unsigned started)
     load_free(l);
 }
 
-static bool any_connected(const struct load *l, struct error *e)
+/* A want of descriptors is not the target's fault and would look like it. */
+static bool is_our_want(int uv_error)
+{
+    return uv_error == UV_EMFILE || uv_error == UV_ENFILE;
+}
+
+static bool has_connected(const struct load *l, struct error *e)
 {
     int why = 0;
+    bool any = false;
     char text[ADDR_TEXT_MAX];
     for (unsigned i = 0; i < l->nthreads; i++) {
-        if (l->threads[i].connected)
-            return true;
-        why = l->threads[i].connect_error;
+        any |= l->threads[i].connected > 0;
+        if (!is_our_want(why))
+            why = l->threads[i].connect_error;
     }
+    if (is_our_want(why)) {
+        error_set(e, -why, "%u connections: %s", l->options->connections, uv_strerror(why));
+        return false;
+    }
+    if (any)
+        return true;
     addr_format(&l->options->target, text);
     error_set(e, -why, "connect %s: %s", text, uv_strerror(why));
     return false;
@@ -105,7 +108,7 @@ struct load *load_start(const struct load_options *o, struct error *e)
     }
     if (ok) {
         wait_for(l, &l->ready, started);
-        ok = any_connected(l, e);
+        ok = has_connected(l, e);
     }
     if (!ok) {
         give_up(l, started);
@@ -163,6 +166,7 @@ static void add_counts(struct load_result *r, const struct load_thread *t)
     r->bytes_out += t->bytes_out;
     r->unsent += t->unsent;
     r->unnamed_answers += t->unnamed;
+    r->unasked += t->unasked;
     for (unsigned i = 0; i < LOAD_ERRORS; i++)
         r->errors[i] += t->errors[i];
     for (unsigned i = 0; i < sizeof r->statuses / sizeof *r->statuses; i++)

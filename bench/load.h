@@ -4,12 +4,12 @@
  * in struct load_options, run it, and read struct load_result.
  * Closed loop (rate 0): each connection sends the next request when an answer is complete. Open
  * loop: request k of all threads is due at start + k/rate, whatever the server does; it goes out on
- * the first connection that is free from then on, and its latency runs from when it was due. So a
- * stall shows in every request that it held up, not in one a connection (coordinated omission).
- * Invariants: sent = answered + failed once the load is over. Nothing is sent a second time, but
- * for pipelined requests behind an answer that closes the connection: nobody has looked at those.
- * Ownership: load_start() to load_finish(); the options must outlive it. Threads: the caller's one;
- * load_progress() may be asked while it runs. */
+ * the first connection of its thread that is free from then on, and its latency runs from when it
+ * was due. So a stall shows in every request that it held up, not in one a connection (coordinated
+ * omission). Invariants: sent = answered + failed once the load is over. Nothing is sent a second
+ * time, but for pipelined requests behind an answer that closes the connection: nobody has looked
+ * at those. Ownership: load_start() to load_finish(); the options must outlive it. Threads: the
+ * caller's one; load_progress() may be asked while it runs. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -86,7 +86,9 @@ struct load_result {
     double send_seconds; /* from the start to the end of sending */
     double cpu_seconds;  /* of this whole process, over that time */
     uint64_t sent, answered, failed, connects, bytes_in, bytes_out;
-    uint64_t unsent; /* open loop: due before the end, but no connection was free for them */
+    uint64_t unsent;  /* open loop: due before the end, but no connection was free for them, also
+                         not within the time of a request after the end */
+    uint64_t unasked; /* connections ended because bytes came that nobody had asked for */
     uint64_t errors[LOAD_ERRORS];
     uint64_t statuses[600]; /* http: answers by status */
     struct latency latency; /* of all answers, ns */

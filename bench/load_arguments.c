@@ -15,7 +15,7 @@ struct load_options load_arguments_default(void)
 
 static bool take_count(const char *text, uint64_t max, unsigned *out)
 {
-    uint64_t v;
+    uint64_t v = 0;
     bool ok = arguments_count(text, 1, max, &v);
     *out = (unsigned)v;
     return ok;
@@ -37,7 +37,8 @@ const char *load_arguments_take(struct load_options *o, int option, const char *
     case LOAD_ARGUMENT_REQUESTS:
         return arguments_count(value, 1, UINT64_MAX / 2, &o->requests) ? NULL : "1 or more";
     case LOAD_ARGUMENT_RATE:
-        return arguments_number(value, 1e7, &o->rate) ? NULL : "a number up to 10000000";
+        return arguments_number(value, 1e7, &o->rate) && o->rate >= 0.001 ? NULL
+                                                                          : "0.001 to 10000000";
     case LOAD_ARGUMENT_SEED:
         return arguments_count(value, 0, UINT64_MAX, &o->seed) ? NULL : "a whole number";
     case LOAD_ARGUMENT_CLOSE:

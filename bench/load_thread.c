@@ -12,8 +12,11 @@
 #include "base/mem.h"
 #include "bench/client.h"
 
+#define CONNECT_BATCH 256
 #define BACKOFF_MS 10 /* after a failed connect, until the client is used again */
 #define INTERVAL_NS 100000000u
+#define FAR_NS (UINT64_MAX / 4) /* later than any clock here */
+#define PIECE (1024 * 1024)     /* of requests that are composed before they are written */
 
 static const struct load_options *options_of(const struct load_thread *t)
 {
@@ -54,7 +57,8 @@ void load_thread_maybe_over(struct load_thread *t)
 
 static uint64_t due_ns_of(const struct load_thread *t, uint64_t k)
 {
-    return t->load->start_ns + (uint64_t)((double)k * 1e9 / options_of(t)->rate);
+    double after = (double)k * 1e9 / options_of(t)->rate;
+    return after < (double)FAR_NS ? t->load->start_ns + (uint64_t)after : FAR_NS;
 }
 
 /* Requests that were due before `until` and have not been sent. */
@@ -66,6 +70,29 @@ static uint64_t overdue(const struct load_thread *t, uint64_t until)
     return n < t->left ? n : t->left;
 }
 
+static uint64_t timeout_ms(const struct load_thread *t)
+{
+    return (options_of(t)->timeout_ns + 999999) / 1000000;
+}
+
+/* What is on its way has had its time: with pipelining each answer gave the next one more. */
+static void on_waited(uv_timer_t *timer)
+{
+    struct load_thread *t = container_of(timer, struct load_thread, end);
+    for (unsigned i = 0; i < t->nclients; i++)
+        client_fail(&t->clients[i], LOAD_TIMEOUT);
+}
+
+static void wait_for_answers(struct load_thread *t)
+{
+    if (t->state < LOAD_THREAD_WAITING) {
+        t->state = LOAD_THREAD_WAITING;
+        uv_timer_start(&t->end, on_waited, timeout_ms(t), 0);
+    }
+    load_thread_maybe_over(t);
+}
+
+/* Breaks off the sending: what is due by now and was not sent is left out. */
 static void stop_sending(struct load_thread *t)
 {
     if (t->state == LOAD_THREAD_SENDING) {
@@ -73,9 +100,15 @@ static void stop_sending(struct load_thread *t)
         t->stopped_ns = now < t->load->end_ns ? now : t->load->end_ns;
         t->unsent = options_of(t)->rate > 0 ? overdue(t, t->stopped_ns) : 0;
     }
-    if (t->state < LOAD_THREAD_WAITING)
-        t->state = LOAD_THREAD_WAITING;
-    load_thread_maybe_over(t);
+    wait_for_answers(t);
+}
+
+/* All that was to be sent is sent; `due` is when the next one would have been: so long the schedule
+ * was, even if its last request went out before. */
+static void complete(struct load_thread *t, uint64_t due)
+{
+    t->stopped_ns = due < t->load->end_ns ? due : t->load->end_ns;
+    wait_for_answers(t);
 }
 
 /* Whether a request is to be sent now, and when it was due. */
@@ -85,7 +118,7 @@ static bool next_request(struct load_thread *t, uint64_t now, uint64_t *due)
         return false;
     *due = options_of(t)->rate > 0 ? due_ns_of(t, t->next_due) : now;
     if (t->left == 0 || *due >= t->load->end_ns) {
-        stop_sending(t);
+        complete(t, *due);
         return false;
     }
     if (*due > now)
@@ -122,6 +155,8 @@ void load_thread_refill(struct load_thread *t, struct client *c, unsigned most, 
         t->on_their_way++;
         load_count(&t->sent);
         client_send(c, due, key);
+        if (buffer_len(&t->out) > PIECE)
+            client_flush(c);
     }
     client_flush(c);
     update_alarm(t);
@@ -152,12 +187,21 @@ static void on_alarm(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* The loop's clock is cut to whole milliseconds, so the timer may be a little early. */
+static void on_last_call(uv_timer_t *timer)
+{
+    stop_sending(container_of(timer, struct load_thread, end));
+}
+
+/* The loop's clock is cut to whole milliseconds, so the timer may be a little early. What was due
+ * before the end and waits for a connection is sent all the same, or a stall at the end would not
+ * show. */
 static void on_end(uv_timer_t *timer)
 {
     struct load_thread *t = container_of(timer, struct load_thread, end);
     if (uv_hrtime() < t->load->end_ns)
         uv_timer_start(timer, on_end, 1, 0);
+    else if (options_of(t)->rate > 0 && overdue(t, t->load->end_ns) > 0)
+        uv_timer_start(timer, on_last_call, timeout_ms(t), 0);
     else
         stop_sending(t);
 }
@@ -427,8 +471,7 @@ bool load_thread_init(struct load_thread *t, struct load *l, unsigned index, str
     }
     net_init(&t->net, &t->loop);
     uv_timer_init(&t->loop, &t->end);
-    uint64_t timeout_ms = (l->options->timeout_ns + 999999) / 1000000;
-    deadline_queue_init(&t->timeouts, &t->net.clock, timeout_ms, client_on_timeout);
+    deadline_queue_init(&t->timeouts, &t->net.clock, timeout_ms(t), client_on_timeout);
     deadline_queue_init(&t->backoffs, &t->net.clock, BACKOFF_MS, client_on_backoff);
     init_counters(t);
     init_clients(t);
@@ -447,8 +490,11 @@ static void run(void *arg)
 {
     struct load_thread *t = arg;
     unsigned n = t->nclients; /* the last one to fail at once makes the thread ready */
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        if (i % CONNECT_BATCH == CONNECT_BATCH - 1)
+            uv_run(&t->loop, UV_RUN_NOWAIT); /* or the first ones' time were over before a look */
         client_connect(&t->clients[i]);
+    }
     uv_run(&t->loop, UV_RUN_DEFAULT);
     tell(t, &t->load->over);
 }

@@ -1,8 +1,8 @@
 /* One thread of a load: its loop, its clients, its part of the schedule, and what it has counted.
  *
- *   CONNECTING ---- every client has tried ----> READY ---- load_start() ----> SENDING
- *   SENDING ---- duration, requests or load_stop() ----> WAITING ---- nothing on its way ---->
- * CLOSED
+ *   CONNECTING -- all clients have tried --> READY -- load_start() --> SENDING
+ *   SENDING -- duration, requests, load_stop() --> WAITING
+ *   WAITING -- nothing on its way, or its time is over --> CLOSED
  *
  * Invariants: counters are written by the thread alone; the three that load_progress() reads are
  * atomics. Everything else is read by load_finish() when the thread is joined.
@@ -80,7 +80,7 @@ struct load_thread {
     struct buffer out; /* requests composed, not written yet */
 
     _Atomic uint64_t sent, answered, failed;
-    uint64_t connects, bytes_in, bytes_out, unsent, unnamed;
+    uint64_t connects, bytes_in, bytes_out, unsent, unnamed, unasked;
     uint64_t errors[LOAD_ERRORS];
     uint64_t statuses[600];
     uint64_t last_ns;    /* when the last answer was whole */

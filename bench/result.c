@@ -201,6 +201,7 @@ static void put_counts(json_t *j, const struct load_result *r)
     put(j, "answered", whole(r->answered));
     put(j, "failed", whole(r->failed));
     put(j, "unsent", whole(r->unsent));
+    put(j, "unasked", whole(r->unasked));
     put(j, "connects", whole(r->connects));
     put(j, "bytes_in", whole(r->bytes_in));
     put(j, "bytes_out", whole(r->bytes_out));
@@ -298,6 +299,13 @@ static void print_errors(FILE *to, uint64_t failed, const uint64_t *errors)
     fputc('\n', to);
 }
 
+static void print_unasked(FILE *to, const struct load_result *r)
+{
+    if (r->unasked)
+        fprintf(to, "            %" PRIu64 " connections ended: bytes came that nobody asked for\n",
+                r->unasked);
+}
+
 static void print_statuses(FILE *to, const struct load_result *r)
 {
     fputs("answers    ", to);
@@ -379,6 +387,7 @@ void result_print(FILE *to, const struct result_about *a, const struct load_resu
     if (strcmp(a->kind, "http") == 0)
         print_statuses(to, r);
     print_errors(to, r->failed, r->errors);
+    print_unasked(to, r);
     print_backends(to, r);
     print_keys(to, a, r);
 }

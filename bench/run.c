@@ -60,16 +60,15 @@ static void watch(struct load *l, const sigset_t *stop, bool progress)
 struct load_result *run_load(const struct load_options *o, bool progress, struct error *e)
 {
     sigset_t stop, before;
-    struct load_result *r = NULL;
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
+    struct load *l = load_start(o, e); /* while it connects a signal ends all of it, as ever */
+    if (l == NULL)
+        return NULL;
     pthread_sigmask(SIG_BLOCK, &stop, &before);
-    struct load *l = load_start(o, e);
-    if (l) {
-        watch(l, &stop, progress);
-        r = load_finish(l);
-    }
+    watch(l, &stop, progress);
+    struct load_result *r = load_finish(l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return r;
 }

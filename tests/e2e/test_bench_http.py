@@ -253,7 +253,10 @@ def test_moved_keys_are_told(rig, tmp_path):
     assert r['failed'] == 0
     assert r['keys']['moved'] == len(moved)
     assert {m['key'] for m in r['moves']} == moved
-    assert all(m['from'] == 'b1' for m in r['moves'][:len(moved)])
+    first = {}
+    for m in r['moves']:  # a late answer of b1 on another connection may make a key move twice
+        first.setdefault(m['key'], m['from'])
+    assert set(first.values()) == {'b1'}
     assert b'changed their backend' in out
 
 
@@ -318,10 +321,38 @@ def test_rate_is_held(rig, tmp_path):
     assert math.isclose(r['sent'] / r['send_seconds'], 1000, rel_tol=0.01)
 
 
+def test_a_stall_at_the_end_shows_too(rig, tmp_path):
+    server = rig.serve('b1', '--delay', '500')
+    r = measured(tmp_path, url(server), '--duration', '1s', '--rate', '8', '--connections', 1)
+    assert r['sent'] == 8 and r['unsent'] == 0 and r['failed'] == 0
+    assert quantile(r, 50) > 0.9  # one after the other, half a second each
+
+
+def test_few_requests_have_the_rate_that_was_asked(rig, tmp_path):
+    server = rig.serve('b1')
+    r = measured(tmp_path, url(server), '--requests', 5, '--rate', 10, '--threads', 2)
+    assert r['sent'] == 5 and 0.4 <= r['send_seconds'] <= 0.6
+
+
+def test_bytes_that_nobody_asked_for_are_told(tmp_path):
+    with RawServer(raw(OK + b'junk', 'keep')) as server:
+        r = measured(tmp_path, url(server), '--requests', 10, '--connections', 1)
+    assert r['answered'] == 10 and r['unasked'] == 10
+
+
+def test_without_descriptors_it_says_so(rig):
+    server = rig.serve('b1')
+    done = subprocess.run(['bash', '-c', 'ulimit -n 60; exec "$@"', '-', RINGBENCH, 'http',
+                           url(server), '--connections', '100', '--duration', '1s'],
+                          capture_output=True, text=True, timeout=60 * SLOW, check=False)
+    assert done.returncode == 1 and 'too many open files' in done.stderr
+
+
 def test_rate_beyond_what_a_server_can_is_told(rig, tmp_path):
     server = rig.serve('b1', '--delay', '100')
-    r = measured(tmp_path, url(server), '--duration', '1s', '--rate', '1000', '--connections', 10)
-    assert r['unsent'] > 500 and r['sent'] + r['unsent'] == 1000
+    r = measured(tmp_path, url(server), '--duration', '1s', '--rate', '1000', '--connections', 10,
+                 '--timeout', '2s')
+    assert r['unsent'] > 400 and r['sent'] + r['unsent'] == 1000
     assert quantile(r, 90) > 0.3  # most of the wait was before they were sent
 
 
@@ -335,6 +366,8 @@ def test_rate_beyond_what_a_server_can_is_told(rig, tmp_path):
     (('http://127.0.0.1:1/', '--duration', '10'), '--duration 10: allowed'),
     (('http://127.0.0.1:1/', '--rate', '-1'), '--rate'),
     (('http://127.0.0.1:1/', '--rate', 'nan'), '--rate'),
+    (('http://127.0.0.1:1/', '--rate', '0.0001'), '--rate'),
+    (('http://127.0.0.1:1/', '--body', 'a', '--body-size', '5'), 'one body'),
     (('http://127.0.0.1:1/', '--key-in', 'body'), '--key-in body'),
     (('http://127.0.0.1:1/', '--keys', '5', '--key-dist', 'zipf:'), 'zipf:S'),
     (('http://127.0.0.1:1/', '--key-dist', 'file:/nonexistent'), '/nonexistent'),

@@ -1,0 +1,14 @@
+/* The CPU time that this process has used, all threads, user and system, in seconds. */
+#pragma once
+#include <assert.h>
+#include <sys/resource.h>
+
+static inline double cpu_seconds(void)
+{
+    struct rusage u;
+    int r = getrusage(RUSAGE_SELF, &u);
+    assert(r == 0);
+    (void)r;
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
