@@ -555,11 +555,8 @@ static const struct {
     {LISTENER("max_header_size: 4096"),
      {"t.yaml:2:18: listeners[0].max_header_size: 4096 is not a size such as 16KiB or 1MiB, "
       "allowed 1KiB to 1MiB"}},
-    {LISTENER("proxy_protocol: accept"),
-     {"t.yaml:2:17: listeners[0].proxy_protocol: accept is not supported by this version, allowed "
-      "off"}},
     {LISTENER("proxy_protocol: v1"),
-     {"t.yaml:2:17: listeners[0].proxy_protocol: v1 is unknown, allowed off"}},
+     {"t.yaml:2:17: listeners[0].proxy_protocol: v1 is unknown, allowed off, accept"}},
     {LISTENER("timeouts: {request: 0s}"),
      {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
     {LISTENER("timeouts: {response: 1s}"),
