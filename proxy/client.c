@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -87,11 +88,25 @@ static void set_source(struct client *c, const struct addr *a)
     c->source_len = (uint8_t)n;
 }
 
+/* What its servers are told of it. */
+static void write_head(struct client *c, const struct addr *from, const struct addr *to)
+{
+    enum config_send_head version = c->wl->pool->pool->config->send_head;
+    if (version != SEND_HEAD_OFF)
+        c->send_head_len = (uint8_t)proxy_protocol_write((unsigned)version, from, to, c->send_head);
+}
+
 static struct client *client_new(struct worker_listener *wl, int fd, const struct addr *peer)
 {
-    struct client *c = malloc(wl->mode->size);
+    size_t room = wl->pool->pool->config->send_head ? PROXY_HEAD_WRITE_MAX : 0;
+    struct addr local = {.len = ADDR_LEN_MAX};
+    if (room && getsockname(fd, &local.sa, &local.len) < 0)
+        return NULL;
+    struct client *c = malloc(wl->mode->size + room);
     if (c == NULL)
         return NULL;
+    c->send_head = (char *)c + wl->mode->size;
+    c->send_head_len = 0;
     conn_accept(&c->conn, &wl->worker->net, wl->mode->conn_ops, fd);
     if (wl->config->max_header_size >= c->conn.in_limit)
         c->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
@@ -99,6 +114,7 @@ static struct client *client_new(struct worker_listener *wl, int fd, const struc
     deadline_init(&c->deadline);
     c->tunnel = NULL;
     set_source(c, peer);
+    write_head(c, peer, &local);
     c->counted = c->in_head = c->has_begun = false;
     list_push_back(&wl->worker->clients, &c->all);
     wl->mode->init(c);
@@ -109,8 +125,10 @@ static struct client *client_new(struct worker_listener *wl, int fd, const struc
 
 static void head_done(struct client *c, const struct proxy_head *head)
 {
-    if (head->has_addresses)
+    if (head->has_addresses) {
         set_source(c, &head->source);
+        write_head(c, &head->source, &head->destination);
+    }
     deadline_cancel(&c->deadline);
     c->in_head = false;
     c->conn.ops = c->wl->mode->conn_ops;

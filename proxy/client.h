@@ -40,6 +40,8 @@ struct client {
     bool in_head;             /* its PROXY head is still to come, the mode has not begun */
     bool has_begun;           /* a part of that head has come */
     uint8_t source_len;
+    uint8_t send_head_len;    /* 0: its pool's servers get none */
+    char *send_head;          /* the PROXY head that says whose its connections to servers are */
     char source[ADDR_IP_MAX]; /* its address, canonical text; empty: a unix socket's */
 };
 
@@ -54,6 +56,11 @@ void client_end(struct client *c);
 void client_on_request_deadline(struct deadline *d);
 void client_on_idle_deadline(struct deadline *d);
 void client_on_close_deadline(struct deadline *d);
+
+static inline struct str client_send_head(const struct client *c)
+{
+    return (struct str){c->send_head, c->send_head_len};
+}
 
 static inline struct str client_source(const struct client *c)
 {

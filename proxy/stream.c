@@ -122,6 +122,16 @@ static void start_client(struct stream *s)
         tunnel_cut(&s->tunnel);
 }
 
+static void on_broken(struct lease *l, int uv_error);
+
+/* At once, as the server may be waiting for it before it speaks. */
+static int send_head(struct stream *s)
+{
+    struct client *c = &s->client;
+    uv_buf_t head = uv_buf_init(c->send_head, c->send_head_len);
+    return conn_write(&s->lease.upstream->conn, &head, 1, NULL);
+}
+
 static void on_connected(struct lease *l)
 {
     struct stream *s = of_lease(l);
@@ -129,6 +139,11 @@ static void on_connected(struct lease *l)
         lease_end(l, false);
         l->ntried = 0;
         try_next(s);
+        return;
+    }
+    int r = send_head(s);
+    if (r < 0) {
+        on_broken(l, r);
         return;
     }
     move(s, STREAM_TUNNEL);

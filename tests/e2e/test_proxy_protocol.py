@@ -1,4 +1,4 @@
-"""The PROXY protocol: taken from proxies in front, in both modes."""
+"""The PROXY protocol, in both modes: taken from proxies in front, sent to servers behind."""
 
 import os
 import shutil
@@ -241,3 +241,172 @@ def test_haproxy_in_front_of_tcp(rig, version):
             assert greeting(c.reader) == owner
             c.send(b'there and back')
             assert c.reader.exactly(14) == b'there and back'
+
+
+# --- sent to servers --------------------------------------------------------------------------
+
+SEND = {'http': {}, 'tcp': {'mode': 'tcp'}}
+
+
+def parse(head):
+    """(source, port, destination, port) of a head, None for nobody's; and how long it is."""
+    if head.startswith(b'PROXY '):
+        end = head.index(b'\r\n') + 2
+        words = head[:end - 2].decode().split()
+        if words[1] == 'UNKNOWN':
+            return None, end
+        assert words[1] == ('TCP6' if ':' in words[2] else 'TCP4')
+        return (words[2], int(words[4]), words[3], int(words[5])), end
+    assert head.startswith(SIGNATURE)
+    end = 16 + int.from_bytes(head[14:16], 'big')
+    if head[12] == 0x20:
+        return None, end
+    assert head[12] == 0x21
+    family, size = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}[head[13]]
+    body = head[16:end]
+    ports = struct.unpack('>HH', body[2 * size:2 * size + 4])
+    return (socket.inet_ntop(family, body[:size]), ports[0],
+            socket.inet_ntop(family, body[size:2 * size]), ports[1]), end
+
+
+class Told:
+    """A server that keeps the first bytes of each connection, up to `end`, and answers once."""
+
+    def __init__(self, rig, end=b'\r\n\r\n'):
+        self.first, self.end = [], end
+        self.backend = rig.tcp('b1', self.handle)
+
+    def handle(self, backend, sock):
+        data = sock.recv(65536)
+        while not data.endswith(self.end):
+            data += sock.recv(65536)
+        self.first.append(data)
+        sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+        while sock.recv(65536):
+            pass
+
+
+def sender(rig, told, mode, version, **listener):
+    return start(rig, [told.backend], {**SEND[mode], 'proxy_protocol': 'off', **listener},
+                 {**CALM, 'proxy_protocol': version})
+
+
+@pytest.mark.parametrize('mode', ['http', 'tcp'])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_servers_are_told_both_ends_of_the_clients_connection(rig, mode, version):
+    told = Told(rig)
+    proxy = sender(rig, told, mode, version)
+    for n in range(3):
+        with Client(proxy.port, source=f'127.0.0.{n + 2}') as c:
+            port = c.sock.getsockname()[1]
+            c.send(REQUEST)
+            assert c.answer().body == b'ok'
+        what, size = parse(told.first[n])
+        assert what == (f'127.0.0.{n + 2}', port, '127.0.0.1', proxy.port)
+        assert told.first[n].startswith(b'PROXY' if version == 'v1' else SIGNATURE)
+        rest = told.first[n][size:]
+        assert rest == REQUEST if mode == 'tcp' else rest.startswith(b'GET / HTTP/1.1\r\n')
+
+
+@pytest.mark.parametrize('mode', ['http', 'tcp'])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('source', ['198.51.100.7', '2001:db8::7'])
+def test_a_head_that_came_is_handed_on(rig, mode, version, source):
+    told = Told(rig)
+    proxy = sender(rig, told, mode, version, proxy_protocol='accept')
+    with Client(proxy.port) as c:
+        c.send(v2(source) + REQUEST)
+        assert c.answer().body == b'ok'
+    destination = '2001:db8::1' if ':' in source else '192.0.2.1'
+    assert parse(told.first[0])[0] == (source, 4711, destination, 443)
+
+
+@pytest.mark.parametrize('mode', ['http', 'tcp'])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_an_unknown_client_stays_one(rig, mode, version):
+    """One on a unix socket has no address to tell."""
+    told = Told(rig)
+    path = rig.folder / 's'
+    proxy = sender(rig, told, mode, version, listen=f'unix:{path}')
+    wait_until(path.exists, 'the socket')
+    with Client(str(path)) as c:
+        c.send(REQUEST)
+        assert c.answer().body == b'ok'
+    assert parse(told.first[0])[0] is None
+    proxy.port = None
+
+
+def test_requests_of_different_clients_never_share_a_connection(rig):
+    """Nor do those of one: each head is right for what follows it."""
+    told = Told(rig)
+    proxy = sender(rig, told, 'http', 'v2')
+    with Client(proxy.port, source='127.0.0.2') as a, Client(proxy.port, source='127.0.0.3') as b:
+        for c in (a, b, a, b):
+            c.send(REQUEST)
+            assert c.answer().body == b'ok'
+    assert [parse(f)[0][0] for f in told.first] == ['127.0.0.2', '127.0.0.3'] * 2
+
+
+def test_a_body_follows_its_heads(rig):
+    told = Told(rig, b'end')
+    proxy = sender(rig, told, 'http', 'v2')
+    with Client(proxy.port) as c:
+        c.send(b'POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nend')
+        assert c.answer().body == b'ok'
+    rest = told.first[0][parse(told.first[0])[1]:]
+    assert rest.startswith(b'POST / HTTP/1.1\r\n') and rest.endswith(b'\r\n\r\nend')
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_a_server_that_speaks_first_has_the_head_before(rig, version):
+    """It waits for the head, and the client for the server."""
+    heads_seen = []
+
+    def greet(backend, sock):
+        data = b''
+        while not (data.endswith(b'\r\n') if version == 'v1' and data else len(data) == 28):
+            data += sock.recv(1)
+        heads_seen.append(data)
+        backend.greet_and_echo(sock)
+
+    proxy = start(rig, [rig.tcp('b1', greet)], {'mode': 'tcp', 'proxy_protocol': 'off'},
+                  {**CALM, 'proxy_protocol': version})
+    with Client(proxy.port, source='127.0.0.9') as c:
+        assert greeting(c.reader) == 'b1'
+        c.send(b'hello')
+        assert c.reader.exactly(5) == b'hello'
+    assert parse(heads_seen[0])[0][0] == '127.0.0.9'
+
+
+@pytest.mark.parametrize('mode', ['http', 'tcp'])
+def test_the_next_server_gets_the_head_too(rig, mode):
+    told = Told(rig)
+    dead = {'name': 'b0', 'address': f'127.0.0.1:{free_port()}'}
+    proxy = start(rig, [dead, told.backend], {**SEND[mode], 'proxy_protocol': 'off'},
+                  {**CALM, 'proxy_protocol': 'v2'})
+    for n in range(4):  # of these sources some belong to the dead one
+        with Client(proxy.port, source=f'127.0.3.{n + 1}') as c:
+            c.send(REQUEST)
+            assert c.answer().body == b'ok'
+    assert [parse(f)[0][0] for f in told.first] == [f'127.0.3.{n + 1}' for n in range(4)]
+
+
+@pytest.mark.parametrize('mode', ['http', 'tcp'])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_nginx_behind_reads_the_head(rig, mode, version):
+    """Its checks too: nginx closes what has no head."""
+    address = f'127.0.0.1:{free_port()}'
+    extra = f'''server {{ listen {address} proxy_protocol;
+        location /healthz {{ return 200 "ok"; }}
+        location / {{ return 200 "$proxy_protocol_addr $proxy_protocol_port"; }} }}'''
+    rig.nginx('b1', extra=extra)
+    proxy = start(rig, [{'name': 'b1', 'address': address}],
+                  {**SEND[mode], 'proxy_protocol': 'off'},
+                  {'proxy_protocol': version, 'passive': 'off'})
+    assert proxy.wait_state('b1', 'up')
+    for n in range(3):
+        with Client(proxy.port, source=f'127.0.0.{n + 2}') as c:
+            for _ in range(2):
+                answer = c.request()
+                assert (answer.status, answer.body.decode()) == \
+                    (200, f'127.0.0.{n + 2} {c.sock.getsockname()[1]}')
