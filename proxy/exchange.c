@@ -421,7 +421,7 @@ static bool route(struct exchange *x, const char *base)
     struct session *s = x->session;
     const struct config_listener *l = s->client.wl->config;
     struct str key;
-    struct key_source from = {&x->head, base, client_source(&s->client)};
+    struct key_source from = {.head = &x->head, .base = base, .peer = client_source(&s->client)};
     x->lease.keyless = !key_extract(l->keys, l->nkeys, &from, &worker_of(x)->scratch, &key);
     if (x->lease.keyless)
         cell_add(&s->client.wl->cell->keyless, 1);

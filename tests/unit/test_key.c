@@ -21,7 +21,7 @@ static void check_of(struct str peer, const char *request, const struct config_k
     struct str key;
     parser_init_request(&p, &h, 4096);
     ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
-    struct key_source from = {&h, request, peer};
+    struct key_source from = {.head = &h, .base = request, .peer = peer};
     bool found = key_extract(keys, nkeys, &from, &scratch, &key);
     ck_assert_msg(found == (expected != NULL), "%s", request);
     if (found)
