@@ -28,6 +28,7 @@ enum config_key_kind {
     KEY_URI,
     KEY_HOST,
     KEY_SOURCE_IP,
+    KEY_SNI,
 };
 
 struct config_key_part {

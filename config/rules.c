@@ -399,13 +399,18 @@ static void resolve_pools(struct report *r, const struct yaml_node *listeners, s
 }
 
 static const char *const mode_names[] = {[MODE_HTTP] = "http", [MODE_TCP] = "tcp"};
+static const char *const mode_keys[] = {
+    [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip",
+    [MODE_TCP] = "source_ip, sni"};
 
 /* Whether a key is made of what a mode sees. */
 static bool key_suits(const struct config_key *k, enum config_mode mode)
 {
-    for (size_t i = 0; i < k->nparts; i++)
-        if (mode == MODE_TCP && k->parts[i].kind != KEY_SOURCE_IP)
+    for (size_t i = 0; i < k->nparts; i++) {
+        enum config_key_kind kind = k->parts[i].kind;
+        if (kind != KEY_SOURCE_IP && (kind == KEY_SNI) != (mode == MODE_TCP))
             return false;
+    }
     return true;
 }
 
@@ -423,8 +428,8 @@ static void check_keys(struct report *r, const struct config_listener *l,
         struct report_path at_item = path_index(&at, i);
         if (!key_suits(&l->keys[i], l->mode))
             report_node(r, item, list ? &at_item : &at,
-                        "%s means nothing with mode: tcp, allowed source_ip",
-                        report_quote(item->text, text));
+                        "%s means nothing with mode: %s, allowed %s, joined with '+'",
+                        report_quote(item->text, text), mode_names[l->mode], mode_keys[l->mode]);
     }
 }
 

@@ -15,9 +15,9 @@ static const struct schema_word log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL}};
 static const struct schema_word access_logs[] = {{"off"}, {NULL, 0, true}};
 static const struct schema_word listener_modes[] = {{"http", MODE_HTTP}, {"tcp", MODE_TCP}, {NULL}};
-static const struct schema_word accept_heads[] = {{"off", false}, {"accept", true, true}, {NULL}};
+static const struct schema_word accept_heads[] = {{"off", false}, {"accept", true}, {NULL}};
 static const struct schema_word send_heads[] = {
-    {"off", SEND_HEAD_OFF}, {"v1", SEND_HEAD_V1, true}, {"v2", SEND_HEAD_V2, true}, {NULL}};
+    {"off", SEND_HEAD_OFF}, {"v1", SEND_HEAD_V1}, {"v2", SEND_HEAD_V2}, {NULL}};
 static const struct schema_word hashes[] = {{"xxh3"}, {NULL}};
 static const struct schema_word checks[] = {
     {"http", CHECK_HTTP}, {"tcp", CHECK_TCP}, {"off", CHECK_OFF}, {NULL}};

@@ -173,6 +173,7 @@ static const struct {
     {"uri", KEY_URI, NULL},
     {"host", KEY_HOST, NULL},
     {"source_ip", KEY_SOURCE_IP, NULL},
+    {"sni", KEY_SNI, NULL},
 };
 
 /* One part of "a+b+c". */
@@ -188,12 +189,10 @@ static bool read_part(struct report *r, const struct yaml_node *node,
     report_quote(s, text);
     while (k < kinds && !str_eq(word, str_of(key_kinds[k].word)))
         k++;
-    if (str_eq(s, STR("sni"))) {
-        report_node(r, node, path, "sni is not supported by this version");
-    } else if (k == kinds) {
+    if (k == kinds) {
         report_node(r, node, path,
                     "%s is not a key, allowed header:NAME, cookie:NAME, query:NAME, path, uri, "
-                    "host, source_ip, joined with '+'",
+                    "host, source_ip, sni, joined with '+'",
                     text);
     } else if (key_kinds[k].name_ok == NULL && named) {
         report_node(r, node, path, "%s takes no name, allowed %s", text, key_kinds[k].word);

@@ -421,7 +421,7 @@ static bool route(struct exchange *x, const char *base)
     struct session *s = x->session;
     const struct config_listener *l = s->client.wl->config;
     struct str key;
-    struct key_source from = {&x->head, base, client_source(&s->client)};
+    struct key_source from = {.head = &x->head, .base = base, .peer = client_source(&s->client)};
     x->lease.keyless = !key_extract(l->keys, l->nkeys, &from, &worker_of(x)->scratch, &key);
     if (x->lease.keyless)
         cell_add(&s->client.wl->cell->keyless, 1);
@@ -429,7 +429,10 @@ static bool route(struct exchange *x, const char *base)
         x->lease.hash = hash_key(key);
     buffer_clear(&worker_of(x)->scratch);
     struct rewrite_request r = {client_source(&s->client), STR("http"), x->head.upgrade};
+    struct str proxy_head = client_send_head(&s->client); /* each connection is a new one then */
     buffer_clear(&x->out);
+    if (proxy_head.n && !buffer_append(&x->out, proxy_head.p, proxy_head.n))
+        return false;
     if (!rewrite_request(&x->out, &x->head, base, &r))
         return false;
     x->out_fixed = x->out.end;

@@ -66,6 +66,7 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
     case KEY_HOST:
         return host_name(head_str(base, h->host));
     case KEY_SOURCE_IP:
+    case KEY_SNI:
         break;
     }
     return (struct str){0};
@@ -75,6 +76,8 @@ static struct str find_part(const struct config_key_part *part, const struct key
 {
     if (part->kind == KEY_SOURCE_IP)
         return from->peer;
+    if (part->kind == KEY_SNI)
+        return from->sni;
     return from->head ? find_in_head(part, from->head, from->base) : (struct str){0};
 }
 
@@ -113,5 +116,22 @@ bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_s
     for (size_t i = 0; i < nkeys; i++)
         if (extract_one(&keys[i], from, scratch, key))
             return true;
+    return false;
+}
+
+bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key_source *from)
+{
+    for (size_t i = 0; i < nkeys; i++) {
+        bool sni = false, rest = true;
+        for (size_t p = 0; p < keys[i].nparts; p++) {
+            const struct config_key_part *part = &keys[i].parts[p];
+            if (part->kind == KEY_SNI)
+                sni = true;
+            else
+                rest = rest && find_part(part, from).n > 0;
+        }
+        if (rest)
+            return sni;
+    }
     return false;
 }

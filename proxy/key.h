@@ -10,6 +10,7 @@ struct key_source {
     const struct head *head; /* NULL: there is no request */
     const char *base;        /* of the head */
     struct str peer;         /* the client's address */
+    struct str sni;          /* the server name that it asks for */
 };
 
 /* The first alternative of which all parts are present and not empty. False: keyless. The key
@@ -17,3 +18,6 @@ struct key_source {
  * back to keyless when memory is out. */
 bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_source *from,
                  struct buffer *scratch, struct str *key);
+/* Whether the server name, not known yet, can decide: an alternative with it has all its other
+ * parts, and none before it is present. */
+bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key_source *from);

@@ -312,6 +312,8 @@ static void on_begin(struct client *c)
     struct session *s = of_client(c);
     struct worker *w = c->wl->worker;
     deadline_arm(w->stopping ? &w->grace : &c->wl->idle, &c->deadline);
+    if (c->conn.delivering)
+        return;
     conn_read_now(&c->conn);
     if (s->state == SESSION_CLOSED || c->conn.started)
         return;

@@ -91,11 +91,14 @@ static void back_to_connect(struct stream *s)
     move(s, STREAM_CONNECT);
 }
 
-/* Whose key it is is known. */
+/* What the key is made of is known, or will not be. */
 static void route(struct stream *s)
 {
     struct worker_listener *wl = s->client.wl;
     struct key_source from = {.peer = client_source(&s->client)};
+    if (s->sni.result == SNI_NAME)
+        from.sni = sni_name(&s->sni);
+    deadline_cancel(&s->client.deadline);
     struct buffer *scratch = &wl->worker->scratch;
     struct str key;
     s->lease.keyless = !key_extract(wl->config->keys, wl->config->nkeys, &from, scratch, &key);
@@ -119,6 +122,16 @@ static void start_client(struct stream *s)
         tunnel_cut(&s->tunnel);
 }
 
+static void on_broken(struct lease *l, int uv_error);
+
+/* At once, as the server may be waiting for it before it speaks. */
+static int send_head(struct stream *s)
+{
+    struct client *c = &s->client;
+    uv_buf_t head = uv_buf_init(c->send_head, c->send_head_len);
+    return conn_write(&s->lease.upstream->conn, &head, 1, NULL);
+}
+
 static void on_connected(struct lease *l)
 {
     struct stream *s = of_lease(l);
@@ -126,6 +139,11 @@ static void on_connected(struct lease *l)
         lease_end(l, false);
         l->ntried = 0;
         try_next(s);
+        return;
+    }
+    int r = send_head(s);
+    if (r < 0) {
+        on_broken(l, r);
         return;
     }
     move(s, STREAM_TUNNEL);
@@ -209,11 +227,33 @@ static const struct tunnel_ops stream_tunnel_ops = {on_done, on_cut, on_refused}
 
 /* ---- the client's side ---- */
 
+/* data[0, len) is all that has come. */
+static void peek(struct stream *s, const char *data, size_t len)
+{
+    size_t most = s->client.wl->config->max_header_size;
+    if (sni_read(&s->sni, data, len < most ? len : most) != SNI_MORE || len >= most)
+        route(s);
+}
+
+/* The client's first bytes decide where it goes. */
+static void begin_peek(struct stream *s)
+{
+    struct conn *c = &s->client.conn;
+    deadline_arm(&s->client.wl->request, &s->client.deadline);
+    if (c->delivering)
+        return;
+    conn_read_now(c);
+    if (!c->closing && !c->started && !c->eof && conn_start(c) < 0)
+        stream_close(s);
+}
+
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
     struct stream *s = of(c);
     switch (s->state) {
     case STREAM_PEEK:
+        peek(s, data, len);
+        return 0;
     case STREAM_CONNECT:
         return 0; /* kept until there is somebody to take it */
     case STREAM_TUNNEL:
@@ -229,6 +269,8 @@ static void on_eof(struct conn *c)
     struct stream *s = of(c);
     if (s->state == STREAM_TUNNEL)
         tunnel_client_eof(&s->tunnel);
+    else if (s->state == STREAM_PEEK)
+        route(s);
 }
 
 static void on_error(struct conn *c, int uv_error)
@@ -255,14 +297,21 @@ static void on_init(struct client *c)
 {
     struct stream *s = of_client(c);
     s->state = STREAM_PEEK;
+    sni_init(&s->sni);
     lease_init(&s->lease, c->wl->pool, &stream_lease_ops);
     tunnel_init(&s->tunnel, &stream_tunnel_ops, c, &s->lease);
 }
 
 static void on_begin(struct client *c)
 {
+    struct stream *s = of_client(c);
+    const struct config_listener *l = c->wl->config;
+    struct key_source from = {.peer = client_source(c)};
     cell_add(&c->wl->cell->requests, 1);
-    route(of_client(c));
+    if (key_wants_sni(l->keys, l->nkeys, &from))
+        begin_peek(s);
+    else
+        route(s);
 }
 
 static void on_refuse(struct client *c, bool may_linger)
@@ -286,7 +335,7 @@ static void on_close(struct client *c)
 
 static void on_request_deadline(struct client *c)
 {
-    stream_close(of_client(c));
+    route(of_client(c)); /* it said too little in time */
 }
 
 static void on_idle_deadline(struct client *c)

@@ -7,8 +7,9 @@
  *     |       failed: next owner     reset before a byte passed: next owner         |
  *     '----------------------------- error; nobody left ----------------------------'
  *
- *   PEEK     where the key asks for it: the first bytes are looked at and kept; the request
- * deadline runs CONNECT  a server is lent. What the client sends waits in its conn or its socket
+ *   PEEK     where the key may ask for the server name: the first bytes are looked at and kept, and
+ *            the request deadline runs. Whatever comes of it, the stream goes on
+ *   CONNECT  a server is lent. What the client sends waits in its conn or its socket
  *   TUNNEL   bytes both ways
  *
  * Invariants: while it is not in PEEK or CLOSED a server and a connection are lent. Another server
@@ -16,6 +17,7 @@
  * Ownership: the worker's, as its client. Threads: one worker. */
 #pragma once
 #include "proxy/client.h"
+#include "proxy/sni.h"
 #include "proxy/tunnel.h"
 
 enum stream_state { STREAM_PEEK, STREAM_CONNECT, STREAM_TUNNEL, STREAM_CLOSED };
@@ -24,6 +26,7 @@ struct stream {
     struct client client;
     struct lease lease;
     struct tunnel tunnel;
+    struct sni sni; /* PEEK */
     enum stream_state state;
 };
 

@@ -182,8 +182,10 @@ void upstream_give_back(struct upstream *u, bool keep)
 {
     struct worker_server *ws = server_of(u);
     struct worker *w = u->wp->worker;
-    bool fits = ws->nidle < u->wp->pool->config->max_idle_connections;
+    const struct config_pool *config = u->wp->pool->config;
+    bool fits = ws->nidle < config->max_idle_connections;
     u->lease = NULL;
+    keep = keep && config->send_head == SEND_HEAD_OFF; /* its head says whose it is */
     if (!keep || !fits || w->stopping || is_old(u) || u->conn.eof || u->conn.closing ||
         !atomic_load_explicit(&u->server->usable, memory_order_relaxed)) {
         upstream_close(u);

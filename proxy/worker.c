@@ -93,7 +93,7 @@ static void stop(struct worker *w)
     list_foreach_safe(it, nxt, &w->clients)
     {
         struct client *c = container_of(it, struct client, all);
-        c->wl->mode->stop(c);
+        client_stop(c);
     }
     close_idle_upstreams(w);
     worker_maybe_done(w);

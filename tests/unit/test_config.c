@@ -513,16 +513,20 @@ static const struct {
      {"t.yaml:1:45: admin.token_file: / is not a regular file"}},
     {LISTENER("mode: udp"), {"t.yaml:2:7: listeners[0].mode: udp is unknown, allowed http, tcp"}},
     {LISTENER("mode: tcp, key: path"),
-     {"t.yaml:2:17: listeners[0].key: path means nothing with mode: tcp, allowed source_ip"}},
-    {LISTENER("key: [source_ip, \"header:X-Key+source_ip\", host], mode: tcp"),
+     {"t.yaml:2:17: listeners[0].key: path means nothing with mode: tcp, allowed source_ip, sni, "
+      "joined with '+'"}},
+    {LISTENER("key: [source_ip, \"header:X-Key+source_ip\", sni+host], mode: tcp"),
      {"t.yaml:2:18: listeners[0].key[1]: header:X-Key+source_ip means nothing with mode: tcp, "
-      "allowed source_ip",
-      "t.yaml:2:44: listeners[0].key[2]: host means nothing with mode: tcp, allowed source_ip"}},
+      "allowed source_ip, sni, joined with '+'",
+      "t.yaml:2:44: listeners[0].key[2]: sni+host means nothing with mode: tcp, allowed source_ip, "
+      "sni, joined with '+'"}},
     {LISTENER("mode: tpc, key: path"),
      {"t.yaml:2:7: listeners[0].mode: tpc is unknown, allowed http, tcp"}},
-    {LISTENER("key: sni"), {"t.yaml:2:6: listeners[0].key: sni is not supported by this version"}},
-    {LISTENER("key: [source_ip, sni]"),
-     {"t.yaml:2:18: listeners[0].key[1]: sni is not supported by this version"}},
+    {LISTENER("key: [source_ip, sni+source_ip]"),
+     {"t.yaml:2:18: listeners[0].key[1]: sni+source_ip means nothing with mode: http, allowed "
+      "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, joined with '+'"}},
+    {LISTENER("mode: tcp, key: sni:x"),
+     {"t.yaml:2:17: listeners[0].key: sni:x takes no name, allowed sni"}},
     {LISTENER("key: header"),
      {"t.yaml:2:6: listeners[0].key: header has no valid name, allowed header:NAME"}},
     {LISTENER("key: \"header:X Y\""),
@@ -530,7 +534,7 @@ static const struct {
     {LISTENER("key: path:x"), {"t.yaml:2:6: listeners[0].key: path:x takes no name, allowed path"}},
     {LISTENER("key: path+"),
      {"t.yaml:2:6: listeners[0].key: \"\" is not a key, allowed header:NAME, cookie:NAME, "
-      "query:NAME, path, uri, host, source_ip, joined with '+'"}},
+      "query:NAME, path, uri, host, source_ip, sni, joined with '+'"}},
     {LISTENER("key: \"\""),
      {"t.yaml:2:6: listeners[0].key: found nothing, allowed a key such as header:NAME or "
       "source_ip"}},
@@ -543,7 +547,7 @@ static const struct {
      {"t.yaml:2:6: listeners[0].key: cookie:a=b has no valid name, allowed cookie:NAME"}},
     {LISTENER("key: ip"),
      {"t.yaml:2:6: listeners[0].key: ip is not a key, allowed header:NAME, cookie:NAME, "
-      "query:NAME, path, uri, host, source_ip, joined with '+'"}},
+      "query:NAME, path, uri, host, source_ip, sni, joined with '+'"}},
     {LISTENER("max_connections: 0"),
      {"t.yaml:2:18: listeners[0].max_connections: 0 is out of range, allowed 1 to 1000000"}},
     {LISTENER("max_connections: 1000001"),
@@ -555,11 +559,8 @@ static const struct {
     {LISTENER("max_header_size: 4096"),
      {"t.yaml:2:18: listeners[0].max_header_size: 4096 is not a size such as 16KiB or 1MiB, "
       "allowed 1KiB to 1MiB"}},
-    {LISTENER("proxy_protocol: accept"),
-     {"t.yaml:2:17: listeners[0].proxy_protocol: accept is not supported by this version, allowed "
-      "off"}},
     {LISTENER("proxy_protocol: v1"),
-     {"t.yaml:2:17: listeners[0].proxy_protocol: v1 is unknown, allowed off"}},
+     {"t.yaml:2:17: listeners[0].proxy_protocol: v1 is unknown, allowed off, accept"}},
     {LISTENER("timeouts: {request: 0s}"),
      {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
     {LISTENER("timeouts: {response: 1s}"),
@@ -670,8 +671,8 @@ static const struct {
      {"t.yaml:2:23: pools[0].max_idle_connections: 65537 is out of range, allowed 0 to 65536"}},
     {POOL("timeouts: {connect: 0s}"),
      {"t.yaml:2:21: pools[0].timeouts.connect: 0s is out of range, allowed 1ms to 24h"}},
-    {POOL("proxy_protocol: v2"),
-     {"t.yaml:2:17: pools[0].proxy_protocol: v2 is not supported by this version, allowed off"}},
+    {POOL("proxy_protocol: accept"),
+     {"t.yaml:2:17: pools[0].proxy_protocol: accept is unknown, allowed off, v1, v2"}},
     {POOL("resolve: 0s"),
      {"t.yaml:2:10: pools[0].resolve: 0s is out of range, allowed 1ms to 24h"}},
     {POOL("resolve: 5"),

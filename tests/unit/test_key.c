@@ -21,7 +21,7 @@ static void check_of(struct str peer, const char *request, const struct config_k
     struct str key;
     parser_init_request(&p, &h, 4096);
     ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
-    struct key_source from = {&h, request, peer};
+    struct key_source from = {.head = &h, .base = request, .peer = peer};
     bool found = key_extract(keys, nkeys, &from, &scratch, &key);
     ck_assert_msg(found == (expected != NULL), "%s", request);
     if (found)
@@ -135,6 +135,39 @@ START_TEST(without_a_request_the_address_is_left)
 }
 END_TEST
 
+START_TEST(the_server_name_is_wanted_where_it_decides)
+{
+    struct config_key_part ip = part(KEY_SOURCE_IP, NULL), sni = part(KEY_SNI, NULL);
+    struct config_key_part both[] = {sni, ip};
+    const struct config_key keys[] = {{&sni, 1}, {&ip, 1}, {&sni, 1}}, joined = {both, 2};
+    struct key_source from = {.peer = PEER}, nobody = {0};
+    ck_assert(key_wants_sni(keys, 2, &from));
+    ck_assert(!key_wants_sni(keys + 1, 2, &from)); /* what stands before it is present */
+    ck_assert(key_wants_sni(keys + 1, 2, &nobody));
+    ck_assert(key_wants_sni(&joined, 1, &from));
+    ck_assert(!key_wants_sni(&joined, 1, &nobody)); /* its other part is absent in any case */
+    ck_assert(!key_wants_sni(keys, 0, &from));
+}
+END_TEST
+
+START_TEST(the_server_name_is_a_key)
+{
+    struct config_key_part ip = part(KEY_SOURCE_IP, NULL), sni = part(KEY_SNI, NULL);
+    struct config_key_part both[] = {sni, ip};
+    const struct config_key keys[] = {{both, 2}, {&sni, 1}, {&ip, 1}};
+    struct key_source from = {.peer = PEER, .sni = STR("a.example")};
+    struct buffer scratch = {0};
+    struct str key;
+    ck_assert(key_extract(keys, 3, &from, &scratch, &key));
+    ck_assert(str_eq(key, STR("a.example192.0.2.7")));
+    ck_assert(key_extract(keys + 1, 2, &from, &scratch, &key) && str_eq(key, STR("a.example")));
+    from.sni = (struct str){0};
+    ck_assert(key_extract(keys, 3, &from, &scratch, &key) && str_eq(key, PEER));
+    ck_assert(!key_extract(keys, 2, &from, &scratch, &key));
+    buffer_release(&scratch);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("key");
@@ -144,6 +177,8 @@ static Suite *build(void)
     tcase_add_test(c, joined_parts_are_one_key_without_separator);
     tcase_add_test(c, a_client_without_an_address_has_no_source_ip);
     tcase_add_test(c, without_a_request_the_address_is_left);
+    tcase_add_test(c, the_server_name_is_wanted_where_it_decides);
+    tcase_add_test(c, the_server_name_is_a_key);
     suite_add_tcase(s, c);
     return s;
 }
