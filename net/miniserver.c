@@ -404,12 +404,17 @@ static bool put_head(struct conn *c, const struct miniserver_answer *a, size_t l
     return reply_put_head(&c->out, &head);
 }
 
+static struct str body_of(const struct miniserver_answer *a)
+{
+    if (a->body.p)
+        return a->body;
+    return a->text->data ? (struct str){buffer_head(a->text), buffer_len(a->text)} : STR("");
+}
+
 /* Puts the head, and opens the body or puts that too. */
 static bool put_answer(struct conn *c, struct miniserver_answer *a, bool keep)
 {
-    struct str body = a->body;
-    if (body.p == NULL)
-        body = (struct str){buffer_head(a->text), buffer_len(a->text)};
+    struct str body = body_of(a);
     if (c->head.minor == 0 || a->status == 204 || a->status == 304)
         a->chunk_size = 0;
     if (!put_head(c, a, body.n, keep))
