@@ -281,7 +281,7 @@ def test_a_signal_leaves_nothing_behind(bench, proxy, number):
     process.send_signal(number)
     out, err = bench.end(process, expect=1)
     assert out == '' and f'test: interrupted by {number.name}' in err
-    assert gone(pids)
+    wait_until(lambda: gone(pids), 'all of them to be gone')  # orphans are reaped by others
     assert list(bench.temp.iterdir()) == []
 
 
@@ -293,7 +293,7 @@ def test_a_signal_during_the_start_leaves_nothing_behind(bench):
     pids = family(process, 5)
     process.send_signal(signal.SIGINT)
     bench.end(process, expect=1)
-    assert gone(pids)
+    wait_until(lambda: gone(pids), 'all of them to be gone')  # orphans are reaped by others
     assert list(bench.temp.iterdir()) == []
 
 
@@ -308,7 +308,7 @@ def test_a_proxy_that_does_not_end_is_killed_after_a_second_signal(bench):
     wait_until(lambda: len(children(process.pid)) == 1, 'the servers to end')
     process.send_signal(signal.SIGINT)
     bench.end(process, expect=1, deadline=9)  # less than it would wait
-    assert gone(pids)
+    wait_until(lambda: gone(pids), 'all of them to be gone')  # orphans are reaped by others
 
 
 @pytest.mark.parametrize('who', ['--name b3', 'ringproxy run'])
@@ -319,5 +319,5 @@ def test_a_process_that_ends_by_itself_is_told(bench, who):
     out, err = bench.end(process, expect=1)
     name = 'b3' if 'b3' in who else 'ringproxy'
     assert out == '' and f'test: {name} was ended by SIGKILL' in err
-    assert gone(pids)
+    wait_until(lambda: gone(pids), 'all of them to be gone')  # orphans are reaped by others
     assert list(bench.temp.iterdir()) == []
