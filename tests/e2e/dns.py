@@ -47,16 +47,16 @@ class Dns:
         return b'192.0.2.7' in done.stdout
 
     def _serve(self):
-        while True:
-            try:
+        try:
+            while True:
                 query, client = self.sock.recvfrom(4096)
-            except OSError:
-                return
-            if not query:
-                return
-            answer = self._answer(query)
-            if answer:
-                self.sock.sendto(answer, client)
+                if not query:
+                    return
+                answer = self._answer(query)
+                if answer:
+                    self.sock.sendto(answer, client)
+        except OSError:
+            return  # stopped
 
     def _answer(self, query):
         labels, at = [], 12
