@@ -1,5 +1,5 @@
-"""Backends by name. That a name's addresses change is shown by tests/unit, where the answers can be
-played; here the system's own resolver is asked."""
+"""Backends by name, asked of the system's own resolver. A name whose addresses change needs a name
+server of the test's own; where that can't be had tests/unit/test_control.c shows the same."""
 
 import signal
 import time
@@ -8,7 +8,8 @@ import pytest
 
 import harness
 from client import Client, get
-from harness import SLOW
+from dns import Dns
+from harness import SLOW, wait_until
 
 NOWHERE = 'no-such-host.invalid:9001'
 
@@ -107,6 +108,116 @@ def test_a_stop_at_the_first_lookup_is_clean(rig):
     harness.wait_until(proxy.alive, 'the admin interface')
     proxy.stop(number=signal.SIGINT)
 
+
+# --- a name server of our own -----------------------------------------------------------------
+
+@pytest.fixture
+def dns(tmp_path):
+    try:
+        server = Dns(tmp_path)
+    except OSError as e:
+        pytest.skip(f'no name server of our own: {e}')
+    if not server.works():
+        server.stop()
+        pytest.skip('no namespace with a resolv.conf of our own')
+    yield server
+    server.stop()
+
+
+def asking(rig, dns, *arguments, **more):
+    """A proxy whose resolver asks `dns`."""
+    proxy = rig.proxy(*arguments, start=False, **more)
+    proxy.argv = dns.command(proxy.argv)
+    return proxy.start()
+
+
+def two_places(rig):
+    """Backends at two addresses with one port, as those of one name have."""
+    port = harness.free_port()
+    return [rig.backend(f'at-{n}', host=f'127.0.0.{n}', port=port) for n in (1, 2)]
+
+
+@pytest.mark.threads
+def test_a_backend_moves_with_its_name_and_loses_no_request(rig, dns):
+    one, two = two_places(rig)
+    dns.names['b.test'] = ['127.0.0.1']
+    proxy = asking(rig, dns, [{'name': 'b1', 'address': f'b.test:{one.port}'}],
+                   pool={'resolve': '50ms'})
+    assert get(proxy.port).text == 'at-1'
+    load = rig.load(proxy, [f'key-{i}' for i in range(20)])
+    load.wait_rounds()
+    dns.names['b.test'] = ['127.0.0.2']
+    wait_until(lambda: proxy.server('b1')['resolved'] == f'127.0.0.2:{one.port}', 'the move')
+    since = load.wait_rounds()
+    load.stop()
+    assert load.bad() == []
+    assert {who for served in load.served(since).values() for who in served} == {'at-2'}
+    done = len(one.served())
+    assert get(proxy.port).text == 'at-2'
+    assert len(one.served()) == done
+    assert proxy.server('b1')['state'] == 'up'
+    assert 'backend down' not in proxy.err()
+
+
+def test_the_address_stays_when_the_name_server_fails(rig, dns):
+    one, _ = two_places(rig)
+    dns.names['b.test'] = ['127.0.0.1']
+    proxy = asking(rig, dns, [{'name': 'b1', 'address': f'b.test:{one.port}'}],
+                   pool={'resolve': '50ms'})
+    del dns.names['b.test']
+    asked = dns.asked
+    wait_until(lambda: dns.asked > asked + 8, 'lookups that fail')
+    server = proxy.server('b1')
+    assert (server['state'], server['resolved']) == ('up', f'127.0.0.1:{one.port}')
+    assert get(proxy.port).text == 'at-1'
+    assert proxy.err().count('resolve failed') == 1
+
+
+def test_of_several_addresses_all_proxies_use_the_first_that_answers(rig, dns):
+    one, two = two_places(rig)
+    dns.names['b.test'] = ['127.0.0.2', '::1', '127.0.0.1']
+    entry = [{'name': 'b1', 'address': f'b.test:{one.port}'}]
+    first = asking(rig, dns, entry, pool={'resolve': '100ms'})
+    assert get(first.port).text == 'at-1'
+    one.stop()
+    wait_until(lambda: first.server('b1')['resolved'] == f'127.0.0.2:{one.port}', 'the other one')
+    first.wait_state('b1', 'up')
+    assert get(first.port).text == 'at-2'
+    second = asking(rig, dns, entry, pool={'resolve': '100ms'})  # that has not seen it go
+    assert get(second.port).text == 'at-2'
+    one.start()
+    for proxy in (first, second):
+        wait_until(lambda: proxy.server('b1')['resolved'] == f'127.0.0.1:{one.port}', 'the first')
+        assert get(proxy.port).text == 'at-1'
+
+
+def test_a_name_server_that_is_silent_holds_up_neither_start_nor_stop(rig, dns):
+    dns.names['b.test'] = None
+    backend = rig.backend('b2')
+    began = time.monotonic()
+    proxy = asking(rig, dns, [{'name': 'b1', 'address': 'b.test:1'}, backend],
+                   top={'shutdown_timeout': '2s'})
+    assert time.monotonic() - began < 4 * SLOW  # its own patience is 10 s and more
+    assert proxy.server('b1')['last_check']['reason'] == 'resolve: no answer after 1000 ms'
+    assert get(proxy.port).text == 'b2'
+    began = time.monotonic()
+    proxy.stop()
+    assert time.monotonic() - began < 4 * SLOW
+
+
+def test_a_name_that_is_answered_late_brings_its_server_up(rig, dns):
+    one, _ = two_places(rig)
+    dns.names['b.test'] = None
+    backend = rig.backend('b2')
+    proxy = asking(rig, dns, [{'name': 'b1', 'address': f'b.test:{one.port}'}, backend],
+                   pool={'resolve': '100ms'})
+    assert proxy.server('b1')['state'] == 'down'
+    dns.names['b.test'] = ['127.0.0.1']
+    proxy.wait_state('b1', 'up', deadline=40)
+    assert proxy.server('b1')['resolved'] == f'127.0.0.1:{one.port}'
+
+
+# --- the file ---------------------------------------------------------------------------------
 
 def check(rig, backend='127.0.0.1:1', listen='127.0.0.1:2', resolve='30s', admin='127.0.0.1:3'):
     path = rig.folder / 'checked.yaml'
