@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -114,7 +115,8 @@ static void init(struct conn *c, struct net *n, const struct conn_ops *ops)
     c->in = (struct buffer){0};
     c->fd = -1;
     c->in_limit = CONN_HIGH_MARK;
-    c->paused = 0;
+    c->paused = c->full_reads = 0;
+    c->bulk = false;
     c->registered = c->started = c->reading = false;
     c->eof = c->closing = c->delivering = c->write_failed = c->last_write = false;
 }
@@ -233,8 +235,9 @@ void conn_resume(struct conn *c, enum conn_pause why)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct conn *c = container_of(handle, struct conn, tcp);
-    if (c->paused) { /* bytes have come although they are not wanted: stop now, not before */
-        *buf = uv_buf_init(NULL, 0); /* libuv forbids to stop in here: on_read() does */
+    /* Without a buffer libuv calls on_read() all the same, and has read nothing. */
+    if (c->paused || c->bulk) {
+        *buf = uv_buf_init(NULL, 0);
         return;
     }
     if (buffer_len(&c->in) == 0) {
@@ -296,9 +299,11 @@ void conn_continue(struct conn *c)
 static void take_bytes(struct conn *c, char *base, size_t n)
 {
     if (base != c->net->read_buffer) {
+        c->full_reads = 0;
         c->in.end += n;
         deliver_kept(c);
     } else {
+        c->full_reads = n < NET_READ_SIZE ? 0 : c->full_reads + (c->full_reads < UINT8_MAX);
         size_t taken = deliver(c, base, n);
         if (!c->closing && taken < n && !buffer_append(&c->in, base + taken, n - taken)) {
             c->ops->on_error(c, UV_ENOMEM);
@@ -323,7 +328,8 @@ void conn_read_now(struct conn *c)
     }
 }
 
-/* libuv calls it an end, too, when a reset came right behind bytes that it has just read. */
+/* libuv, and splice() too, call it an end when a reset came right behind bytes that it has just
+ * read. */
 static int pending_error(struct conn *c)
 {
     int error = 0;
@@ -348,7 +354,9 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         else
             c->ops->on_eof(c);
     } else if (nread == UV_ENOBUFS && c->paused) {
-        read_off(c);
+        read_off(c); /* bytes have come although they are not wanted: stop now, not before */
+    } else if (nread == UV_ENOBUFS && c->bulk) {
+        c->ops->on_readable(c);
     } else if (nread < 0) {
         read_off(c);
         c->ops->on_error(c, nread == UV_ENOBUFS ? UV_ENOMEM : (int)nread);
@@ -434,6 +442,52 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent
         if (none_sent)
             *none_sent = done == 0;
     }
+    return r;
+}
+
+void conn_set_bulk(struct conn *c, bool on)
+{
+    assert(!on || buffer_len(&c->in) == 0);
+    c->bulk = on;
+    c->full_reads = 0;
+}
+
+ssize_t conn_splice_from(struct conn *c, int pipe, size_t most)
+{
+    ssize_t n = splice(fd_of(c), NULL, pipe, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (n > 0)
+        return n;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return UV_EAGAIN;
+    int error = n < 0 ? -errno : pending_error(c);
+    read_off(c);
+    c->eof = error == 0;
+    return error ? error : UV_EOF;
+}
+
+ssize_t conn_splice_to(struct conn *c, int pipe, size_t most)
+{
+    assert(conn_queued(c) == 0);
+    if (c->write_failed || c->closing)
+        return UV_EPIPE;
+    ssize_t n = splice(pipe, NULL, fd_of(c), NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (n >= 0)
+        return n;
+    if (errno == EAGAIN || errno == EINTR)
+        return UV_EAGAIN;
+    c->write_failed = true;
+    return -errno;
+}
+
+int conn_queue(struct conn *c, char *data, size_t len)
+{
+    uv_buf_t buf = uv_buf_init(data, (unsigned)len);
+    if (c->write_failed || c->closing)
+        return UV_EPIPE;
+    int r = enroll(c);
+    if (r == 0)
+        r = queue(c, &buf, 1, 0, len);
+    c->write_failed = r < 0;
     return r;
 }
 

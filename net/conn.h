@@ -67,6 +67,8 @@ struct conn_ops {
     void (*on_error)(struct conn *c, int uv_error);
     /* Queued output fell to CONN_LOW_MARK or below. */
     void (*on_drain)(struct conn *c);
+    /* In bulk: there is something to take by conn_splice_from(). NULL: it is never in bulk. */
+    void (*on_readable)(struct conn *c);
 };
 
 struct conn {
@@ -83,6 +85,8 @@ struct conn {
     uint32_t in_limit;  /* bytes kept at which reading pauses; more than the owner may ever need at
                            once (CONN_HIGH_MARK unless the owner sets it) */
     uint8_t paused;     /* enum conn_pause, or'ed */
+    uint8_t full_reads; /* the last ones in a row that filled the whole buffer; stops at 255 */
+    bool bulk;
     bool registered, started, reading, eof, closing, delivering, write_failed;
     bool last_write; /* set by the owner: what is written now is followed by conn_close() at once if
                         nothing is queued, so the FIN may travel with it */
@@ -118,6 +122,19 @@ static inline size_t conn_pending(const struct conn *c)
  * for it. *none_sent (may be NULL) is true if it failed and not one byte of these buffers went out.
  */
 int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent);
+
+/* Bulk: bytes that go on through a pipe without coming into the process. While it is on,
+ * on_readable comes in place of on_read; nothing may be kept then. */
+void conn_set_bulk(struct conn *c, bool on);
+/* Up to `most` bytes, the socket's next ones, into a pipe that has room. Returns how many, or
+ * UV_EAGAIN: there is nothing; UV_EOF: the end, as of on_eof, which does not come; else the error.
+ */
+ssize_t conn_splice_from(struct conn *c, int pipe, size_t most);
+/* Up to `most` bytes out of a pipe into the socket; nothing may be queued. Returns how many, or
+ * UV_EAGAIN: it takes none now; else the error. */
+ssize_t conn_splice_to(struct conn *c, int pipe, size_t most);
+/* As conn_write(), for bytes that will hardly be taken at once. */
+int conn_queue(struct conn *c, char *data, size_t len);
 
 static inline size_t conn_queued(const struct conn *c)
 {

@@ -13,10 +13,11 @@
 #include "proxy/tunnel.h"
 #include "ring/hash.h"
 
-#define MAX_SPARE 64          /* exchanges kept for reuse */
-#define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
-#define MAX_INTERIM 16        /* 1xx answers to one request */
-#define JOIN_MAX 4096         /* a body piece as small as that is copied behind its head */
+#define MAX_SPARE 64            /* exchanges kept for reuse */
+#define MAX_KEPT_BUFFER 16384   /* a larger buffer is given back after use */
+#define MAX_INTERIM 16          /* 1xx answers to one request */
+#define JOIN_MAX 4096           /* a body piece as small as that is copied behind its head */
+#define BULK_LEAST (128 * 1024) /* what is left of a body for bulk to pay */
 
 static const struct lease_ops exchange_lease_ops;
 static const struct tunnel_ops exchange_tunnel_ops;
@@ -140,6 +141,7 @@ static void attempt_ended(struct exchange *x)
 /* Ends the attempt: the connection goes back (keep) or is closed, the server is given back. */
 static void end_attempt(struct exchange *x, bool keep)
 {
+    relay_end(&x->bulk);
     lease_end(&x->lease, keep);
     attempt_ended(x);
 }
@@ -722,10 +724,14 @@ static size_t pass_piece(struct exchange *x, uv_buf_t first, char *data, size_t 
     bool last = piece.result == FRAMING_DONE;
     if (!send_down(x, first, uv_buf_init(data, (unsigned)piece.payload), last))
         return len;
-    if (last)
+    if (last) {
         answer_done(x, piece.used < len);
-    else
-        deadline_arm(&x->lease.wp->response, &x->deadline); /* the longest gap */
+        return piece.used;
+    }
+    deadline_arm(&x->lease.wp->response, &x->deadline); /* the longest gap */
+    const struct framing *f = &x->answer_framing;
+    if (f->kind == BODY_LENGTH && f->left >= BULK_LEAST && relay_pays(&x->bulk))
+        relay_begin(&x->bulk, f->left);
     return piece.used;
 }
 
@@ -848,6 +854,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     else
         server_succeeded(x->lease.server);
     move_answer(x, ANSWER_BODY);
+    relay_init(&x->bulk, worker_of(x), server_conn(x), &x->session->client.conn);
     size_t used = pass_piece(x, buf_of(out), base + size, len - size, piece);
     buffer_clear(out);
     return size + used;
@@ -917,8 +924,49 @@ static void on_server_eof(struct lease *l)
     server_eof(of(l));
 }
 
-static const struct lease_ops exchange_lease_ops = {on_connected,  on_broken,       on_answer,
-                                                    on_server_eof, on_server_drain, on_server_down};
+/* All of the answer is handed over, by bulk in the end. What came behind it is not known yet. */
+static bool bulk_done(const struct exchange *x)
+{
+    return x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_LENGTH &&
+           x->answer_framing.left == 0 && relay_held(&x->bulk) == 0;
+}
+
+static void move_bulk(struct exchange *x)
+{
+    size_t n;
+    int uv_error;
+    enum relay_result result = relay_turn(&x->bulk, &n, &uv_error);
+    x->answer_framing.left -= n;
+    if (n)
+        deadline_arm(&x->lease.wp->response, &x->deadline);
+    if (server_conn(x)->paused & PAUSE_PEER)
+        deadline_arm(&x->session->client.wl->idle, &x->session->client.deadline);
+    if (result == RELAY_SINK)
+        session_close(x->session);
+    else if (result == RELAY_SOURCE)
+        broken(x, uv_error == UV_EOF ? UV_ECONNRESET : uv_error);
+    else if (bulk_done(x))
+        answer_done(x, !conn_alive(server_conn(x)));
+}
+
+static void on_server_readable(struct lease *l)
+{
+    struct exchange *x = of(l);
+    if (x->answer == ANSWER_TUNNEL)
+        tunnel_server_readable(&x->tunnel);
+    else
+        move_bulk(x);
+}
+
+static const struct lease_ops exchange_lease_ops = {
+    .on_connected = on_connected,
+    .on_broken = on_broken,
+    .on_bytes = on_answer,
+    .on_eof = on_server_eof,
+    .on_drain = on_server_drain,
+    .on_readable = on_server_readable,
+    .on_server_down = on_server_down,
+};
 
 void exchange_on_client_drain(struct exchange *x)
 {
@@ -932,9 +980,22 @@ void exchange_on_client_drain(struct exchange *x)
     }
     if (!(up->paused & PAUSE_PEER))
         return;
+    if (relay_flush(&x->bulk) < 0) {
+        session_close(s);
+        return;
+    }
+    if (relay_held(&x->bulk)) { /* it took some */
+        deadline_arm(&s->client.wl->idle, &s->client.deadline);
+        return;
+    }
     up->paused &= (uint8_t)~PAUSE_PEER;
     watch_body(x);
-    conn_continue(up);
+    if (x->bulk.bulk)
+        move_bulk(x);
+    else if (bulk_done(x))
+        answer_done(x, !conn_alive(up));
+    else
+        conn_continue(up);
     /* That may have ended the exchange, or filled the client again. */
     if (s->exchange == x && x->lease.upstream && server_conn(x) == up) {
         if (up->eof && !(up->paused & PAUSE_PEER)) /* all was taken that can be */

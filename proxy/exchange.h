@@ -67,6 +67,7 @@ struct exchange {
     uint8_t interim;      /* 1xx answers on this attempt */
     uint16_t status;      /* of the answer passed on, 0: none yet */
     struct tunnel tunnel; /* answer TUNNEL */
+    struct relay bulk;    /* answer BODY */
     struct framing request_framing, answer_framing;
 
     /* kept over uses: what stands below is not zeroed */

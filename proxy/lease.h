@@ -26,6 +26,7 @@ struct lease_ops {
     size_t (*on_bytes)(struct lease *l, char *data, size_t len);
     void (*on_eof)(struct lease *l);
     void (*on_drain)(struct lease *l);
+    void (*on_readable)(struct lease *l);
     /* Its server was marked down. */
     void (*on_server_down)(struct lease *l);
 };

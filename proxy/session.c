@@ -216,7 +216,12 @@ static void on_drain(struct conn *c)
         exchange_on_client_drain(s->exchange);
 }
 
-static const struct conn_ops session_ops = {on_read, on_eof, on_error, on_drain};
+static void on_readable(struct conn *c)
+{
+    tunnel_client_readable(&of(c)->exchange->tunnel); /* of bodies only answers go as bulk */
+}
+
+static const struct conn_ops session_ops = {on_read, on_eof, on_error, on_drain, on_readable};
 
 void session_answered(struct session *s, bool keep, bool dirty)
 {

@@ -187,6 +187,11 @@ static void on_server_drain(struct lease *l)
     tunnel_server_drained(&of_lease(l)->tunnel);
 }
 
+static void on_server_readable(struct lease *l)
+{
+    tunnel_server_readable(&of_lease(l)->tunnel);
+}
+
 static void on_server_down(struct lease *l)
 {
     struct stream *s = of_lease(l);
@@ -198,8 +203,15 @@ static void on_server_down(struct lease *l)
     }
 }
 
-static const struct lease_ops stream_lease_ops = {on_connected,  on_broken,       on_server_bytes,
-                                                  on_server_eof, on_server_drain, on_server_down};
+static const struct lease_ops stream_lease_ops = {
+    .on_connected = on_connected,
+    .on_broken = on_broken,
+    .on_bytes = on_server_bytes,
+    .on_eof = on_server_eof,
+    .on_drain = on_server_drain,
+    .on_readable = on_server_readable,
+    .on_server_down = on_server_down,
+};
 
 /* ---- the tunnel ---- */
 
@@ -289,7 +301,12 @@ static void on_drain(struct conn *c)
         tunnel_client_drained(&s->tunnel);
 }
 
-static const struct conn_ops stream_ops = {on_read, on_eof, on_error, on_drain};
+static void on_readable(struct conn *c)
+{
+    tunnel_client_readable(&of(c)->tunnel);
+}
+
+static const struct conn_ops stream_ops = {on_read, on_eof, on_error, on_drain, on_readable};
 
 /* ---- as a client ---- */
 

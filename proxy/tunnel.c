@@ -1,6 +1,5 @@
 #include "proxy/tunnel.h"
 
-#include "proxy/relay.h"
 #include "proxy/upstream.h"
 
 static struct conn *client_conn(const struct tunnel *t)
@@ -35,8 +34,11 @@ void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *
 void tunnel_start(struct tunnel *t)
 {
     struct client *c = t->client;
+    struct worker *w = t->lease->wp->worker;
     c->tunnel = t;
     list_push_back(&t->lease->wp->tunnels, &t->link);
+    relay_init(&t->to_server, w, &c->conn, server_conn(t));
+    relay_init(&t->to_client, w, server_conn(t), &c->conn);
     conn_keep_alive(&c->conn);
     conn_keep_alive(server_conn(t));
     moved(t);
@@ -47,7 +49,11 @@ void tunnel_start(struct tunnel *t)
 
 void tunnel_end(struct tunnel *t)
 {
+    if (t->client->tunnel != t)
+        return;
     list_remove(&t->link);
+    relay_end(&t->to_server);
+    relay_end(&t->to_client);
     t->client->tunnel = NULL;
 }
 
@@ -68,24 +74,24 @@ void tunnel_recheck(struct worker_pool *wp)
     }
 }
 
-/* Writes a piece to the other side. False: it is broken. */
-static bool pass(struct tunnel *t, struct conn *from, struct conn *to, char *data, size_t len,
-                 bool *none_sent)
+/* Writes a piece to the other side. False: that is broken. */
+static bool pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool *none_sent)
 {
     uv_buf_t buf = uv_buf_init(data, (unsigned)len);
-    if (relay_write(from, to, &buf, 1, none_sent) < 0)
+    if (relay_write(r->source, r->sink, &buf, 1, none_sent) < 0)
         return false;
+    if (relay_pays(r))
+        relay_begin(r, UINT64_MAX);
     moved(t);
     return true;
 }
 
 size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
 {
-    struct conn *from = client_conn(t);
     bool none_sent;
-    if (from->paused & PAUSE_PEER)
+    if (client_conn(t)->paused & PAUSE_PEER)
         return 0;
-    if (pass(t, from, server_conn(t), data, len, &none_sent)) {
+    if (pass(t, &t->to_server, data, len, &none_sent)) {
         t->sent = true;
     } else if (none_sent && tunnel_untouched(t) && t->ops->on_refused) {
         t->ops->on_refused(t);
@@ -98,13 +104,12 @@ size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
 
 size_t tunnel_from_server(struct tunnel *t, char *data, size_t len)
 {
-    struct conn *from = server_conn(t);
-    if (from->paused & PAUSE_PEER)
+    if (server_conn(t)->paused & PAUSE_PEER)
         return 0;
     if (!t->received)
         server_succeeded(t->lease->server);
     t->received = true;
-    if (!pass(t, from, client_conn(t), data, len, NULL))
+    if (!pass(t, &t->to_client, data, len, NULL))
         tunnel_cut(t);
     return len;
 }
@@ -117,13 +122,13 @@ static void maybe_done(struct tunnel *t)
         t->ops->on_done(t);
 }
 
-/* One side has ended: the other learns it, once what was kept for it is out. */
-static void ended(struct tunnel *t, struct conn *from, struct conn *to, bool *told)
+/* The source has ended: the sink learns it, once what was kept for it is out. */
+static void ended(struct tunnel *t, struct relay *r, bool *told)
 {
-    if (*told || conn_pending(from))
+    if (*told || conn_pending(r->source) || relay_held(r))
         return;
     *told = true;
-    if (conn_shutdown(to) < 0) {
+    if (conn_shutdown(r->sink) < 0) {
         tunnel_cut(t);
         return;
     }
@@ -133,19 +138,63 @@ static void ended(struct tunnel *t, struct conn *from, struct conn *to, bool *to
 
 void tunnel_client_eof(struct tunnel *t)
 {
-    ended(t, client_conn(t), server_conn(t), &t->fin_to_server);
+    ended(t, &t->to_server, &t->fin_to_server);
 }
 
 void tunnel_server_eof(struct tunnel *t)
 {
-    ended(t, server_conn(t), client_conn(t), &t->fin_to_client);
+    ended(t, &t->to_client, &t->fin_to_client);
 }
 
-/* The sink of `source` has drained. */
-static void drained(struct tunnel *t, struct conn *source)
+/* Moves what it can as bulk. */
+static void turn(struct tunnel *t, struct relay *r)
+{
+    size_t n;
+    int uv_error;
+    enum relay_result result = relay_turn(r, &n, &uv_error);
+    if (n)
+        moved(t);
+    if (result == RELAY_SINK || (result == RELAY_SOURCE && uv_error != UV_EOF))
+        tunnel_cut(t);
+    else if (result == RELAY_SOURCE && r == &t->to_server)
+        tunnel_client_eof(t);
+    else if (result == RELAY_SOURCE)
+        tunnel_server_eof(t);
+}
+
+void tunnel_client_readable(struct tunnel *t)
+{
+    turn(t, &t->to_server);
+}
+
+void tunnel_server_readable(struct tunnel *t)
+{
+    turn(t, &t->to_client);
+}
+
+/* The sink has drained: the source goes on, first with what the pipe and it have kept. */
+static void resume(struct tunnel *t, struct relay *r)
 {
     const struct client *c = t->client;
-    relay_drained(source);
+    if (relay_flush(r) < 0) {
+        tunnel_cut(t);
+        return;
+    }
+    if (relay_held(r) || !(r->source->paused & PAUSE_PEER))
+        return;
+    r->source->paused &= (uint8_t)~PAUSE_PEER;
+    if (r->bulk)
+        turn(t, r); /* mostly there is more, and then it need not be watched at all */
+    else
+        conn_continue(r->source);
+    if (goes_on(c, t) && !(r->source->paused & PAUSE_PEER))
+        conn_resume(r->source, PAUSE_PEER);
+}
+
+static void drained(struct tunnel *t, struct relay *r)
+{
+    const struct client *c = t->client;
+    resume(t, r);
     if (goes_on(c, t) && c->conn.eof)
         tunnel_client_eof(t);
     if (goes_on(c, t) && server_conn(t)->eof)
@@ -156,10 +205,10 @@ static void drained(struct tunnel *t, struct conn *source)
 
 void tunnel_client_drained(struct tunnel *t)
 {
-    drained(t, server_conn(t));
+    drained(t, &t->to_client);
 }
 
 void tunnel_server_drained(struct tunnel *t)
 {
-    drained(t, client_conn(t));
+    drained(t, &t->to_server);
 }

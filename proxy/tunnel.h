@@ -8,6 +8,7 @@
 #pragma once
 #include "proxy/client.h"
 #include "proxy/lease.h"
+#include "proxy/relay.h"
 
 struct tunnel;
 
@@ -25,7 +26,8 @@ struct tunnel {
     const struct tunnel_ops *ops;
     struct client *client;
     struct lease *lease;
-    struct list link;    /* worker_pool.tunnels */
+    struct list link; /* worker_pool.tunnels */
+    struct relay to_server, to_client;
     bool sent, received; /* a byte to the server, from it */
     bool fin_to_server, fin_to_client;
 };
@@ -48,6 +50,8 @@ void tunnel_client_eof(struct tunnel *t);
 void tunnel_server_eof(struct tunnel *t);
 void tunnel_client_drained(struct tunnel *t);
 void tunnel_server_drained(struct tunnel *t);
+void tunnel_client_readable(struct tunnel *t);
+void tunnel_server_readable(struct tunnel *t);
 
 /* Not a byte has passed. */
 static inline bool tunnel_untouched(const struct tunnel *t)

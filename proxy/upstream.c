@@ -64,7 +64,14 @@ static void on_drain(struct conn *c)
         u->lease->ops->on_drain(u->lease);
 }
 
-static const struct conn_ops upstream_ops = {on_read, on_eof, on_error, on_drain};
+static void on_readable(struct conn *c)
+{
+    struct upstream *u = of(c);
+    assert(u->lease); /* bulk ends with what it was begun for */
+    u->lease->ops->on_readable(u->lease);
+}
+
+static const struct conn_ops upstream_ops = {on_read, on_eof, on_error, on_drain, on_readable};
 
 static void on_connected(uv_connect_t *request, int status)
 {

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
+#include "proxy/pipe.h"
 #include "proxy/session.h"
 #include "proxy/stream.h"
 #include "proxy/tunnel.h"
@@ -274,6 +275,7 @@ void worker_deinit(struct worker *w)
     free(w->listeners);
     mailbox_deinit(&w->mailbox);
     exchange_free_spares(w);
+    pipe_free_spares(w);
     buffer_release(&w->scratch);
     net_deinit(&w->net);
 }

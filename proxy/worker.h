@@ -19,6 +19,7 @@
 struct worker;
 struct exchange;
 struct client_mode;
+struct pipe;
 
 /* What control says to a worker. */
 enum worker_message {
@@ -86,6 +87,8 @@ struct worker {
     struct list clients, upstreams;
     struct exchange *spare; /* free list */
     unsigned nspare;
+    struct pipe *spare_pipes; /* free list, see pipe.c */
+    unsigned nspare_pipes, npipes;
     struct buffer scratch; /* heads being composed; empty between callbacks */
     bool stopping;
     uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */

@@ -257,8 +257,62 @@ def test_big_download_waits_for_a_slow_client_and_is_whole(one, chunked):
             assert digest(c.answer().body) == digest(body)
 
 
+def test_big_answers_follow_each_other_on_one_connection(one):
+    """Of a known length, as bulk, and small ones between them, all asked for at once."""
+    sizes = [BIG, 10, 1 << 20, 0, (1 << 20) + 1, 300_000, BIG]
+    backend, proxy = one(lambda ex: ex.answer(body=payload(int(ex.request.target[1:]))))
+    with Client(proxy.port, timeout=60) as c:
+        for _ in range(2):
+            c.send(b''.join(b'GET /%d HTTP/1.1\r\nHost: t\r\n\r\n' % n for n in sizes))
+            for n in sizes:
+                assert digest(c.answer().body) == digest(payload(n)), n
+    assert backend.connections == 1  # it could be used again after each
+
+
+@pytest.mark.parametrize('end', ['close', 'reset'])
+def test_big_answer_cut_in_its_body_is_seen_as_cut(one, end):
+    def handler(ex):
+        ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % BIG)
+        ex.send(payload(BIG)[:BIG - 1_000_000])
+        getattr(ex, end)()
+    _, proxy = one(handler, pool={'passive': 'off'})
+    for close in (b'', b'Connection: close\r\n'):
+        out = raw(proxy.port, b'GET / HTTP/1.1\r\nHost: t\r\n' + close + b'\r\n', timeout=60)
+        assert out.startswith(b'HTTP/1.1 200 ')
+        assert len(out.partition(b'\r\n\r\n')[2]) <= BIG - 1_000_000
+    assert proxy.server('b1')['errors'] == 2
+
+
+def test_bytes_behind_a_big_answer_are_nobodys_answer(rig):
+    extra = b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen'
+    body = payload(3_000_000)
+
+    def handler(ex):
+        ex.read_body()
+        ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % len(body) + body + extra)
+    proxy = rig.proxy([rig.backend('b1', handler)], pool={'passive': 'off'}, top={'workers': 1})
+    with Client(proxy.port, timeout=60) as c:
+        for _ in range(5):
+            assert digest(c.request('GET', '/').body) == digest(body)
+
+
+def test_client_that_leaves_in_a_big_answer_leaves_nothing_behind(one):
+    def handler(ex):
+        ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % BIG)
+        ex.send(payload(BIG))
+    _, proxy = one(handler)
+    for i in range(20):
+        with Client(proxy.port, receive_buffer=SMALL_BUFFER) as c:
+            c.send_request('GET', '/')
+            c.head()
+            c.reader.exactly(200_000 * (i % 3))
+    wait_until(lambda: proxy.server('b1')['active'] == 0, 'all to be given up')
+    with Client(proxy.port, timeout=60) as c:
+        assert digest(c.request('GET', '/').body) == digest(payload(BIG))
+
+
 def test_backend_is_read_no_faster_than_the_client_reads(one):
-    """Memory is bounded: what is on the way is in the kernel's buffers and 64 KiB of ours."""
+    """Memory is bounded: what is on the way is in the kernel's buffers, 64 KiB of ours and a pipe."""
     length, writers, started = endless(), [], threading.Event()
 
     def handler(ex):

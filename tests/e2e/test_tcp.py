@@ -1,6 +1,7 @@
 """mode: tcp. Bytes both ways, ends and resets passed on as they are, tries, standbys, limits."""
 
 import hashlib
+import os
 import signal
 import socket
 import threading
@@ -55,9 +56,11 @@ def line_feed(self):
 Reader.line_feed = line_feed
 
 
-def tcp_proxy(rig, backends, standbys=(), pool=None, listener=None, **more):
+def tcp_proxy(rig, backends, standbys=(), pool=None, listener=None, limit=None, **more):
     proxy = rig.proxy(backends, standbys, pool={**CHECKED, **(pool or {})},
                       listener={**TCP, **(listener or {})}, start=False, **more)
+    if limit:
+        proxy.argv = ['prlimit', f'--nofile={limit}:{limit}', *proxy.argv]
     port, proxy.port = proxy.port, None  # a look whether it listens would be a connection to a server
     proxy.start()
     proxy.port = port
@@ -184,6 +187,17 @@ def blob(seed, size):
 MIB = 1 << 20
 
 
+def pipes(proxy):
+    """Descriptors that are pipes: bytes in bulk pass through them."""
+    n = 0
+    for fd in os.listdir(f'/proc/{proxy.pid}/fd'):
+        try:
+            n += os.readlink(f'/proc/{proxy.pid}/fd/{fd}').startswith('pipe:')
+        except FileNotFoundError:
+            pass
+    return n
+
+
 @pytest.mark.parametrize('workers', [1, 2])
 def test_64_mib_each_way_at_once_come_whole(rig, workers):
     """As bulk: both directions of several connections, each byte accounted for."""
@@ -202,6 +216,7 @@ def test_64_mib_each_way_at_once_come_whole(rig, workers):
         sums[n] = h.hexdigest()
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM, top={'workers': workers})
+    before = pipes(proxy)
     back, failures = {}, []
 
     def run(n):
@@ -234,6 +249,30 @@ def test_64_mib_each_way_at_once_come_whole(rig, workers):
     for n in range(4):
         assert back[n] == hashlib.sha256(blob(n, 16 * MIB)).hexdigest()
         assert sums[n] == hashlib.sha256(blob(n + 100, 16 * MIB)).hexdigest()
+    wait_until(lambda: listener_of(proxy)['connections'] == 0, 'all to be gone')
+    assert before < pipes(proxy) <= before + 2 * 4 * workers  # a few are kept for the next
+
+
+def test_bulk_is_copied_when_descriptors_are_short(rig):
+    """And none is lost: the next ones find all of them again."""
+    def handler(backend, sock):
+        n = int(Reader(sock).exactly(3))
+        sock.sendall(blob(n, 2 * MIB))
+
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM, top={'workers': 1}, limit=80)
+    for _ in range(3):
+        conns = [Conn(proxy.port, greeted=False, receive_buffer=SMALL_BUFFER, timeout=120)
+                 for _ in range(24)]
+        try:
+            for n, c in enumerate(conns):
+                c.send(b'%03d' % n)
+            for n, c in enumerate(conns):
+                assert c.reader.rest() == blob(n, 2 * MIB)
+        finally:
+            for c in conns:
+                c.close()
+        wait_until(lambda: listener_of(proxy)['connections'] == 0, 'all to be gone')
+    assert 'refused' not in proxy.err()
 
 
 @pytest.mark.parametrize('who', ['client', 'server'])

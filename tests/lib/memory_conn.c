@@ -167,7 +167,8 @@ static void init(struct conn *c, struct net *n, const struct conn_ops *ops, stru
     c->in = (struct buffer){0};
     c->fd = -1;
     c->in_limit = CONN_HIGH_MARK;
-    c->paused = 0;
+    c->paused = c->full_reads = 0;
+    c->bulk = false;
     c->registered = c->started = c->reading = false;
     c->eof = c->closing = c->delivering = c->write_failed = c->last_write = false;
     c->tcp.write_queue_size = 0;
@@ -470,6 +471,27 @@ static void write_queued(struct memory_wire *w)
 }
 
 /* ---- closing ---- */
+
+/* No read fills a buffer here, so nobody asks for bulk. */
+void conn_set_bulk(struct conn *c, bool on)
+{
+    assert(!on);
+}
+
+ssize_t conn_splice_from(struct conn *c, int pipe, size_t most)
+{
+    abort();
+}
+
+ssize_t conn_splice_to(struct conn *c, int pipe, size_t most)
+{
+    abort();
+}
+
+int conn_queue(struct conn *c, char *data, size_t len)
+{
+    abort();
+}
 
 void conn_keep_alive(struct conn *c)
 {

@@ -66,7 +66,7 @@ static void on_drain(struct conn *c)
     o->drains++;
 }
 
-static const struct conn_ops ops = {on_read, on_eof, on_error, on_drain};
+static const struct conn_ops ops = {on_read, on_eof, on_error, on_drain, NULL};
 
 static void start(struct fixture *f, size_t take)
 {

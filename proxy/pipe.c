@@ -1,0 +1,103 @@
+#include "proxy/pipe.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/descriptors.h"
+#include "proxy/worker.h"
+
+#define MAX_SPARE \
+    4 /* pipes kept for reuse: as a rule one is empty again before another is asked for */
+#define MAX_PIPES 256      /* of a worker */
+#define SIZE (1024 * 1024) /* counts slots of 4 KiB, of which a socket's piece takes one each */
+#define SIZE_LEAST (256 * 1024) /* what is smaller does not pay */
+
+static bool open_pipe(struct pipe *p)
+{
+    int fds[2];
+    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
+        return false;
+    p->out = fds[0];
+    p->in = fds[1];
+    p->held = 0;
+    /* A user may have so many pages only in large pipes, and beyond that not even usual ones. */
+    if (fcntl(p->in, F_SETPIPE_SZ, SIZE) >= SIZE_LEAST ||
+        fcntl(p->in, F_SETPIPE_SZ, SIZE_LEAST) >= SIZE_LEAST)
+        return true;
+    close(p->out);
+    close(p->in);
+    return false;
+}
+
+/* Both ends count. */
+static bool take_descriptors(void)
+{
+    if (!descriptors_take_client())
+        return false;
+    if (descriptors_take_client())
+        return true;
+    descriptors_give();
+    return false;
+}
+
+static void give_descriptors(void)
+{
+    descriptors_give();
+    descriptors_give();
+}
+
+static struct pipe *pipe_new(void)
+{
+    struct pipe *p = malloc(sizeof *p);
+    if (p && take_descriptors()) {
+        if (open_pipe(p))
+            return p;
+        give_descriptors();
+    }
+    free(p);
+    return NULL;
+}
+
+static void pipe_close(struct worker *w, struct pipe *p)
+{
+    close(p->out);
+    close(p->in);
+    give_descriptors();
+    free(p);
+    w->npipes--;
+}
+
+struct pipe *pipe_take(struct worker *w)
+{
+    struct pipe *p = w->spare_pipes;
+    if (p) {
+        w->spare_pipes = p->next_spare;
+        w->nspare_pipes--;
+        return p;
+    }
+    p = w->npipes < MAX_PIPES ? pipe_new() : NULL;
+    w->npipes += p != NULL;
+    return p;
+}
+
+void pipe_give(struct worker *w, struct pipe *p)
+{
+    if (p->held || w->nspare_pipes >= MAX_SPARE) {
+        pipe_close(w, p);
+        return;
+    }
+    p->next_spare = w->spare_pipes;
+    w->spare_pipes = p;
+    w->nspare_pipes++;
+}
+
+void pipe_free_spares(struct worker *w)
+{
+    while (w->spare_pipes) {
+        struct pipe *p = w->spare_pipes;
+        w->spare_pipes = p->next_spare;
+        pipe_close(w, p);
+    }
+    w->nspare_pipes = 0;
+}

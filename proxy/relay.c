@@ -1,0 +1,122 @@
+#include "proxy/relay.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <unistd.h>
+
+#define LITTLE (16 * 1024)  /* a round that moves less costs no less than copying does */
+#define MAX_POOR 4          /* such rounds in a row */
+#define PLENTY (128 * 1024) /* after a round that moved so much there is mostly more, */
+#define MAX_ROUNDS 4        /* but others have to have their turn */
+#define SPILL 4096          /* bytes read out of the pipe to wait for the sink with */
+
+void relay_init(struct relay *r, struct worker *w, struct conn *source, struct conn *sink)
+{
+    *r = (struct relay){.worker = w, .source = source, .sink = sink};
+}
+
+static void give_pipe(struct relay *r)
+{
+    if (r->pipe)
+        pipe_give(r->worker, r->pipe);
+    r->pipe = NULL;
+}
+
+static void leave_bulk(struct relay *r)
+{
+    r->bulk = false;
+    conn_set_bulk(r->source, false);
+}
+
+void relay_end(struct relay *r)
+{
+    if (r->bulk)
+        leave_bulk(r);
+    give_pipe(r);
+}
+
+void relay_begin(struct relay *r, uint64_t most)
+{
+    assert(most > 0 && conn_pending(r->source) == 0 && r->pipe == NULL);
+    r->bulk = true;
+    r->left = most;
+    r->poor = 0;
+    conn_set_bulk(r->source, true);
+}
+
+/* The sink is full: its queue gets a little, so that the next drain is told. */
+static int spill(struct relay *r)
+{
+    char data[SPILL];
+    ssize_t n = read(r->pipe->out, data, r->pipe->held < SPILL ? r->pipe->held : SPILL);
+    if (n <= 0)
+        return n < 0 ? -errno : UV_EPIPE;
+    r->pipe->held -= (size_t)n;
+    return conn_queue(r->sink, data, (size_t)n);
+}
+
+int relay_flush(struct relay *r)
+{
+    struct pipe *p = r->pipe;
+    while (p && p->held && conn_queued(r->sink) == 0) {
+        ssize_t n = conn_splice_to(r->sink, p->out, p->held);
+        p->held -= n > 0 ? (size_t)n : 0;
+        if (p->held && (n >= 0 || n == UV_EAGAIN))
+            n = spill(r);
+        if (n < 0)
+            return (int)n;
+    }
+    if (p == NULL || p->held == 0)
+        give_pipe(r);
+    else
+        conn_pause(r->source, PAUSE_PEER);
+    return 0;
+}
+
+/* Bulk goes on as long as it moves much. */
+static void judge(struct relay *r, size_t moved)
+{
+    r->poor = moved < LITTLE ? r->poor + 1 : 0;
+    r->left -= moved;
+    if (r->left == 0 || r->poor >= MAX_POOR)
+        leave_bulk(r);
+}
+
+/* From the source into the pipe, and on as far as the sink takes it. *moved: into the pipe. */
+static enum relay_result round_once(struct relay *r, size_t *moved, int *uv_error)
+{
+    *moved = 0;
+    if (conn_queued(r->sink)) { /* what waits there goes first */
+        conn_pause(r->source, PAUSE_PEER);
+        return RELAY_OK;
+    }
+    assert(r->bulk && r->pipe == NULL);
+    r->pipe = pipe_take(r->worker);
+    if (r->pipe == NULL) {
+        leave_bulk(r);
+        return RELAY_OK;
+    }
+    ssize_t n = conn_splice_from(r->source, r->pipe->in,
+                                 r->left < PIPE_MAX_HELD ? (size_t)r->left : PIPE_MAX_HELD);
+    *moved = r->pipe->held = n > 0 ? (size_t)n : 0;
+    judge(r, *moved);
+    *uv_error = relay_flush(r);
+    if (*uv_error < 0)
+        return RELAY_SINK;
+    *uv_error = (int)n;
+    return n > 0 || n == UV_EAGAIN ? RELAY_OK : RELAY_SOURCE;
+}
+
+enum relay_result relay_turn(struct relay *r, size_t *moved, int *uv_error)
+{
+    enum relay_result result;
+    size_t n;
+    unsigned rounds = 0;
+    *moved = 0;
+    do {
+        result = round_once(r, &n, uv_error);
+        *moved += n;
+    } while (result == RELAY_OK && n >= PLENTY && r->bulk && !(r->source->paused & PAUSE_PEER) &&
+             ++rounds < MAX_ROUNDS);
+    return result;
+}
