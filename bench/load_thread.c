@@ -179,7 +179,6 @@ static void on_alarm(uv_poll_t *poll, int status, int events)
 {
     struct load_thread *t = container_of(poll, struct load_thread, alarm);
     t->alarm_ns = 0;
-    net_event(&t->net);
     load_thread_dispatch(t, uv_hrtime());
     if (t->alarm_ns == 0) { /* setting it also takes back that it has rung */
         t->alarm_ns = 1;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,10 +11,6 @@
 
 /* How much room is offered behind bytes that are kept already. */
 #define GROW_STEP (8 * 1024)
-
-#define SPIN_LOOKS 20 /* about 5 microseconds: what a sleep costs */
-#define SPIN_CREDIT_MAX 32
-#define SPIN_PROBE 64 /* without credit: one time in so many is tried */
 
 struct out_chunk { /* output that the socket did not take */
     uv_write_t request;
@@ -38,34 +33,9 @@ static void reap(struct net *n)
     }
 }
 
-/* Looks for events a few times before the loop goes to sleep for them. A sleep and its wake-up cost
- * several microseconds of CPU (8 on a virtual machine here), a look that finds nothing a quarter of
- * one. Under load the next event is mostly nearer than that; at rest looking is a waste. So credit
- * is kept: each time that it found something earns one, each time that it did not costs one, and
- * without credit it is tried only now and then. */
-static void spin(struct net *n)
-{
-    struct net_spin *p = &n->spin;
-    if (p->events == 0)
-        return; /* only a timer since last time */
-    p->events = 0;
-    if (p->credit == 0 && ++p->probe % SPIN_PROBE != 0)
-        return;
-    struct epoll_event event;
-    int fd = uv_backend_fd(n->loop), found = 0;
-    for (unsigned i = 0; i < SPIN_LOOKS && found == 0; i++)
-        found = epoll_wait(fd, &event, 1, 0); /* level-triggered: libuv gets it again */
-    if (found > 0 && p->credit < SPIN_CREDIT_MAX)
-        p->credit++;
-    else if (found <= 0 && p->credit > 0)
-        p->credit--;
-}
-
 static void on_prepare(uv_prepare_t *handle)
 {
-    struct net *n = container_of(handle, struct net, prepare);
-    reap(n);
-    spin(n);
+    reap(container_of(handle, struct net, prepare));
 }
 
 static void on_check(uv_check_t *handle)
@@ -88,7 +58,6 @@ void net_init(struct net *n, uv_loop_t *loop)
     r = uv_check_start(&n->check, on_check);
     assert(r == 0);
     (void)r;
-    n->spin = (struct net_spin){0};
     uv_unref((uv_handle_t *)&n->prepare);
     uv_unref((uv_handle_t *)&n->check);
 }
@@ -342,7 +311,6 @@ static int pending_error(struct conn *c)
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *c = container_of((uv_tcp_t *)stream, struct conn, tcp);
-    net_event(c->net);
     if (nread > 0) {
         take_bytes(c, buf->base, (size_t)nread);
     } else if (nread == UV_EOF) {

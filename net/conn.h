@@ -31,19 +31,9 @@ struct net {
     struct list closed;   /* conns that were never registered: on_closed is due */
     uv_prepare_t prepare; /* where on_closed is called for them: before the loop waits ... */
     uv_check_t check;     /* ... and after its callbacks */
-    struct net_spin {     /* see spin() */
-        unsigned events;  /* reads and accepts since the loop last waited */
-        int credit;       /* how well looking before sleeping has paid */
-        unsigned probe;
-    } spin;
 };
 
 void net_init(struct net *n, uv_loop_t *loop);
-/* Something came in through other handles than conns. */
-static inline void net_event(struct net *n)
-{
-    n->spin.events++;
-}
 /* All conns must be closed; then the loop is to run until its end before net_deinit(). */
 void net_close(struct net *n);
 void net_deinit(struct net *n);

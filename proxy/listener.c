@@ -53,7 +53,6 @@ static void on_backoff(struct deadline *d)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct worker_listener *wl = container_of(poll, struct worker_listener, poll);
-    net_event(&wl->worker->net);
     int error = status < 0 ? -status : accept_some(wl, ACCEPT_BATCH);
     if (error == 0 || error == EAGAIN || error == EWOULDBLOCK)
         return;

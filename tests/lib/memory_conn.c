@@ -144,7 +144,6 @@ void net_init(struct net *n, uv_loop_t *loop)
     n->read_buffer = mem_zalloc(NET_READ_SIZE);
     deadline_clock_init(&n->clock, loop);
     list_init(&n->closed);
-    n->spin = (struct net_spin){0};
 }
 
 void net_close(struct net *n)
