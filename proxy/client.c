@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "net/proxy_protocol.h"
-#include "proxy/descriptors.h"
 
 static struct client *of_deadline(struct deadline *d)
 {
@@ -20,8 +19,7 @@ static void on_closed(struct conn *conn)
     struct client *c = container_of(conn, struct client, conn);
     struct worker *w = c->wl->worker;
     list_remove(&c->all);
-    if (c->counted)
-        descriptors_give();
+    descriptors_give(c->descriptors);
     free(c);
     worker_maybe_done(w);
 }
@@ -115,7 +113,8 @@ static struct client *client_new(struct worker_listener *wl, int fd, const struc
     c->tunnel = NULL;
     set_source(c, peer);
     write_head(c, peer, &local);
-    c->counted = c->in_head = c->has_begun = false;
+    c->descriptors = 0;
+    c->in_head = c->has_begun = false;
     list_push_back(&wl->worker->clients, &c->all);
     wl->mode->init(c);
     return c;
@@ -196,7 +195,8 @@ void client_accept(struct worker_listener *wl, int fd, const struct addr *peer)
         close(fd);
         return;
     }
-    bool room = c->counted = descriptors_take_client();
+    bool room = descriptors_take(wl->mode->use, wl->mode->descriptors);
+    c->descriptors = room ? wl->mode->descriptors : 0;
     cell_add(&wl->cell->connections, 1);
     cell_add(&wl->cell->accepted, 1);
     uint32_t before = atomic_fetch_add_explicit(&wl->shared->connections, 1, memory_order_relaxed);

@@ -8,12 +8,16 @@
  * Ownership: the worker's; freed in the last close callback. Threads: one worker. */
 #pragma once
 #include "net/conn.h"
+#include "proxy/descriptors.h"
 #include "proxy/worker.h"
 
 struct client;
 
 struct client_mode {
     size_t size; /* of the struct that begins with a client */
+    /* What is taken for each. */
+    enum descriptors_use use;
+    uint8_t descriptors;
     const struct conn_ops *conn_ops;
     /* The rest of that struct; nothing else happens yet. */
     void (*init)(struct client *c);
@@ -36,7 +40,7 @@ struct client {
     struct list all;          /* worker's clients */
     struct deadline deadline; /* in one of the queues of the listener or the worker */
     struct tunnel *tunnel;    /* while there is one */
-    bool counted;             /* among the descriptors in use */
+    uint8_t descriptors;      /* counted for it (descriptors.h) */
     bool in_head;             /* its PROXY head is still to come, the mode has not begun */
     bool has_begun;           /* a part of that head has come */
     uint8_t source_len;

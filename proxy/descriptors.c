@@ -9,7 +9,8 @@
 #define RESERVE_MAX 64 /* for checks, the admin interface, files */
 
 static _Atomic uint32_t used;
-static uint32_t most = UINT32_MAX, most_clients = UINT32_MAX; /* constant once workers run */
+/* By use; constant once workers run. */
+static uint32_t most[] = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
 
 static uint32_t count_open(void)
 {
@@ -31,27 +32,22 @@ void descriptors_init(void)
     uint32_t all = limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
     uint32_t reserve = all / 8 < RESERVE_MAX ? all / 8 : RESERVE_MAX;
     uint32_t taken = count_open() + reserve;
-    most = all > taken ? all - taken : 0;
-    most_clients = most - most / 8;
+    uint32_t left = all > taken ? all - taken : 0;
+    most[DESCRIPTORS_BACKEND] = left;
+    most[DESCRIPTORS_STREAM] = left - left / 32;
+    most[DESCRIPTORS_CLIENT] = left - left / 8;
 }
 
-bool descriptors_take(void)
+bool descriptors_take(enum descriptors_use use, unsigned n)
 {
-    if (atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < most)
+    uint32_t before = atomic_fetch_add_explicit(&used, n, memory_order_relaxed);
+    if (before < most[use] && n <= most[use] - before)
         return true;
-    descriptors_give();
+    descriptors_give(n);
     return false;
 }
 
-bool descriptors_take_client(void)
+void descriptors_give(unsigned n)
 {
-    if (atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < most_clients)
-        return true;
-    descriptors_give();
-    return false;
-}
-
-void descriptors_give(void)
-{
-    atomic_fetch_sub_explicit(&used, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&used, n, memory_order_relaxed);
 }

@@ -30,30 +30,13 @@ static bool open_pipe(struct pipe *p)
     return false;
 }
 
-/* Both ends count. */
-static bool take_descriptors(void)
-{
-    if (!descriptors_take_client())
-        return false;
-    if (descriptors_take_client())
-        return true;
-    descriptors_give();
-    return false;
-}
-
-static void give_descriptors(void)
-{
-    descriptors_give();
-    descriptors_give();
-}
-
 static struct pipe *pipe_new(void)
 {
     struct pipe *p = malloc(sizeof *p);
-    if (p && take_descriptors()) {
+    if (p && descriptors_take(DESCRIPTORS_CLIENT, 2)) {
         if (open_pipe(p))
             return p;
-        give_descriptors();
+        descriptors_give(2);
     }
     free(p);
     return NULL;
@@ -63,7 +46,7 @@ static void pipe_close(struct worker *w, struct pipe *p)
 {
     close(p->out);
     close(p->in);
-    give_descriptors();
+    descriptors_give(2);
     free(p);
     w->npipes--;
 }

@@ -330,6 +330,8 @@ static void on_begin(struct client *c)
 
 const struct client_mode session_mode = {
     .size = sizeof(struct session),
+    .use = DESCRIPTORS_CLIENT,
+    .descriptors = 1,
     .conn_ops = &session_ops,
     .init = on_init,
     .begin = on_begin,

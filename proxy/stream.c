@@ -57,6 +57,14 @@ static void stream_close(struct stream *s)
 
 static void try_failed(struct stream *s);
 
+/* The first try's connection gets the descriptor that came with the client. */
+static void hand_over_descriptor(struct client *c)
+{
+    if (c->descriptors > 1)
+        descriptors_give(1);
+    c->descriptors = 1;
+}
+
 /* Lends the next server and begins to connect to it. */
 static void try_next(struct stream *s)
 {
@@ -64,6 +72,7 @@ static void try_next(struct stream *s)
         stream_close(s);
         return;
     }
+    hand_over_descriptor(&s->client);
     int r = upstream_connect(&s->lease);
     if (r < 0 && lease_is_our_want(r))
         stream_close(s);
@@ -362,6 +371,8 @@ static void on_idle_deadline(struct client *c)
 
 const struct client_mode stream_mode = {
     .size = sizeof(struct stream),
+    .use = DESCRIPTORS_STREAM,
+    .descriptors = 2,
     .conn_ops = &stream_ops,
     .init = on_init,
     .begin = on_begin,

@@ -94,7 +94,7 @@ static void on_closed(struct conn *c)
     struct worker *w = u->wp->worker;
     list_remove(&u->all);
     if (u->counted)
-        descriptors_give();
+        descriptors_give(1);
     free(u);
     worker_maybe_done(w);
 }
@@ -145,11 +145,11 @@ int upstream_connect(struct lease *l)
     uint32_t generation;
     if (!server_address(l->server, &to, &generation))
         return UV_EAI_NONAME;
-    if (!descriptors_take() && !inherit_descriptor(w))
+    if (!descriptors_take(DESCRIPTORS_BACKEND, 1) && !inherit_descriptor(w))
         return UV_EMFILE;
     struct upstream *u = upstream_new(l->wp, l->server, generation);
     if (u == NULL) {
-        descriptors_give();
+        descriptors_give(1);
         return UV_ENOMEM;
     }
     int r = conn_connect(&u->conn, &w->net, &upstream_ops, &to, &u->connect, on_connected);

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from chaos import megabytes
+from chaos import descriptors, megabytes
 from client import Client, Reader, get
 from harness import CHECK_OFF, SLOW, free_port, route, wait_until
 from scripted import reset
@@ -273,6 +273,35 @@ def test_bulk_is_copied_when_descriptors_are_short(rig):
                 c.close()
         wait_until(lambda: listener_of(proxy)['connections'] == 0, 'all to be gone')
     assert 'refused' not in proxy.err()
+
+
+def test_few_descriptors_shed_new_streams_and_those_inside_have_their_servers(rig):
+    """All but a small share of what the limit leaves goes to streams, two descriptors each."""
+    limit = 200
+    proxy = tcp_proxy(rig, [rig.serve('b1', '--mode', 'echo')], pool=CALM,
+                      top={'workers': 1}, limit=limit)
+    room = limit - descriptors(proxy) - limit // 8
+    for _ in range(3):
+        before = listener_of(proxy)['requests']
+        conns = [Conn(proxy.port, greeted=False) for _ in range(limit)]
+        inside, ended = [], 0
+        try:
+            for c in conns:
+                try:
+                    assert c.echo() == b'x'
+                    inside.append(c)
+                except (AssertionError, OSError):
+                    ended += 1
+            assert conns[:len(inside)] == inside, 'they are taken in order, as long as there is room'
+            assert room * 15 // 16 // 2 - 2 <= len(inside) <= room // 2 + 1, (len(inside), room)
+            assert listener_of(proxy)['requests'] - before == len(inside)
+            assert all(c.alive() for c in inside)
+        finally:
+            for c in conns:
+                c.close()
+        wait_until(lambda: listener_of(proxy)['connections'] == 0, 'all to be gone')
+    assert 'out of descriptors' in proxy.err() and 'accept failed' not in proxy.err()
+    assert proxy.server('b1')['errors'] == 0 and proxy.server('b1')['active'] == 0
 
 
 @pytest.mark.parametrize('who', ['client', 'server'])
