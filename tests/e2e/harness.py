@@ -43,6 +43,9 @@ def wait_until(condition, what, deadline=15.0):
 _ports_lock = threading.Lock()
 _ports_given = set()
 _random = random.Random(os.getpid() * 7919 + time.time_ns())
+# pytest may run in several processes (xdist): each has ports of its own to choose from.
+_PROCESSES = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
+_PROCESS = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
 
 
 def _ephemeral_start():
@@ -55,7 +58,7 @@ def free_port():
     top = min(_ephemeral_start(), 65536)
     low, high = (10240, top) if top > 20000 else (20000, 65536)
     for _ in range(1000):
-        port = _random.randrange(low, high)
+        port = _random.randrange(low + _PROCESS, high, _PROCESSES)
         with _ports_lock:
             if port in _ports_given:
                 continue

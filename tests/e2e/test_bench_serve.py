@@ -616,6 +616,7 @@ def test_several_backends_in_one_process(rig):
     serve = rig.serve(NAME, *more, '--body-size', '50')
     ports.insert(0, serve.port)
     names = [NAME, 'x0', 'x1']
+    wait_until(lambda: serve.out().count('\n') == 3, 'the addresses')
     assert serve.out() == ''.join(f'{n} listening on 127.0.0.1:{p}\n'
                                   for n, p in zip(names, ports))
     for port, name in zip(ports, names):

@@ -112,7 +112,7 @@ def test_others_go_by_the_next_alternative(rig, kind):
     assert keyless(proxy) == 0
 
 
-@pytest.mark.parametrize('sent', [b'', hello('a.example')[:100]])
+@pytest.mark.parametrize('sent', [b'', hello('a.example')[:100]], ids=['nothing', 'half a hello'])
 def test_one_that_is_too_slow_goes_on_all_the_same(rig, sent):
     proxy = plain(rig, ['sni', 'source_ip'], timeouts={'request': '300ms', 'idle': '1h'})
     with Client(proxy.port, source='127.0.0.5') as c:
@@ -123,7 +123,7 @@ def test_one_that_is_too_slow_goes_on_all_the_same(rig, sent):
         assert c.reader.exactly(5) == b'later'
 
 
-@pytest.mark.parametrize('sent', [b'', hello('a.example')[:100]])
+@pytest.mark.parametrize('sent', [b'', hello('a.example')[:100]], ids=['nothing', 'half a hello'])
 def test_one_that_ends_before_its_name_goes_on_all_the_same(rig, sent):
     proxy = plain(rig, timeouts={'request': '1h'})
     with Client(proxy.port) as c:
