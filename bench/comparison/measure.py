@@ -2,8 +2,8 @@
 proxy after the other, so that all of them see the same machine.
 
 What a burst is worth: it counts if every request was answered with a 2xx and no key met another
-backend than before; it is told how much of the cores was taken by others, and tried again if that
-is too much.
+backend than before, if every message came back as it was sent and no connection of a stream broke;
+it is told how much of the cores was taken by others, and tried again if that is too much.
 """
 
 import collections
@@ -25,6 +25,8 @@ AT_ONCE = 64            # idle connections are opened
 START_TIMEOUT = 30.0
 LOAD_TIMEOUT = 60.0     # beyond its duration
 LATE = 0.01             # of the paced requests may be left over at the end
+# by what the backends do: what is sent to them, and what they send then
+TCP_CHECKS = {'echo': (b'start', b'start'), 'source': (b'g', bytes(range(256)))}
 SPARE_DESCRIPTORS = 1000
 
 
@@ -108,11 +110,28 @@ def check_answer(port, key, answer):
         raise Trouble(f'answered {got.status} with {len(body)} bytes instead of the backend')
 
 
-def wait_ready(child, port, answer):
+def check_bytes(port, sent, expected):
+    """What comes through the proxy is what the backend sends. OSError: nothing came yet."""
+    got = b''
+    with socket.create_connection(('127.0.0.1', port), timeout=10) as s:
+        s.sendall(sent)
+        while len(got) < len(expected):
+            piece = s.recv(len(expected) - len(got))
+            if not piece:
+                raise ConnectionError('closed before the backend had said anything')
+            got += piece
+    if got != expected:
+        raise Trouble('other bytes came than the backend sends')
+
+
+def wait_ready(child, port, workload):
     end = time.monotonic() + START_TIMEOUT
     while True:
         try:
-            check_answer(port, 'start', answer)
+            if workload.tcp:
+                check_bytes(port, *TCP_CHECKS[workload.tcp])
+            else:
+                check_answer(port, 'start', workload.answer)
             return
         except (OSError, http.client.HTTPException) as e:
             if not child.running() or time.monotonic() > end:
@@ -148,21 +167,13 @@ def told_errors(errors):
     return ', '.join(f'{kind} {n}' for kind, n in errors.items() if n) or 'none'
 
 
-def load_figures(result, window, workload, hashes):
+def figures_of(units, errors, why, result, window):
     """A burst of what ringbench and the window tell."""
-    refused = sum(n for status, n in result['statuses'].items() if not 200 <= int(status) < 300)
-    moves = result['keys']['moves'] if hashes else 0
-    # a few are left over when the time is up; more: the rate was too much
-    late = result['unsent'] if result['unsent'] > LATE * result['sent'] else 0
-    errors = result['failed'] + refused + moves + late
-    units = result['answered'] * (workload.answer / MIB if workload.unit == 'MiB' else 1)
-    latency = result['latency_us']
+    latency = result.get('latency_us')
     return {
         'ok': errors == 0 and units > 0,
-        'why': f'{result["failed"]} failed ({told_errors(result["errors"])}), {refused} refused, '
-               f'{moves} keys moved, {late} not sent in time' if errors else '',
+        'why': why if errors else '' if units else 'nothing was moved',
         'errors': errors,
-        'answered': result['answered'],
         'seconds': result['seconds'],
         'per_s': units / result['seconds'],
         'cpu_us': window['proxy_cpu_s'] * 1e6 / units if units else None,
@@ -173,24 +184,44 @@ def load_figures(result, window, workload, hashes):
     }
 
 
+def load_figures(result, window, workload, hashes):
+    """Of requests or messages."""
+    refused = sum(n for status, n in result['statuses'].items() if not 200 <= int(status) < 300)
+    moves = result['keys']['moves'] if hashes else 0
+    # a few are left over when the time is up; more: the rate was too much
+    late = result['unsent'] if result['unsent'] > LATE * result['sent'] else 0
+    errors = result['failed'] + refused + moves + late
+    units = result['answered'] * (workload.answer / MIB if workload.unit == 'MiB' else 1)
+    why = (f'{result["failed"]} failed ({told_errors(result["errors"])}), {refused} refused, '
+           f'{moves} keys moved, {late} not sent in time')
+    return {'answered': result['answered'], **figures_of(units, errors, why, result, window)}
+
+
+def stream_figures(result, window):
+    why = f'{result["failed"]} connections failed ({told_errors(result["errors"])})'
+    return {'bytes': result['bytes_in'],
+            **figures_of(result['bytes_in'] / MIB, result['failed'], why, result, window)}
+
+
 class Bench:
     def __init__(self, stage, cores, settings):
         self.stage, self.cores, self.settings = stage, cores, settings
-        self.backends, self.ports, self.answer = None, (), None
+        self.backends, self.ports, self.serving = None, (), None
 
-    def serve(self, answer):
-        """Backends whose answers have so many bytes; those that run are kept if theirs have."""
-        if self.backends and self.answer == answer and self.backends.running():
+    def serve(self, workload):
+        """The backends of a workload; those that run are kept if they do what it wants."""
+        wanted = workload.backends
+        if self.backends and self.serving == wanted and self.backends.running():
             return
         self.stop_backends()
-        self.ports, self.answer = tuple(self.stage.free_port() for _ in range(BACKENDS)), answer
-        command = [self.settings.ringbench, 'serve', '--body-size', str(answer)]
+        self.ports, self.serving = tuple(self.stage.free_port() for _ in range(BACKENDS)), wanted
+        command = [self.settings.ringbench, 'serve', *wanted]
         for i, port in enumerate(self.ports, 1):
             command += ['--listen', f'127.0.0.1:{port}', '--name', f'b{i}']
         self.backends = self.stage.start(command, self.cores[2], self.stage.new_folder(),
                                          exit_code=0)
         for port in self.ports:
-            wait_ready(self.backends, port, answer)
+            wait_ready(self.backends, port, workload)
 
     def stop_backends(self):
         child, self.backends = self.backends, None
@@ -201,11 +232,15 @@ class Bench:
         """A run of ringbench to its end; its JSON."""
         folder = self.stage.new_folder()
         path = folder / 'result.json'
-        command = [self.settings.ringbench, 'http', f'http://127.0.0.1:{port}/', '--threads', '1',
-                   '--connections', str(workload.connections), '--duration', f'{secs * 1000:.0f}ms',
-                   '--keys', str(workloads.KEYS), '--key-dist', 'uniform',
-                   '--key-in', 'header:X-Key', '--backend-from', 'header:X-Backend',
-                   '--quiet', '--json', str(path), *workload.arguments]
+        if workload.tcp:
+            command = [self.settings.ringbench, 'tcp', f'127.0.0.1:{port}']
+        else:
+            command = [self.settings.ringbench, 'http', f'http://127.0.0.1:{port}/',
+                       '--keys', str(workloads.KEYS), '--key-dist', 'uniform',
+                       '--key-in', 'header:X-Key', '--backend-from', 'header:X-Backend']
+        command += ['--threads', '1', '--connections', str(workload.connections),
+                    '--duration', f'{secs * 1000:.0f}ms', '--quiet', '--json', str(path),
+                    *workload.arguments]
         if rate:
             command += ['--rate', f'{rate:.0f}']
         with self.stage.running(command, self.cores[1], folder, exit_code=0) as child:
@@ -216,7 +251,10 @@ class Bench:
         self.load(workload, port, WARM_UP, rate)
         window = Window(self.cores, running.pids(), self.backends.pids())
         result = self.load(workload, port, self.settings.secs, rate)
-        return load_figures(result, window.close(result['seconds']), workload, proxy.hashes)
+        used = window.close(result['seconds'])
+        if workload.kind == 'stream':
+            return stream_figures(result, used)
+        return load_figures(result, used, workload, proxy.hashes)
 
     def measure_idle(self, running, port):
         n, held = self.settings.idle_connections, []
@@ -234,13 +272,13 @@ class Bench:
 
     def burst(self, proxy, workload, rate):
         """Start, load, stop. Trouble, OSError, HTTPException: it came to nothing."""
-        self.serve(workload.answer)
+        self.serve(workload)
         folder, port = self.stage.new_folder(), self.stage.free_port()
         job = proxies.Job(folder, port, self.ports, most_connections() + 100,
-                          workload.bulk)
+                          bool(workload.tcp), workload.bulk)
         with self.stage.running(proxy.command(job), self.cores[0], folder,
                                 proxy.exit_code) as running:
-            wait_ready(running, port, workload.answer)
+            wait_ready(running, port, workload)
             if workload.kind == 'idle':
                 return self.measure_idle(running, port)
             return self.measure_load(proxy, workload, running, port, rate)
@@ -291,7 +329,8 @@ def told(burst):
         return f'does not count: {burst["why"]}'
     if 'bytes_per_connection' in burst:
         return f'{burst["bytes_per_connection"]:.0f} bytes a connection'
-    return (f'{burst["cpu_us"]:8.2f} µs CPU  {burst["per_s"]:8.0f}/s  p99 '
-            f'{burst["p99_us"] / 1000:.2f} ms  proxy core {burst["proxy_busy"]:.0%}  load core '
-            f'{burst["load_busy"]:.0%}  others {burst["foreign_proxy"]:.0%} '
-            f'{burst["foreign_load"]:.0%}{"  DISTURBED" if burst["disturbed"] else ""}')
+    p99 = '' if burst['p99_us'] is None else f'p99 {burst["p99_us"] / 1000:.2f} ms  '
+    return (f'{burst["cpu_us"]:8.2f} µs CPU  {burst["per_s"]:8.0f}/s  {p99}'
+            f'proxy core {burst["proxy_busy"]:.0%}  load core {burst["load_busy"]:.0%}  others '
+            f'{burst["foreign_proxy"]:.0%} {burst["foreign_load"]:.0%}'
+            f'{"  DISTURBED" if burst["disturbed"] else ""}')

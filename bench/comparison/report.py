@@ -14,9 +14,8 @@ BUSY = 0.95  # from this share of its core on a proxy is taken as the bottleneck
 
 # --- summary ----------------------------------------------------------------------------------
 
-def summarise(workload, rounds):
-    """{proxy: its medians, and the first one's ratios to it}."""
-    subject = next(iter(rounds))
+def summarise(subject, workload, rounds):
+    """{proxy: its medians, and the subject's ratios to it}."""
     out = {}
     for name, bursts in rounds.items():
         one = {'rounds': len(bursts), 'counted': sum(b['ok'] for b in bursts),
@@ -25,7 +24,7 @@ def summarise(workload, rounds):
         for key in (*(m.key for m in workload.metrics), 'proxy_busy', 'proxy_demand', 'load_busy'):
             one[key] = figures.median(figures.values(bursts, key))
         for metric in workload.metrics:
-            if name != subject:
+            if name != subject and subject in rounds:
                 one['ratios'][metric.key] = figures.ratios(rounds[subject], bursts, metric.key)
         out[name] = one
     return out
@@ -55,7 +54,7 @@ def overview(report):
     body = []
     for name, w in report['workloads'].items():
         metric = WORKLOADS[name].metrics[0]
-        cells = [ratio_text(w['summary'][o]['ratios'][metric.key]) if o in w['summary'] else '-'
+        cells = [ratio_text(w['summary'][o]['ratios'].get(metric.key)) if o in w['summary'] else '-'
                  for o in others]
         body.append([w['title'], metric.title, *cells])
     return rows(['workload', 'figure', *(f'{subject} / {o}' for o in others)], *body)
@@ -109,8 +108,8 @@ def notes(report):
             lost += one['rounds'] - one['counted']
     if starved:
         out.append('\\* The proxy was not the bottleneck, its core was idle in between: the '
-                   'requests/s say what the core of the load can do, and CPU time is a little '
-                   'higher than of a busy proxy, which takes more at once.')
+                   'speed says what the core of the load can do, and CPU time is a little higher '
+                   'than of a busy proxy, which takes more at once.')
     if disturbed:
         out.append(f'{disturbed} of {counted} bursts were disturbed: other work took more than '
                    f'{report["settings"]["noise"]:.0%} of a core.'.replace('%', ' %'))

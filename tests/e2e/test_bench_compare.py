@@ -12,6 +12,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import types
@@ -20,7 +21,7 @@ import pytest
 
 import harness
 from harness import FORWARDER, RINGBENCH, RINGPROXY, ROOT, SLOW
-from scripted import Backend
+from scripted import Backend, TcpBackend
 
 sys.path.insert(0, str(ROOT / 'bench'))
 from comparison import figures, measure, processes, proxies, report, workloads  # noqa: E402
@@ -28,6 +29,14 @@ from comparison import figures, measure, processes, proxies, report, workloads  
 COMPARE = ROOT / 'bench' / 'compare'
 DOC = ROOT / 'docs' / 'performance.md'
 ALL = ('ringproxy', 'haproxy', 'nginx', 'forwarder')
+
+def load_compare():
+    """The program as a module."""
+    loader = importlib.machinery.SourceFileLoader('compare', str(COMPARE))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader('compare', loader))
+    loader.exec_module(module)
+    return module
+
 
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason='needs two cores')
 
@@ -111,6 +120,25 @@ def test_a_burst_with_errors_does_not_count(changed):
     assert not load_figures(**changed)['ok']
 
 
+STREAM = {'seconds': 2.0, 'bytes_in': 1000 << 20, 'failed': 0, 'errors': {}}
+
+
+def test_figures_of_tcp():
+    pong = load_figures('pingpong', statuses={})
+    assert (pong['ok'], pong['per_s'], pong['cpu_us'], pong['p50_us']) == (True, 500, 500, 100)
+    stream = measure.stream_figures(STREAM, {'proxy_cpu_s': 0.5})  # 1000 MiB
+    assert (stream['ok'], stream['per_s'], stream['cpu_us']) == (True, 500, 500)
+    assert stream['p99_us'] is None
+
+
+@pytest.mark.parametrize('changed,said', [
+    ({'failed': 1, 'errors': {'reset': 1, 'closed': 0}}, '1 connections failed (reset 1)'),
+    ({'bytes_in': 0}, 'nothing')])
+def test_a_broken_stream_does_not_count(changed, said):
+    burst = measure.stream_figures({**STREAM, **changed}, {'proxy_cpu_s': 0.5})
+    assert not burst['ok'] and said in measure.told(burst)
+
+
 def test_a_few_left_over_at_the_end_are_no_error():
     assert load_figures(unsent=10)['ok']
 
@@ -148,7 +176,7 @@ def made_report(rounds, name='keepalive'):
             'settings': {'rounds': 5, 'secs': 1.0, 'noise': 0.05},
             'versions': {p: f'{p} 1.0' for p in rounds},
             'workloads': {name: {'title': workload.title, 'rate': 0, 'rounds': rounds,
-                                 'summary': report.summarise(workload, rounds)}}}
+                                 'summary': report.summarise('a', workload, rounds)}}}
 
 
 def test_table_of_a_workload():
@@ -158,6 +186,23 @@ def test_table_of_a_workload():
     assert lines[2] == '| a | 10.0 | | - | | - | | 100 % |'
     assert lines[3] == '| b | 20.0 | 0.50 | - | - | - | - | 100 % |'
     assert len({line.count('|') for line in lines}) == 1
+
+
+def test_table_of_a_stream():
+    made = made_report({'a': bursts(*[10] * 5), 'b': bursts(*[20] * 5)}, 'bulk')
+    lines = report.table('bulk', made['workloads']['bulk']).splitlines()
+    assert lines[0] == '| | CPU µs a MiB | ratio | MiB/s | ratio | proxy core |'
+    assert lines[3] == '| b | 20.0 | 0.50 (0.50-0.50) | - | - | 100 % |'
+    assert '**bulk**: ' + workloads.WORKLOADS['bulk'].note[:20] in report.document(made)
+
+
+def test_nothing_is_compared_with_a_proxy_that_takes_no_part():
+    """The first one of the run has no part in this workload."""
+    made = made_report({'b': bursts(10), 'c': bursts(20)}, 'pingpong')
+    made['proxies'] = ['a', 'b', 'c']
+    assert f'| {workloads.WORKLOADS["pingpong"].title} | CPU µs a message | - | - |' in \
+        report.document(made)
+    assert report.complete(made)
 
 
 def test_overview_and_notes():
@@ -206,18 +251,18 @@ def test_the_markers_are_in_the_document():
 class Served:
     """A proxy with the configuration of bench/compare before three scripted backends."""
 
-    def __init__(self, name):
+    def __init__(self, name, kind=Backend):
         self.proxy = proxies.find(name, {'ringproxy': RINGPROXY})
         assert self.proxy, f'{name} is not installed'
-        self.backends = [Backend(f'b{i}') for i in range(3)]
+        self.backends = [kind(f'b{i}') for i in range(3)]
 
     @contextlib.contextmanager
-    def running(self, bulk=False):
+    def running(self, bulk=False, tcp=False):
         try:
             with processes.Stage() as stage:
                 job = proxies.Job(stage.new_folder(), stage.free_port(),
                                   tuple(b.port for b in self.backends),
-                                  measure.most_connections() + 100, bulk)
+                                  measure.most_connections() + 100, tcp, bulk)
                 with stage.running(self.proxy.command(job), min(os.sched_getaffinity(0)),
                                    job.folder, self.proxy.exit_code) as child:
                     harness.wait_until(
@@ -274,6 +319,71 @@ def test_connections_to_backends_are_kept_under_load(name):
         list(pool.map(lambda i: ask(port, [f'key{i}-{k}' for k in range(30)]), range(64)))
         assert sum(len(b.served()) for b in served.backends) == 64 * 30
         assert served.connections() <= 64 * 3
+
+
+def meet(port, source):
+    """Which backend a client of that address meets; a MiB goes there and back unchanged."""
+    data = os.urandom(1 << 20)
+    with socket.create_connection(('127.0.0.1', port), 20 * SLOW, (source, 0)) as s, \
+            s.makefile('rb') as reader, concurrent.futures.ThreadPoolExecutor(1) as writer:
+        who = reader.readline()
+        sent = writer.submit(s.sendall, data)
+        assert reader.read(len(data)) == data
+        sent.result()
+    return who
+
+
+@all_that_read
+@pytest.mark.parametrize('bulk', [False, True])
+def test_each_proxy_carries_tcp_by_the_address_of_the_client(name, bulk):
+    served = Served(name, TcpBackend)
+    sources = [f'127.0.{i}.{i + 1}' for i in range(20)]
+    with served.running(bulk, tcp=True) as port:
+        owners = [meet(port, s) for s in sources]
+        assert [meet(port, s) for s in sources] == owners and len(set(owners)) > 1
+
+
+@contextlib.contextmanager
+def one_answer(data):
+    """A server that says this to one client, and closes: its port."""
+    with socket.create_server(('127.0.0.1', 0)) as listener, \
+            concurrent.futures.ThreadPoolExecutor(1) as pool:
+        listener.settimeout(20 * SLOW)
+
+        def serve():
+            with listener.accept()[0] as s:
+                s.recv(100)
+                s.sendall(data)
+        done = pool.submit(serve)
+        yield listener.getsockname()[1]
+        done.result()
+
+
+@pytest.mark.parametrize('data,trouble', [
+    (b'start', None), (b'stark', processes.Trouble), (b'star', ConnectionError)])
+def test_bytes_through_a_proxy_are_looked_at_before_a_burst(data, trouble):
+    with one_answer(data) as port, \
+            pytest.raises(trouble) if trouble else contextlib.nullcontext():
+        measure.check_bytes(port, *measure.TCP_CHECKS['echo'])
+
+
+@pytest.mark.parametrize('arguments,there,missing', [
+    ('--with-stream --with-x', False, None),
+    ('--modules-path={} --with-stream=dynamic', True, None),
+    ('--modules-path={} --with-stream=dynamic', False, 'libnginx-mod-stream'),
+    ('--with-stream_ssl_module', False, 'libnginx-mod-stream')])
+def test_nginx_without_its_module_is_left_out_of_tcp_alone(arguments, there, missing, tmp_path, capsys):
+    program = tmp_path / 'nginx'
+    program.write_text(f'#!/bin/sh\necho "configure arguments: {arguments.format(tmp_path)}" >&2\n')
+    program.chmod(0o755)
+    if there:
+        (tmp_path / 'ngx_stream_module.so').touch()
+    nginx = proxies.find(f'nginx@{program}', {})
+    assert (nginx.missing(tcp=True), nginx.missing(tcp=False)) == (missing, None)
+    compare = load_compare()
+    assert compare.takes_part(nginx, workloads.WORKLOADS['pingpong']) == (missing is None)
+    assert compare.takes_part(nginx, workloads.WORKLOADS['keepalive'])
+    assert ('left out of pingpong' in capsys.readouterr().err) == (missing is not None)
 
 
 # --- runs of it -------------------------------------------------------------------------------
@@ -351,14 +461,32 @@ def test_a_tiny_run_has_figures_of_all_and_fills_the_document(runs, tmp_path):
 
 
 @two_cores
-@pytest.mark.parametrize('workload', ['post', 'large', 'rate'])
+def test_a_tiny_run_of_tcp_has_figures_of_all(runs, tmp_path):
+    result = tmp_path / 'result.json'
+    code, out, err = runs.run(*SHORT, '--workloads', 'pingpong,bulk', '--json', result)
+    assert code == 0, err
+    told = json.loads(result.read_text())['workloads']
+    assert list(told) == ['pingpong', 'bulk']
+    for name, keys in (('pingpong', ('answered', 'p50_us', 'p99_us')), ('bulk', ('bytes',))):
+        for proxy in ALL:
+            (burst,) = told[name]['rounds'][proxy]
+            assert burst['ok'] and burst['errors'] == 0, (name, proxy, burst)
+            for key in (*keys, 'per_s', 'cpu_us', 'proxy_busy'):
+                assert burst[key] > 0, (name, proxy, key, burst)
+            ratios = told[name]['summary'][proxy]['ratios']
+            assert ratios == {} if proxy == ALL[0] else all(r > 0 for (r,) in ratios.values())
+    assert 'splice-auto' in out
+
+
+@two_cores
+@pytest.mark.parametrize('workload', ['post', 'large', 'rate', 'pingpong', 'bulk'])
 def test_the_other_loads_run_without_errors(workload, runs, tmp_path):
     result = tmp_path / 'result.json'
     code, out, err = runs.run(*SHORT, '--workloads', workload, '--rate', 200, '--json', result,
                               '--proxies', 'ringproxy,forwarder-splice')
     assert code == 0, err
     rounds = json.loads(result.read_text())['workloads'][workload]['rounds']
-    assert all(b['errors'] == 0 and b['answered'] > 0 for (b,) in rounds.values())
+    assert all(b['errors'] == 0 and b['per_s'] > 0 for (b,) in rounds.values())
     assert ('200 requests a second' in out) == (workload == 'rate')
 
 
@@ -412,9 +540,7 @@ def test_a_proxy_that_does_not_work_is_an_error_and_writes_nothing(runs, tmp_pat
 
 
 def test_a_package_that_is_missing_is_named_and_its_proxy_left_out(monkeypatch, capsys):
-    loader = importlib.machinery.SourceFileLoader('compare', str(COMPARE))
-    compare = importlib.util.module_from_spec(importlib.util.spec_from_loader('compare', loader))
-    loader.exec_module(compare)
+    compare = load_compare()
     monkeypatch.setattr(shutil, 'which', lambda *_, **__: None)
     asked = types.SimpleNamespace(proxies='haproxy,forwarder,nginx', ringproxy=RINGPROXY,
                                   forwarder=FORWARDER)
