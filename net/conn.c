@@ -14,6 +14,7 @@
 
 struct out_chunk { /* output that the socket did not take */
     uv_write_t request;
+    uint32_t size; /* of all this */
     char data[];
 };
 
@@ -84,6 +85,7 @@ static void init(struct conn *c, struct net *n, const struct conn_ops *ops)
     c->in = (struct buffer){0};
     c->fd = -1;
     c->in_limit = CONN_HIGH_MARK;
+    c->queued = 0;
     c->paused = c->full_reads = 0;
     c->bulk = false;
     c->registered = c->started = c->reading = false;
@@ -335,6 +337,7 @@ static void on_written(uv_write_t *request, int status)
 {
     struct out_chunk *chunk = container_of(request, struct out_chunk, request);
     struct conn *c = container_of((uv_tcp_t *)request->handle, struct conn, tcp);
+    c->queued -= chunk->size;
     free(chunk);
     if (c->closing)
         return;
@@ -349,9 +352,11 @@ static void on_written(uv_write_t *request, int status)
 /* Copies what is left after `skip` bytes of the buffers and queues it. */
 static int queue(struct conn *c, const uv_buf_t *bufs, unsigned n, size_t skip, size_t left)
 {
-    struct out_chunk *chunk = malloc(sizeof *chunk + left);
+    size_t size = sizeof(struct out_chunk) + left;
+    struct out_chunk *chunk = size <= UINT32_MAX - c->queued ? malloc(size) : NULL;
     if (chunk == NULL)
         return UV_ENOMEM;
+    chunk->size = (uint32_t)size;
     size_t at = 0;
     for (unsigned i = 0; i < n; i++) {
         size_t off = skip < bufs[i].len ? skip : bufs[i].len;
@@ -364,6 +369,8 @@ static int queue(struct conn *c, const uv_buf_t *bufs, unsigned n, size_t skip, 
     int r = uv_write(&chunk->request, (uv_stream_t *)&c->tcp, &all, 1, on_written);
     if (r < 0)
         free(chunk);
+    else
+        c->queued += (uint32_t)size;
     return r;
 }
 

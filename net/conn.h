@@ -20,8 +20,9 @@
 /* Measured for 1 MiB answers: reads of 64 KiB take 2.5 times the CPU of reads of 32 KiB, as they
  * fall in step with the kernel's largest segments. */
 #define NET_READ_SIZE (32 * 1024)
-#define CONN_HIGH_MARK (64 * 1024) /* queued output above which the source is to pause */
-#define CONN_LOW_MARK (16 * 1024)  /* queued output at which it may go on */
+/* Of memory that queued output takes, as many small pieces take much more than their bytes. */
+#define CONN_HIGH_MARK (64 * 1024) /* above it the source is to pause */
+#define CONN_LOW_MARK (16 * 1024)  /* from it on it may go on */
 
 /* What the conns of one loop share. */
 struct net {
@@ -74,6 +75,7 @@ struct conn {
     int fd;             /* before it is registered; then -1 */
     uint32_t in_limit;  /* bytes kept at which reading pauses; more than the owner may ever need at
                            once (CONN_HIGH_MARK unless the owner sets it) */
+    uint32_t queued;    /* see conn_queued() */
     uint8_t paused;     /* enum conn_pause, or'ed */
     uint8_t full_reads; /* the last ones in a row that filled the whole buffer; stops at 255 */
     bool bulk;
@@ -126,11 +128,10 @@ ssize_t conn_splice_to(struct conn *c, int pipe, size_t most);
 /* As conn_write(), for bytes that will hardly be taken at once. */
 int conn_queue(struct conn *c, char *data, size_t len);
 
+/* The memory that is taken by output which waits for the socket; 0: nothing waits. */
 static inline size_t conn_queued(const struct conn *c)
 {
-    if (!c->registered)
-        return 0;
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+    return c->queued;
 }
 
 /* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */

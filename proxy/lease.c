@@ -17,12 +17,13 @@ enum pool_outcome lease_next(struct lease *l)
     assert(l->server == NULL);
     if (l->ntried == LEASE_MAX_TRIED)
         return POOL_NONE_LIVE;
+    /* Before a server is picked: what changes meanwhile is then a move, and not overlooked. */
+    if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
+        l->owner = pool_find(l->wp->pool, l->hash);
     enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &server);
     if (outcome != POOL_OK)
         return outcome;
     l->server = server;
-    if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
-        l->owner = pool_find(l->wp->pool, l->hash);
     l->tried[l->ntried++] = server->id;
     cell_add(&lease_cell(l)->requests, 1);
     return POOL_OK;
@@ -76,5 +77,5 @@ bool lease_moved(struct lease *l)
 bool lease_is_our_want(int uv_error)
 {
     return uv_error == UV_EMFILE || uv_error == UV_ENFILE || uv_error == UV_ENOMEM ||
-           uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL || uv_error == UV_EAGAIN;
+           uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL;
 }

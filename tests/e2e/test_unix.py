@@ -1,6 +1,7 @@
 """Unix-domain sockets: clients and backends on them, and what becomes of their files."""
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import signal
@@ -147,6 +148,28 @@ def test_a_unix_backend_that_dies_is_replaced_and_returns(rig, folder):
     (folder / 'b1').unlink()
     proxy.wait_serving('s1', 'b1')
     assert proxy.server('b1')['last_check']['reason'] == 'no such file or directory'
+
+
+@pytest.mark.parametrize('mode', ['http', 'tcp'])
+def test_a_unix_backend_with_a_full_queue_is_passed_over(rig, folder, mode):
+    """And it is its failure."""
+    with socket.socket(socket.AF_UNIX) as full, contextlib.ExitStack() as waiting:
+        full.bind(str(folder / 'full'))
+        full.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                s = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                s.setblocking(False)
+                s.connect(str(folder / 'full'))
+        other = rig.backend('b2', path=folder / 'b2')
+        proxy = rig.proxy([{'name': 'b1', 'address': f'unix:{folder}/full'}, other],
+                          pool={'health': harness.CHECK_OFF, 'passive': {'failures': 3}},
+                          listener={'mode': mode}, top={'workers': 1})
+        for _ in range(8):  # without a key, in turn
+            with Client(proxy.port) as c:
+                assert c.request('GET', '/').text == 'b2'
+        proxy.wait_state('b1', 'down')
+        assert proxy.server('b1')['errors'] >= 3
 
 
 # --- files ------------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ static void init(struct conn *c, struct net *n, const struct conn_ops *ops, stru
     c->bulk = false;
     c->registered = c->started = c->reading = false;
     c->eof = c->closing = c->delivering = c->write_failed = c->last_write = false;
-    c->tcp.write_queue_size = 0;
+    c->queued = 0;
     c->tcp.data = w;
     if (w == NULL)
         return;
@@ -396,7 +396,7 @@ static void queue(struct conn *c, const uv_buf_t *bufs, unsigned n, size_t skip)
         chunk->left += bufs[i].len - off;
         skip -= off;
     }
-    c->tcp.write_queue_size += chunk->left;
+    c->queued += chunk->left;
     list_push_back(&w->chunks, &chunk->link);
 }
 
@@ -455,7 +455,7 @@ static void write_queued(struct memory_wire *w)
     int64_t n = try_write(w, chunk->left);
     size_t gone = n < 0 ? chunk->left : (size_t)n;
     buffer_consume(&w->queue, gone);
-    c->tcp.write_queue_size -= gone;
+    c->queued -= gone;
     chunk->left -= gone;
     if (chunk->left)
         return;

@@ -285,6 +285,29 @@ START_TEST(output_that_waits_goes_out_in_order_and_drains)
 }
 END_TEST
 
+/* Each takes a request of libuv's, which is a hundred times as much. */
+START_TEST(small_pieces_that_wait_count_with_what_they_take)
+{
+    struct fixture f;
+    struct owner *o = &f.owner;
+    start(&f, 0);
+    size_t pieces = 0, total = fill(&o->conn);
+    size_t before = conn_queued(&o->conn);
+    while (conn_queued(&o->conn) < before + CONN_HIGH_MARK) {
+        ck_assert_int_eq(write_text(&o->conn, "x"), 0);
+        pieces++;
+    }
+    ck_assert_uint_ge(pieces, 100);
+    ck_assert_uint_le(pieces, 1000);
+    ck_assert_int_eq(conn_shutdown(&o->conn), 0);
+    UNTIL(&f, (talk_receive(&f.peer), f.peer.ended));
+    ck_assert_uint_eq(buffer_len(&f.peer.got), total + pieces);
+    ck_assert_uint_ge(o->drains, 1);
+    ck_assert_uint_eq(conn_queued(&o->conn), 0);
+    finish(&f);
+}
+END_TEST
+
 START_TEST(last_write_is_not_held_back_by_the_close)
 {
     struct fixture f;
@@ -463,6 +486,7 @@ static Suite *build(void)
     tcase_add_test(c, closing_in_on_read_is_the_last_that_is_heard);
     tcase_add_test(c, closing_unregistered_is_told_by_the_loop);
     tcase_add_test(c, output_that_waits_goes_out_in_order_and_drains);
+    tcase_add_test(c, small_pieces_that_wait_count_with_what_they_take);
     tcase_add_test(c, last_write_is_not_held_back_by_the_close);
     tcase_add_loop_test(c, a_broken_conn_is_reset, 0, 2);
     tcase_add_test(c, a_write_to_a_reset_conn_fails_with_nothing_sent);

@@ -197,7 +197,7 @@ END_TEST
 
 START_TEST(so_many_ask_at_a_time_and_the_rest_waits)
 {
-    enum { N = 5 * LOOKUP_THREADS };
+    enum { N = 3 * LOOKUP_THREADS };
     struct fixture f;
     struct asker k[N];
     start(&f, ask);
