@@ -2,22 +2,19 @@
 
 #include <assert.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "http/answer.h"
 #include "http/rewrite.h"
 #include "proxy/key.h"
-#include "proxy/relay.h"
 #include "proxy/session.h"
 #include "proxy/tunnel.h"
 #include "ring/hash.h"
 
-#define MAX_SPARE 64            /* exchanges kept for reuse */
-#define MAX_KEPT_BUFFER 16384   /* a larger buffer is given back after use */
-#define MAX_INTERIM 16          /* 1xx answers to one request */
-#define JOIN_MAX 4096           /* a body piece as small as that is copied behind its head */
-#define BULK_LEAST (128 * 1024) /* what is left of a body for bulk to pay */
+#define MAX_SPARE 64          /* exchanges kept for reuse */
+#define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
+#define MAX_INTERIM 16        /* 1xx answers to one request */
+#define JOIN_MAX 4096         /* a body piece as small as that is copied behind its head */
 
 static const struct lease_ops exchange_lease_ops;
 static const struct tunnel_ops exchange_tunnel_ops;
@@ -102,8 +99,8 @@ static void exchange_free(struct exchange *x)
     deadline_cancel(&x->deadline);
     if (x->answer == ANSWER_TUNNEL)
         tunnel_end(&x->tunnel);
-    framing_deinit(&x->request_framing);
-    framing_deinit(&x->answer_framing);
+    body_deinit(&x->request_body);
+    body_deinit(&x->answer_body);
     trim(&x->out);
     trim(&x->replay);
     if (w->nspare >= MAX_SPARE) {
@@ -141,7 +138,8 @@ static void attempt_ended(struct exchange *x)
 /* Ends the attempt: the connection goes back (keep) or is closed, the server is given back. */
 static void end_attempt(struct exchange *x, bool keep)
 {
-    relay_end(&x->bulk);
+    relay_end(&x->request_body.relay);
+    relay_end(&x->answer_body.relay);
     lease_end(&x->lease, keep);
     attempt_ended(x);
 }
@@ -256,7 +254,10 @@ static bool may_resend(const struct exchange *x)
  * with the first body bytes. False: no memory. */
 static bool begin_send(struct exchange *x)
 {
+    struct conn *client = &x->session->client.conn;
     move_attempt(x, ATTEMPT_SENT);
+    relay_init(&x->request_body.relay, worker_of(x), client, server_conn(x));
+    relay_init(&x->answer_body.relay, worker_of(x), server_conn(x), client);
     parser_init_answer(&x->parser, &x->head, UPSTREAM_HEAD_MAX);
     x->out.end = x->out_fixed;
     x->head_unsent = true;
@@ -268,6 +269,12 @@ static bool begin_send(struct exchange *x)
 }
 
 static void attempt_failed(struct exchange *x, enum exchange_failure why);
+
+/* Not the peer's fault. */
+static bool is_our_want(int uv_error)
+{
+    return uv_error == UV_ENOMEM || uv_error == UV_ENOBUFS;
+}
 
 /* Connects, or takes an idle connection to the lent server. False: it failed here and now, what
  * follows is done. */
@@ -306,13 +313,20 @@ static bool pick(struct exchange *x)
     return true;
 }
 
-/* The head is out on a fresh attempt: what waits of the body may follow. */
+static void pass_bulk_up(struct exchange *x);
+
+/* The upstream takes what is there of the body: on a fresh attempt, behind the head, and after it
+ * has drained. */
 static void go_on_with_body(struct exchange *x)
 {
     struct session *s = x->session;
     watch_body(x);
     watch_answer(x);
     if (s->client.conn.paused & PAUSE_PEER)
+        return;
+    if (x->request_body.relay.bulk)
+        pass_bulk_up(x); /* mostly there is more, and then it need not be watched at all */
+    if (s->exchange != x || s->client.conn.paused & PAUSE_PEER)
         return;
     conn_resume(&s->client.conn, PAUSE_PEER);
     conn_continue(&s->client.conn);
@@ -376,7 +390,7 @@ static void broken(struct exchange *x, int uv_error)
 {
     bool stale = x->attempt == ATTEMPT_SENT && x->lease.upstream->reused && !x->answer_begun &&
                  x->answer == ANSWER_WAIT;
-    if (uv_error == UV_ENOMEM || uv_error == UV_ENOBUFS)
+    if (is_our_want(uv_error))
         session_close(x->session);
     else if (stale)
         go_fresh(x);
@@ -384,9 +398,22 @@ static void broken(struct exchange *x, int uv_error)
         attempt_failed(x, uv_error == UV_ETIMEDOUT ? FAILURE_TIMEOUT : FAILURE_BROKEN);
 }
 
+static void end_writing(struct exchange *x, int uv_error);
+
+/* What was queued could not be written, and the upstream may have answered before that. */
+static bool may_have_answered(const struct exchange *x, int uv_error)
+{
+    return x->attempt == ATTEMPT_SENT && x->answer != ANSWER_TUNNEL && !x->write_dead &&
+           server_conn(x)->write_failed && (uv_error == UV_EPIPE || uv_error == UV_ECONNRESET);
+}
+
 static void on_broken(struct lease *l, int uv_error)
 {
-    broken(of(l), uv_error);
+    struct exchange *x = of(l);
+    if (may_have_answered(x, uv_error))
+        end_writing(x, uv_error); /* reading will tell */
+    else
+        broken(x, uv_error);
 }
 
 static void on_server_down(struct lease *l)
@@ -452,8 +479,8 @@ void exchange_start(struct exchange *x, const char *base)
     x->upgrade = h->upgrade;
     x->keep_alive = h->keep_alive;
     x->needs_host = h->host.len == 0 && !h->has_host;
-    framing_init(&x->request_framing, h->body, h->content_length,
-                 s->client.wl->config->max_header_size);
+    body_init(&x->request_body, h->body, h->content_length, s->client.wl->config->max_header_size,
+              h->body == BODY_CHUNKED);
     move_request(x, h->body == BODY_NONE ? REQUEST_DONE : REQUEST_BODY);
     x->wait_continue = h->expect_continue && x->request == REQUEST_BODY;
     cell_add(&s->client.wl->cell->requests, 1);
@@ -476,6 +503,18 @@ enum send_result {
     SEND_FAIL, /* our own want of memory */
 };
 
+/* The upstream takes no more of the request; what it has answered before that can be read. */
+static void end_writing(struct exchange *x, int uv_error)
+{
+    x->write_dead = true;
+    if (uv_error != UV_EPIPE) /* that one: the peer had ended its side in order */
+        x->upstream_reset = true;
+    relay_end(&x->request_body.relay);
+    conn_pause(&x->session->client.conn, PAUSE_PEER);
+    watch_body(x);
+    watch_answer(x);
+}
+
 static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsigned n)
 {
     bool none_sent, head = x->head_unsent;
@@ -485,15 +524,12 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
         x->sent = true;
         return SEND_OK;
     }
-    if (r == UV_ENOMEM || r == UV_ENOBUFS)
+    if (is_our_want(r))
         return SEND_FAIL;
     if (head && none_sent)
         return SEND_NONE;
     x->sent = true;
-    x->write_dead = true;
-    if (r != UV_EPIPE) /* that one: the peer had ended its side in order */
-        x->upstream_reset = true;
-    conn_pause(&x->session->client.conn, PAUSE_PEER);
+    end_writing(x, r);
     return SEND_DEAD;
 }
 
@@ -541,39 +577,10 @@ static void keep_sent(struct exchange *x, const uv_buf_t *bufs, unsigned n)
     keep_bytes(x, bufs, n);
 }
 
-/* Room for the size line of a chunk. */
-#define CHUNK_LINE 20
-
-/* A piece of a chunked body in the framing of the next hop: bufs[n, result), or 0 without memory.
- * last: the body ends here, with the trailers of f. scratch holds what has to be composed. */
-static unsigned put_chunk(uv_buf_t *bufs, unsigned n, char *line, uv_buf_t payload, bool last,
-                          const struct framing *f, struct buffer *scratch)
-{
-    static char crlf[] = "\r\n";
-    const struct head *trailers = NULL;
-    const char *base = NULL;
-    if (payload.len) {
-        int len = snprintf(line, CHUNK_LINE, "%zx\r\n", payload.len);
-        bufs[n++] = uv_buf_init(line, (unsigned)len);
-        bufs[n++] = payload;
-        bufs[n++] = uv_buf_init(crlf, 2);
-    }
-    if (!last)
-        return n;
-    size_t before = buffer_len(scratch);
-    if (f && !framing_trailers(f, &trailers, &base))
-        trailers = NULL;
-    if (!rewrite_last_chunk(scratch, trailers, base))
-        return 0;
-    bufs[n++] =
-        uv_buf_init(buffer_head(scratch) + before, (unsigned)(buffer_len(scratch) - before));
-    return n;
-}
-
 static void refuse_body(struct exchange *x)
 {
     if (x->answer == ANSWER_WAIT)
-        fail(x, framing_status(&x->request_framing));
+        fail(x, framing_status(&x->request_body.framing));
     else
         session_close(x->session);
 }
@@ -588,8 +595,9 @@ static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsi
     case SEND_DEAD:
         keep_sent(x, bufs + body, n - body);
         watch_body(x);
-        if (x->answer == ANSWER_WAIT)
-            watch_answer(x);
+        watch_answer(x);
+        if (!x->write_dead && !may_resend(x) && !x->upgrade) /* a tunnel may follow: in order */
+            body_consider_bulk(&x->request_body);
         return;
     case SEND_NONE:
         keep_bytes(x, bufs + body, n - body);
@@ -606,36 +614,62 @@ size_t exchange_on_body(struct exchange *x, char *data, size_t len)
     struct session *s = x->session;
     if (x->attempt != ATTEMPT_SENT || s->client.conn.paused & PAUSE_PEER)
         return 0; /* kept until there is somebody to take it */
-    size_t used, payload;
-    enum framing_result r = framing_decode(&x->request_framing, data, len, &used, &payload);
-    if (r == FRAMING_ERROR) {
+    struct body_piece p = body_decode(&x->request_body, data, len);
+    bool last = p.result == FRAMING_DONE;
+    if (p.result == FRAMING_ERROR) {
         refuse_body(x);
         return len;
     }
-    if (r == FRAMING_MORE && s->client.conn.eof) { /* cut: this was all that there will ever be */
+    if (!last && s->client.conn.eof) { /* cut: this was all that there will ever be */
         session_close(s);
         return len;
     }
-    char line[CHUNK_LINE];
+    char line[BODY_CHUNK_LINE];
     uv_buf_t bufs[6] = {buf_of(&x->out), buf_of(&x->replay)};
-    uv_buf_t piece = uv_buf_init(data, (unsigned)payload);
+    uv_buf_t piece = uv_buf_init(data, (unsigned)p.payload);
     struct buffer *scratch = &worker_of(x)->scratch;
     unsigned body = x->head_unsent ? 2 : 0, n = body;
     buffer_clear(scratch);
-    if (x->request_framing.kind == BODY_CHUNKED)
-        n = put_chunk(bufs, n, line, piece, r == FRAMING_DONE, &x->request_framing, scratch);
-    else if (payload)
+    if (x->request_body.chunked)
+        n = body_put_chunk(&x->request_body, bufs, n, line, piece, last, scratch);
+    else if (p.payload)
         bufs[n++] = piece;
     if (n < body) {
         session_close(s);
         return len;
     }
     x->wait_continue = false;
-    if (r == FRAMING_DONE)
+    if (last)
         move_request(x, REQUEST_DONE);
     send_body(x, bufs, n, body);
     buffer_clear(scratch);
-    return used;
+    return p.used;
+}
+
+/* The request is wholly there once its last byte was taken from the client, even if it waits in the
+ * pipe: as if it were queued. */
+static void pass_bulk_up(struct exchange *x)
+{
+    size_t n;
+    int uv_error;
+    enum relay_result result = body_turn(&x->request_body, &n, &uv_error);
+    if (result == RELAY_SOURCE || (result == RELAY_SINK && is_our_want(uv_error))) {
+        session_close(x->session); /* cut, or its end lost */
+        return;
+    }
+    if (result == RELAY_SINK)
+        end_writing(x, uv_error);
+    if (x->request_body.framing.left == 0)
+        move_request(x, REQUEST_DONE);
+    if (n || x->session->client.conn.paused & PAUSE_PEER) {
+        watch_body(x);
+        watch_answer(x);
+    }
+}
+
+void exchange_on_client_readable(struct exchange *x)
+{
+    pass_bulk_up(x);
 }
 
 void exchange_body_too_slow(struct exchange *x)
@@ -646,6 +680,22 @@ void exchange_body_too_slow(struct exchange *x)
         session_close(x->session);
 }
 
+static void server_drained(struct exchange *x)
+{
+    int state = relay_drained(&x->request_body.relay);
+    if (state < 0 && is_our_want(state)) {
+        session_close(x->session);
+    } else if (state < 0) {
+        end_writing(x, state);
+    } else if (state == 0 && x->answer == ANSWER_WAIT && relay_held(&x->request_body.relay)) {
+        deadline_arm(&x->lease.wp->response, &x->deadline); /* it took some */
+    } else if (state == 1 && x->request == REQUEST_BODY) {
+        go_on_with_body(x);
+    } else if (state == 1) { /* all is sent; that the client goes has to be seen */
+        conn_resume(&x->session->client.conn, PAUSE_PEER);
+    }
+}
+
 static void on_server_drain(struct lease *l)
 {
     struct exchange *x = of(l);
@@ -653,15 +703,8 @@ static void on_server_drain(struct lease *l)
         tunnel_server_drained(&x->tunnel);
         return;
     }
-    struct session *s = x->session;
-    if (x->write_dead)
-        return;
-    if (x->request != REQUEST_BODY) { /* all is sent; that the client goes has to be seen */
-        conn_resume(&s->client.conn, PAUSE_PEER);
-        return;
-    }
-    s->client.conn.paused &= (uint8_t)~PAUSE_PEER;
-    go_on_with_body(x);
+    if (!x->write_dead)
+        server_drained(x);
 }
 
 /* ---- the answer ---- */
@@ -671,7 +714,8 @@ static void answer_done(struct exchange *x, bool leftover)
 {
     struct session *s = x->session;
     bool sent = x->request == REQUEST_DONE && !x->write_dead;
-    bool keep_up = x->answer_keep && sent && !leftover && conn_queued(server_conn(x)) == 0;
+    bool on_its_way = conn_queued(server_conn(x)) || relay_held(&x->request_body.relay);
+    bool keep_up = x->answer_keep && sent && !leftover && !on_its_way;
     bool dirty = x->request != REQUEST_DONE;
     bool keep_client = !x->close_client && !dirty;
     move_answer(x, ANSWER_DONE);
@@ -686,14 +730,14 @@ static void answer_done(struct exchange *x, bool leftover)
 static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool last)
 {
     struct session *s = x->session;
-    char line[CHUNK_LINE];
+    char line[BODY_CHUNK_LINE];
     uv_buf_t bufs[6] = {first};
     struct buffer *scratch = &worker_of(x)->scratch;
     unsigned n = first.len ? 1 : 0;
     bool ok = true;
-    if (x->answer_chunked) {
+    if (x->answer_body.chunked) {
         size_t head_at = first.len ? (size_t)(first.base - scratch->data) : 0;
-        n = put_chunk(bufs, n, line, payload, last, &x->answer_framing, scratch);
+        n = body_put_chunk(&x->answer_body, bufs, n, line, payload, last, scratch);
         ok = n > 0 || (!first.len && !payload.len && !last);
         if (first.len) /* composing the end may have moved it */
             bufs[0].base = scratch->data + head_at;
@@ -712,14 +756,8 @@ static bool send_down(struct exchange *x, uv_buf_t first, uv_buf_t payload, bool
     return true;
 }
 
-/* What framing_decode() made of a read. */
-struct piece {
-    enum framing_result result;
-    size_t used, payload;
-};
-
 static size_t pass_piece(struct exchange *x, uv_buf_t first, char *data, size_t len,
-                         struct piece piece)
+                         struct body_piece piece)
 {
     bool last = piece.result == FRAMING_DONE;
     if (!send_down(x, first, uv_buf_init(data, (unsigned)piece.payload), last))
@@ -729,22 +767,13 @@ static size_t pass_piece(struct exchange *x, uv_buf_t first, char *data, size_t 
         return piece.used;
     }
     deadline_arm(&x->lease.wp->response, &x->deadline); /* the longest gap */
-    const struct framing *f = &x->answer_framing;
-    if (f->kind == BODY_LENGTH && f->left >= BULK_LEAST && relay_pays(&x->bulk))
-        relay_begin(&x->bulk, f->left);
+    body_consider_bulk(&x->answer_body);
     return piece.used;
-}
-
-static struct piece decode(struct exchange *x, char *data, size_t len)
-{
-    struct piece p;
-    p.result = framing_decode(&x->answer_framing, data, len, &p.used, &p.payload);
-    return p;
 }
 
 static size_t pass_body(struct exchange *x, char *data, size_t len)
 {
-    struct piece piece = decode(x, data, len);
+    struct body_piece piece = body_decode(&x->answer_body, data, len);
     if (piece.result != FRAMING_ERROR)
         return pass_piece(x, uv_buf_init(NULL, 0), data, len, piece);
     attempt_failed(x, FAILURE_BROKEN);
@@ -827,15 +856,14 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     bool was_head = x->method == METHOD_HEAD;
     enum body_kind from = framing_of_answer(h, was_head);
     enum body_kind to = client_framing(x, from);
-    framing_init(&x->answer_framing, from, h->content_length, UPSTREAM_HEAD_MAX);
-    struct piece piece = decode(x, base + size, len - size);
+    body_init(&x->answer_body, from, h->content_length, UPSTREAM_HEAD_MAX, to == BODY_CHUNKED);
+    struct body_piece piece = body_decode(&x->answer_body, base + size, len - size);
     if (piece.result == FRAMING_ERROR) { /* seen before anything is passed on */
-        framing_deinit(&x->answer_framing);
+        body_deinit(&x->answer_body);
         attempt_failed(x, FAILURE_BROKEN);
         return len;
     }
     x->answer_keep = h->keep_alive && from != BODY_CLOSE;
-    x->answer_chunked = to == BODY_CHUNKED;
     x->close_client =
         !x->keep_alive || to == BODY_CLOSE || x->request != REQUEST_DONE || worker_of(x)->stopping;
     x->status = h->status;
@@ -854,7 +882,6 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     else
         server_succeeded(x->lease.server);
     move_answer(x, ANSWER_BODY);
-    relay_init(&x->bulk, worker_of(x), server_conn(x), &x->session->client.conn);
     size_t used = pass_piece(x, buf_of(out), base + size, len - size, piece);
     buffer_clear(out);
     return size + used;
@@ -910,7 +937,7 @@ static void server_eof(struct exchange *x)
         tunnel_server_eof(&x->tunnel);
     } else if (conn_pending(server_conn(x)) && server_conn(x)->paused & PAUSE_PEER) {
         return; /* bytes of the answer still wait for the client: told again when they are out */
-    } else if (x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_CLOSE &&
+    } else if (x->answer == ANSWER_BODY && x->answer_body.framing.kind == BODY_CLOSE &&
                !x->upstream_reset) {
         if (send_down(x, uv_buf_init(NULL, 0), uv_buf_init(NULL, 0), true))
             answer_done(x, false);
@@ -924,19 +951,12 @@ static void on_server_eof(struct lease *l)
     server_eof(of(l));
 }
 
-/* All of the answer is handed over, by bulk in the end. What came behind it is not known yet. */
-static bool bulk_done(const struct exchange *x)
-{
-    return x->answer == ANSWER_BODY && x->answer_framing.kind == BODY_LENGTH &&
-           x->answer_framing.left == 0 && relay_held(&x->bulk) == 0;
-}
-
-static void move_bulk(struct exchange *x)
+/* What comes behind an answer that ends in bulk is not known until it is looked for. */
+static void pass_bulk_down(struct exchange *x)
 {
     size_t n;
     int uv_error;
-    enum relay_result result = relay_turn(&x->bulk, &n, &uv_error);
-    x->answer_framing.left -= n;
+    enum relay_result result = body_turn(&x->answer_body, &n, &uv_error);
     if (n)
         deadline_arm(&x->lease.wp->response, &x->deadline);
     if (server_conn(x)->paused & PAUSE_PEER)
@@ -945,7 +965,7 @@ static void move_bulk(struct exchange *x)
         session_close(x->session);
     else if (result == RELAY_SOURCE)
         broken(x, uv_error == UV_EOF ? UV_ECONNRESET : uv_error);
-    else if (bulk_done(x))
+    else if (body_is_handed_over(&x->answer_body))
         answer_done(x, !conn_alive(server_conn(x)));
 }
 
@@ -955,7 +975,7 @@ static void on_server_readable(struct lease *l)
     if (x->answer == ANSWER_TUNNEL)
         tunnel_server_readable(&x->tunnel);
     else
-        move_bulk(x);
+        pass_bulk_down(x);
 }
 
 static const struct lease_ops exchange_lease_ops = {
@@ -980,19 +1000,19 @@ void exchange_on_client_drain(struct exchange *x)
     }
     if (!(up->paused & PAUSE_PEER))
         return;
-    if (relay_flush(&x->bulk) < 0) {
+    int state = relay_drained(&x->answer_body.relay);
+    if (state < 0) {
         session_close(s);
         return;
     }
-    if (relay_held(&x->bulk)) { /* it took some */
+    if (state == 0) { /* it took some */
         deadline_arm(&s->client.wl->idle, &s->client.deadline);
         return;
     }
-    up->paused &= (uint8_t)~PAUSE_PEER;
     watch_body(x);
-    if (x->bulk.bulk)
-        move_bulk(x);
-    else if (bulk_done(x))
+    if (x->answer_body.relay.bulk)
+        pass_bulk_down(x);
+    else if (x->answer == ANSWER_BODY && body_is_handed_over(&x->answer_body))
         answer_done(x, !conn_alive(up));
     else
         conn_continue(up);

@@ -17,8 +17,8 @@
  * Ownership: the session's; from the worker's free list. Threads: one worker. */
 #pragma once
 #include "base/buffer.h"
-#include "http/framing.h"
 #include "http/parser.h"
+#include "proxy/body.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
@@ -62,13 +62,11 @@ struct exchange {
     bool continued;       /* a 100 was passed on */
     bool answer_begun;    /* a byte of an answer came on this attempt */
     bool answer_keep;     /* the upstream may serve again after this answer */
-    bool answer_chunked;  /* to the client */
     bool close_client;    /* the answer says so */
     uint8_t interim;      /* 1xx answers on this attempt */
     uint16_t status;      /* of the answer passed on, 0: none yet */
     struct tunnel tunnel; /* answer TUNNEL */
-    struct relay bulk;    /* answer BODY */
-    struct framing request_framing, answer_framing;
+    struct body request_body, answer_body;
 
     /* kept over uses: what stands below is not zeroed */
     struct buffer out;    /* the request head as the server gets it */
@@ -93,6 +91,8 @@ size_t exchange_on_body(struct exchange *x, char *data, size_t len);
  */
 bool exchange_flush(struct exchange *x);
 void exchange_on_client_drain(struct exchange *x);
+/* More of a body that is moved as bulk has come. */
+void exchange_on_client_readable(struct exchange *x);
 /* The request deadline ran out while the body was to come. */
 void exchange_body_too_slow(struct exchange *x);
 /* The request is wholly there and no other will follow on this connection. */
@@ -104,7 +104,8 @@ static inline bool exchange_is_last(const struct exchange *x)
 static inline bool exchange_ends_by_close(const struct exchange *x)
 {
     return x->answer == ANSWER_BODY && x->minor == 0 &&
-           (x->answer_framing.kind == BODY_CHUNKED || x->answer_framing.kind == BODY_CLOSE);
+           (x->answer_body.framing.kind == BODY_CHUNKED ||
+            x->answer_body.framing.kind == BODY_CLOSE);
 }
 /* The session goes: drops everything and frees it, without a word to the session. */
 void exchange_abandon(struct exchange *x);

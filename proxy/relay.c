@@ -55,7 +55,8 @@ static int spill(struct relay *r)
     return conn_queue(r->sink, data, (size_t)n);
 }
 
-int relay_flush(struct relay *r)
+/* The sink gets what the pipe holds, as far as it takes it. < 0: it is broken. */
+static int flush(struct relay *r)
 {
     struct pipe *p = r->pipe;
     while (p && p->held && conn_queued(r->sink) == 0) {
@@ -71,6 +72,17 @@ int relay_flush(struct relay *r)
     else
         conn_pause(r->source, PAUSE_PEER);
     return 0;
+}
+
+int relay_drained(struct relay *r)
+{
+    int uv_error = flush(r);
+    if (uv_error < 0)
+        return uv_error;
+    if (relay_held(r) || !(r->source->paused & PAUSE_PEER))
+        return 0;
+    r->source->paused &= (uint8_t)~PAUSE_PEER;
+    return 1;
 }
 
 /* Bulk goes on as long as it moves much. */
@@ -100,7 +112,7 @@ static enum relay_result round_once(struct relay *r, size_t *moved, int *uv_erro
                                  r->left < PIPE_MAX_HELD ? (size_t)r->left : PIPE_MAX_HELD);
     *moved = r->pipe->held = n > 0 ? (size_t)n : 0;
     judge(r, *moved);
-    *uv_error = relay_flush(r);
+    *uv_error = flush(r);
     if (*uv_error < 0)
         return RELAY_SINK;
     *uv_error = (int)n;

@@ -63,8 +63,10 @@ static inline bool relay_pays(const struct relay *r)
 void relay_begin(struct relay *r, uint64_t most);
 /* on_readable of the source: moves what there is, in a few rounds. *moved: bytes taken from it. */
 enum relay_result relay_turn(struct relay *r, size_t *moved, int *uv_error);
-/* The sink has drained: it gets what the pipe holds, as far as it takes it. < 0: it is broken. */
-int relay_flush(struct relay *r);
+/* The sink has drained: it gets what the pipe holds, as far as it takes it. 1: that was all, and
+ * the source, which was paused for it, is no longer; it is for the caller to let it go on. 0: the
+ * source stays as it is. < 0: a uv error, the sink is broken. */
+int relay_drained(struct relay *r);
 
 /* Bytes on their way that the sink has not got. */
 static inline size_t relay_held(const struct relay *r)

@@ -218,7 +218,11 @@ static void on_drain(struct conn *c)
 
 static void on_readable(struct conn *c)
 {
-    tunnel_client_readable(&of(c)->exchange->tunnel); /* of bodies only answers go as bulk */
+    struct session *s = of(c);
+    if (s->state == SESSION_TUNNEL)
+        tunnel_client_readable(&s->exchange->tunnel);
+    else
+        exchange_on_client_readable(s->exchange);
 }
 
 static const struct conn_ops session_ops = {on_read, on_eof, on_error, on_drain, on_readable};

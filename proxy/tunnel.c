@@ -176,13 +176,11 @@ void tunnel_server_readable(struct tunnel *t)
 static void resume(struct tunnel *t, struct relay *r)
 {
     const struct client *c = t->client;
-    if (relay_flush(r) < 0) {
+    int state = relay_drained(r);
+    if (state < 0)
         tunnel_cut(t);
+    if (state <= 0)
         return;
-    }
-    if (relay_held(r) || !(r->source->paused & PAUSE_PEER))
-        return;
-    r->source->paused &= (uint8_t)~PAUSE_PEER;
     if (r->bulk)
         turn(t, r); /* mostly there is more, and then it need not be watched at all */
     else

@@ -2,9 +2,10 @@
  * they are, over memory and on made-up time; world.h says what must hold.
  *
  * Byte 0: bit 0 the configuration, bits 1 and 2 the largest read from clients, bits 3 and 4 from
- * backends. Then steps, a byte each: bits 0 to 3 what (enum step), bits 4 and 5 who (a client's
- * place, a server, or a backend connection, the newest is 0), bit 7: the next step comes before
- * anything happens. Most are followed by one byte more, RAW steps by a size and so many bytes. */
+ * backends, bit 5 that bodies go as bulk soon. Then steps, a byte each: bits 0 to 3 what (enum
+ * step), bits 4 and 5 who (a client's place, a server, or a backend connection, the newest is 0),
+ * bit 7: the next step comes before anything happens. Most are followed by one byte more, RAW steps
+ * by a size and so many bytes. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
@@ -93,6 +94,7 @@ static int null_fd;
 static uv_loop_t control_loop;
 static struct mailbox control;
 static size_t client_piece, backend_piece;
+static bool full_reads;
 
 static void on_control(struct mailbox *m, struct message *msg)
 {
@@ -254,6 +256,7 @@ static void send_some(struct memory_wire *w, struct buffer *outbox, uint8_t code
 {
     size_t n = code == 255 || amount(code) > buffer_len(outbox) ? buffer_len(outbox) : amount(code);
     w->piece = n > 2048 ? 0 : piece;
+    w->full = full_reads;
     memory_send(w, buffer_head(outbox), n);
     buffer_consume(outbox, n);
 }
@@ -427,6 +430,7 @@ static void begin(uint8_t options)
     struct error e;
     client_piece = pieces[options >> 1 & 3];
     backend_piece = pieces[options >> 3 & 3];
+    full_reads = options & 32;
     list_init(&went_down);
     owners_changed = false;
     world_init();

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { SMALL = 5, MEDIUM = 3000, LARGE = 100000 };
+enum { SMALL = 5, MEDIUM = 3000, LARGE = 100000, HUGE = 400000 };
 
 /* In head and tail '@' stands for the serial and '$' for the body's size. */
 struct script {
@@ -43,6 +43,8 @@ static const struct script requests[SCRIPT_REQUESTS] = {
     {R("POST /@ HTTP/1.1", "Connection: close\r\n" LENGTH), MEDIUM},
     {R("POST /@ HTTP/1.0", LENGTH), SMALL},
     {R("BREW /@ HTTP/1.1", "")},
+    {R("POST /@ HTTP/1.1", LENGTH), HUGE},
+    {R("PUT /@ HTTP/1.1", LENGTH), HUGE},
 };
 
 #define A(status, fields) "HTTP/1.1 " status "\r\nX-Serial: @\r\n" fields "\r\n"
@@ -77,6 +79,7 @@ static const struct script answers[SCRIPT_ANSWERS] = {
     {A("200 OK", CODED), SMALL, true, "0\r\nContent-Length: 3\r\n\r\n"},
     {"HTTP/1.1 200 OK\r\nX-Cut: "},
     {"HTTP/1.1 103 Early Hints\r\nLink: ", 60000, false, "\r\n\r\n"},
+    {A("200 OK", LENGTH), HUGE},
 };
 
 static void append(struct buffer *out, const char *data, size_t n)

@@ -4,8 +4,8 @@
 #pragma once
 #include "base/buffer.h"
 
-#define SCRIPT_REQUESTS 24
-#define SCRIPT_ANSWERS 29
+#define SCRIPT_REQUESTS 26
+#define SCRIPT_ANSWERS 30
 
 /* Appends request or answer n (any number: it wraps around). */
 void script_request(struct buffer *out, unsigned n, unsigned serial);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -310,11 +311,13 @@ static void read_bytes(struct conn *c)
         n = min(n, c->in.cap - c->in.end);
         take(w, c->in.data + c->in.end, n);
         c->in.end += n;
+        c->full_reads = 0;
         deliver_kept(c);
     } else { /* in a block of their very size, so that a look past their end is seen */
         n = min(n, NET_READ_SIZE);
         char *data = mem_zalloc(n);
         take(w, data, n);
+        c->full_reads = w->full ? c->full_reads + (c->full_reads < UINT8_MAX) : 0;
         size_t taken = deliver(c, data, n);
         if (!c->closing && taken < n)
             append(&c->in, data + taken, n - taken);
@@ -324,20 +327,26 @@ static void read_bytes(struct conn *c)
         limit_input(c);
 }
 
-static void read_end(struct conn *c)
+/* 0: in order; else the error. */
+static int take_end(struct conn *c)
 {
     struct memory_wire *w = of(c);
     int error = w->fin ? 0 : w->error;
     c->reading = false;
-    if (error < 0) {
+    c->eof = error == 0;
+    if (error < 0)
         w->error = 0;
-        w->ops->on_taken_end(w, true);
+    w->ops->on_taken_end(w, error < 0 || !w->fin);
+    return error;
+}
+
+static void read_end(struct conn *c)
+{
+    int error = take_end(c);
+    if (error < 0)
         c->ops->on_error(c, error);
-        return;
-    }
-    c->eof = true;
-    w->ops->on_taken_end(w, !w->fin);
-    c->ops->on_eof(c);
+    else
+        c->ops->on_eof(c);
 }
 
 static bool readable(const struct memory_wire *w)
@@ -428,6 +437,65 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent
     return 0;
 }
 
+/* ---- bulk ---- */
+
+/* As of a real pipe, which stands between the two. */
+
+void conn_set_bulk(struct conn *c, bool on)
+{
+    assert(!on || buffer_len(&c->in) == 0);
+    c->bulk = on;
+    c->full_reads = 0;
+}
+
+ssize_t conn_splice_from(struct conn *c, int pipe, size_t most)
+{
+    struct memory_wire *w = of(c);
+    size_t n = min(w->piece ? min(w->piece, most) : most, buffer_len(&w->in));
+    if (n == 0 && !readable(w))
+        return UV_EAGAIN;
+    if (n == 0) {
+        int error = take_end(c);
+        return error ? error : UV_EOF;
+    }
+    char *data = mem_zalloc(n);
+    ssize_t written = write(pipe, buffer_head(&w->in), n);
+    assert(written > 0);
+    take(w, data, (size_t)written);
+    free(data);
+    return written;
+}
+
+ssize_t conn_splice_to(struct conn *c, int pipe, size_t most)
+{
+    struct memory_wire *w = of(c);
+    assert(conn_queued(c) == 0);
+    if (c->write_failed || c->closing)
+        return UV_EPIPE;
+    int64_t n = try_write(w, most);
+    c->write_failed = n < 0;
+    if (n <= 0)
+        return n < 0 ? (ssize_t)n : UV_EAGAIN;
+    char *data = mem_zalloc((size_t)n);
+    ssize_t got = read(pipe, data, (size_t)n); /* a pipe gives at once what it has */
+    assert(got == n);
+    uv_buf_t buf = uv_buf_init(data, (unsigned)n);
+    give(w, &buf, 1);
+    free(data);
+    return got;
+}
+
+int conn_queue(struct conn *c, char *data, size_t len)
+{
+    uv_buf_t buf = uv_buf_init(data, (unsigned)len);
+    if (c->write_failed || c->closing)
+        return UV_EPIPE;
+    enroll(c);
+    give(of(c), &buf, 1);
+    queue(c, &buf, 1, 0);
+    return 0;
+}
+
 /* What the peer sees once all that was queued is out. */
 static void maybe_fin(struct memory_wire *w)
 {
@@ -470,27 +538,6 @@ static void write_queued(struct memory_wire *w)
 }
 
 /* ---- closing ---- */
-
-/* No read fills a buffer here, so nobody asks for bulk. */
-void conn_set_bulk(struct conn *c, bool on)
-{
-    assert(!on);
-}
-
-ssize_t conn_splice_from(struct conn *c, int pipe, size_t most)
-{
-    abort();
-}
-
-ssize_t conn_splice_to(struct conn *c, int pipe, size_t most)
-{
-    abort();
-}
-
-int conn_queue(struct conn *c, char *data, size_t len)
-{
-    abort();
-}
 
 void conn_keep_alive(struct conn *c)
 {
@@ -576,6 +623,8 @@ static void step(struct memory_wire *w)
         finish_connect(w);
     else if (c->reading && readable(w) && c->paused)
         c->reading = false; /* unwanted bytes have come: only now is it stopped */
+    else if (c->reading && readable(w) && c->bulk)
+        c->ops->on_readable(c);
     else if (c->reading && buffer_len(&w->in))
         read_bytes(c);
     else if (c->reading && readable(w))

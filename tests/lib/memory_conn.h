@@ -43,6 +43,7 @@ struct memory_wire {
     int connected;    /* the outcome of connecting: 1: not yet */
     struct buffer in; /* from the peer, not read yet */
     size_t piece;     /* at most so much in one read; 0: no limit */
+    bool full;        /* each read counts as one that filled the buffer */
     bool fin, dead;   /* from the peer: its end, a reset */
     int error;        /* of the reset, not told yet; < 0 */
     int fail_write;   /* the next write fails with it; < 0 */

@@ -118,13 +118,11 @@ static void ignore(struct conn *c)
 static void on_sink_drain(struct conn *c)
 {
     struct way *w = container_of(c, struct way, sink);
-    if (relay_flush(&w->relay) < 0) {
+    int state = relay_drained(&w->relay);
+    if (state < 0)
         w->sink_error = true;
+    if (state <= 0)
         return;
-    }
-    if (relay_held(&w->relay) || !(w->source.paused & PAUSE_PEER))
-        return;
-    w->source.paused &= (uint8_t)~PAUSE_PEER;
     if (w->relay.bulk)
         take_turn(w);
     else

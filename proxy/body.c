@@ -1,0 +1,67 @@
+#include "proxy/body.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "http/rewrite.h"
+
+#define BULK_LEAST (128 * 1024) /* what is left of a body for bulk to pay */
+
+void body_init(struct body *b, enum body_kind kind, uint64_t length, uint32_t max_trailers,
+               bool chunked)
+{
+    framing_init(&b->framing, kind, length, max_trailers);
+    b->chunked = chunked;
+}
+
+void body_deinit(struct body *b)
+{
+    assert(!b->relay.bulk && relay_held(&b->relay) == 0);
+    framing_deinit(&b->framing);
+}
+
+struct body_piece body_decode(struct body *b, char *data, size_t len)
+{
+    struct body_piece p;
+    p.result = framing_decode(&b->framing, data, len, &p.used, &p.payload);
+    return p;
+}
+
+unsigned body_put_chunk(const struct body *b, uv_buf_t *bufs, unsigned n, char *line,
+                        uv_buf_t payload, bool last, struct buffer *scratch)
+{
+    static char crlf[] = "\r\n";
+    const struct head *trailers = NULL;
+    const char *base = NULL;
+    if (payload.len) {
+        int len = snprintf(line, BODY_CHUNK_LINE, "%zx\r\n", payload.len);
+        bufs[n++] = uv_buf_init(line, (unsigned)len);
+        bufs[n++] = payload;
+        bufs[n++] = uv_buf_init(crlf, 2);
+    }
+    if (!last)
+        return n;
+    size_t before = buffer_len(scratch);
+    if (!framing_trailers(&b->framing, &trailers, &base))
+        trailers = NULL;
+    if (!rewrite_last_chunk(scratch, trailers, base))
+        return 0;
+    bufs[n++] =
+        uv_buf_init(buffer_head(scratch) + before, (unsigned)(buffer_len(scratch) - before));
+    return n;
+}
+
+void body_consider_bulk(struct body *b)
+{
+    const struct framing *f = &b->framing;
+    if (f->kind == BODY_LENGTH && f->left >= BULK_LEAST && relay_pays(&b->relay))
+        relay_begin(&b->relay, f->left);
+}
+
+enum relay_result body_turn(struct body *b, size_t *moved, int *uv_error)
+{
+    enum relay_result result = relay_turn(&b->relay, moved, uv_error);
+    assert(*moved <= b->framing.left);
+    b->framing.left -= *moved;
+    return result;
+}
