@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -464,6 +466,17 @@ int conn_queue(struct conn *c, char *data, size_t len)
         r = queue(c, &buf, 1, 0, len);
     c->write_failed = r < 0;
     return r;
+}
+
+size_t conn_unsent(const struct conn *c)
+{
+    int n = 0;
+    return c->closing || ioctl(fd_of(c), SIOCOUTQ, &n) < 0 || n < 0 ? 0 : (size_t)n;
+}
+
+int conn_unread_error(struct conn *c)
+{
+    return c->reading || c->closing ? 0 : pending_error(c);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)

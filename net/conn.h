@@ -134,6 +134,13 @@ static inline size_t conn_queued(const struct conn *c)
     return c->queued;
 }
 
+/* What the kernel holds for the peer, who has not taken it yet, in bytes (unix: and what they
+ * cost). */
+size_t conn_unsent(const struct conn *c);
+/* An error that has come while it was not read from, and that nobody is told of then: it was reset.
+ * 0: none. */
+int conn_unread_error(struct conn *c);
+
 /* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */
 int conn_shutdown(struct conn *c);
 /* For a stream that may last: a peer that is gone without a word is noticed in the end. */

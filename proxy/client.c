@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "net/proxy_protocol.h"
+#include "proxy/tunnel.h"
 
 static struct client *of_deadline(struct deadline *d)
 {
@@ -65,10 +66,26 @@ void client_on_request_deadline(struct deadline *d)
         c->wl->mode->on_request_deadline(c);
 }
 
+/* The proxy has moved nothing, but the kernel may have: of a few MiB that a slow reader has coming
+ * it tells us for the first time when a third is gone. So a peer is idle if it has taken nothing
+ * since the last look either. */
+static bool still_takes(struct client *c)
+{
+    bool looked = c->deadline.due_ms == c->look_due_ms; /* and nothing has moved since */
+    size_t before = c->unsent;
+    c->unsent = c->tunnel ? tunnel_unsent(c->tunnel) : conn_unsent(&c->conn);
+    return c->unsent && (!looked || c->unsent < before);
+}
+
 void client_on_idle_deadline(struct deadline *d)
 {
     struct client *c = of_deadline(d);
-    c->wl->mode->on_idle_deadline(c);
+    if (!still_takes(c)) {
+        c->wl->mode->on_idle_deadline(c);
+        return;
+    }
+    deadline_arm(&c->wl->idle, d);
+    c->look_due_ms = d->due_ms;
 }
 
 void client_on_close_deadline(struct deadline *d)
@@ -114,6 +131,7 @@ static struct client *client_new(struct worker_listener *wl, int fd, const struc
     set_source(c, peer);
     write_head(c, peer, &local);
     c->descriptors = 0;
+    c->look_due_ms = 0;
     c->in_head = c->has_begun = false;
     list_push_back(&wl->worker->clients, &c->all);
     wl->mode->init(c);

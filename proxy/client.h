@@ -40,6 +40,8 @@ struct client {
     struct list all;          /* worker's clients */
     struct deadline deadline; /* in one of the queues of the listener or the worker */
     struct tunnel *tunnel;    /* while there is one */
+    uint64_t look_due_ms;     /* of the idle deadline, if it runs on from a look ... */
+    size_t unsent;            /* ... which found so much unsent */
     uint8_t descriptors;      /* counted for it (descriptors.h) */
     bool in_head;             /* its PROXY head is still to come, the mode has not begun */
     bool has_begun;           /* a part of that head has come */

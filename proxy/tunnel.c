@@ -24,6 +24,11 @@ static void moved(struct tunnel *t)
     deadline_arm(&t->client->wl->idle, &t->client->deadline);
 }
 
+size_t tunnel_unsent(const struct tunnel *t)
+{
+    return conn_unsent(client_conn(t)) + conn_unsent(server_conn(t));
+}
+
 void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *client,
                  struct lease *lease)
 {
@@ -34,11 +39,13 @@ void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *
 void tunnel_start(struct tunnel *t)
 {
     struct client *c = t->client;
-    struct worker *w = t->lease->wp->worker;
     c->tunnel = t;
-    list_push_back(&t->lease->wp->tunnels, &t->link);
-    relay_init(&t->to_server, w, &c->conn, server_conn(t));
-    relay_init(&t->to_client, w, server_conn(t), &c->conn);
+    struct worker_pool *wp = t->lease->wp;
+    list_push_back(&wp->tunnels, &t->link);
+    if (!deadline_armed(&wp->look))
+        deadline_arm(&wp->looks, &wp->look);
+    relay_init(&t->to_server, wp->worker, &c->conn, server_conn(t));
+    relay_init(&t->to_client, wp->worker, server_conn(t), &c->conn);
     conn_keep_alive(&c->conn);
     conn_keep_alive(server_conn(t));
     moved(t);
@@ -74,16 +81,45 @@ void tunnel_recheck(struct worker_pool *wp)
     }
 }
 
-/* Writes a piece to the other side. False: that is broken. */
-static bool pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool *none_sent)
+/* One of its ends broke. A server that does so is not taken down for it, as what it was sent may
+ * have been the cause, but it is counted. */
+static void broke(struct tunnel *t, const struct conn *c, int uv_error)
+{
+    if (c == server_conn(t) && !c->eof && !lease_is_our_want(uv_error))
+        cell_add(&lease_cell(t->lease)->errors, 1);
+    tunnel_cut(t);
+}
+
+void tunnel_on_look_deadline(struct deadline *d)
+{
+    struct worker_pool *wp = container_of(d, struct worker_pool, look);
+    list_foreach_safe(it, nxt, &wp->tunnels)
+    {
+        struct tunnel *t = container_of(it, struct tunnel, link);
+        struct conn *c = client_conn(t);
+        int uv_error = conn_unread_error(c);
+        if (uv_error == 0) {
+            c = server_conn(t);
+            uv_error = conn_unread_error(c);
+        }
+        if (uv_error < 0)
+            broke(t, c, uv_error);
+    }
+    if (!list_empty(&wp->tunnels))
+        deadline_arm(&wp->looks, d);
+}
+
+/* Writes a piece to the other side. < 0: that is broken. */
+static int pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool *none_sent)
 {
     uv_buf_t buf = uv_buf_init(data, (unsigned)len);
-    if (relay_write(r->source, r->sink, &buf, 1, none_sent) < 0)
-        return false;
+    int uv_error = relay_write(r->source, r->sink, &buf, 1, none_sent);
+    if (uv_error < 0)
+        return uv_error;
     if (relay_pays(r))
         relay_begin(r, UINT64_MAX);
     moved(t);
-    return true;
+    return 0;
 }
 
 size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
@@ -91,13 +127,14 @@ size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
     bool none_sent;
     if (client_conn(t)->paused & PAUSE_PEER)
         return 0;
-    if (pass(t, &t->to_server, data, len, &none_sent)) {
+    int uv_error = pass(t, &t->to_server, data, len, &none_sent);
+    if (uv_error == 0) {
         t->sent = true;
     } else if (none_sent && tunnel_untouched(t) && t->ops->on_refused) {
         t->ops->on_refused(t);
         return 0; /* they wait for another server */
     } else {
-        tunnel_cut(t);
+        broke(t, server_conn(t), uv_error);
     }
     return len;
 }
@@ -109,7 +146,7 @@ size_t tunnel_from_server(struct tunnel *t, char *data, size_t len)
     if (!t->received)
         server_succeeded(t->lease->server);
     t->received = true;
-    if (!pass(t, &t->to_client, data, len, NULL))
+    if (pass(t, &t->to_client, data, len, NULL) < 0)
         tunnel_cut(t);
     return len;
 }
@@ -154,8 +191,10 @@ static void turn(struct tunnel *t, struct relay *r)
     enum relay_result result = relay_turn(r, &n, &uv_error);
     if (n)
         moved(t);
-    if (result == RELAY_SINK || (result == RELAY_SOURCE && uv_error != UV_EOF))
-        tunnel_cut(t);
+    if (result == RELAY_SINK)
+        broke(t, r->sink, uv_error);
+    else if (result == RELAY_SOURCE && uv_error != UV_EOF)
+        broke(t, r->source, uv_error);
     else if (result == RELAY_SOURCE && r == &t->to_server)
         tunnel_client_eof(t);
     else if (result == RELAY_SOURCE)
@@ -178,7 +217,7 @@ static void resume(struct tunnel *t, struct relay *r)
     const struct client *c = t->client;
     int state = relay_drained(r);
     if (state < 0)
-        tunnel_cut(t);
+        broke(t, r->sink, state);
     if (state <= 0)
         return;
     if (r->bulk)
@@ -192,6 +231,7 @@ static void resume(struct tunnel *t, struct relay *r)
 static void drained(struct tunnel *t, struct relay *r)
 {
     const struct client *c = t->client;
+    moved(t);
     resume(t, r);
     if (goes_on(c, t) && c->conn.eof)
         tunnel_client_eof(t);

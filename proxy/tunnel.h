@@ -42,6 +42,10 @@ void tunnel_end(struct tunnel *t);
 void tunnel_cut(struct tunnel *t);
 /* The owners of the pool have changed: cuts the tunnels whose keys are now served elsewhere. */
 void tunnel_recheck(struct worker_pool *wp);
+/* Of a pool: cuts the tunnels that were reset where nobody reads. */
+void tunnel_on_look_deadline(struct deadline *d);
+/* Bytes that the kernel holds for either end. */
+size_t tunnel_unsent(const struct tunnel *t);
 
 /* What the two conns tell their owner, who passes it on. */
 size_t tunnel_from_client(struct tunnel *t, char *data, size_t len);

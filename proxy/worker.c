@@ -20,6 +20,7 @@
 
 #define LINGER_MS 2000 /* how long a client may take to read the last answer */
 #define WATCH_MS 100   /* for a last request to be answered before its client is watched */
+#define LOOK_MS 1000   /* between looks for resets of tunnels that are not read from */
 #define GRACE_MS 250   /* while stopping: for the first byte of a connection just accepted */
 
 static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *pool)
@@ -34,6 +35,8 @@ static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *poo
         list_init(&wp->servers[i].busy);
     }
     list_init(&wp->tunnels);
+    deadline_init(&wp->look);
+    deadline_queue_init(&wp->looks, clock, LOOK_MS, tunnel_on_look_deadline);
     deadline_queue_init(&wp->connect, clock, c->connect_timeout_ms, upstream_on_connect_deadline);
     deadline_queue_init(&wp->response, clock, c->response_timeout_ms,
                         exchange_on_response_deadline);

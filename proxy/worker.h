@@ -49,7 +49,8 @@ struct worker_pool {
     struct pool_view view;
     struct worker_server *servers; /* by server id */
     struct list tunnels;
-    struct deadline_queue connect, response, idle;
+    struct deadline look; /* while there are tunnels: those that are not read from are looked at */
+    struct deadline_queue looks, connect, response, idle;
 };
 
 struct worker_listener {

@@ -357,6 +357,7 @@ def test_max_load_bounds_the_busiest_of_200_at_once(rig):
          moved, least, total, wanted)
     assert least <= moved < total // 2
     # without pressure everyone is at home
+    wait_until(lambda: all(s['active'] == 0 for s in proxy.admin.json('/status')['pools'][0]['backends']), 'all to be done')
     for key in KEYS[:100]:
         assert get(proxy.port, fields={'X-Key': key}).text == home[key]
 

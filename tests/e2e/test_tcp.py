@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -179,6 +180,50 @@ def test_reset_of_the_server_is_passed_on_as_a_reset(rig):
     assert proxy.server('b1')['state'] == 'up' and proxy.server('b1')['errors'] == 20
 
 
+@pytest.mark.threads
+@pytest.mark.parametrize('why', ['the server is full', 'it has half-closed'])
+def test_reset_of_a_client_that_is_not_read_from_is_passed_on_too(rig, why):
+    """Nobody is told of it then, so the proxy looks."""
+    seen, ends = threading.Event(), []
+
+    def handler(backend, sock):
+        sock.sendall(b'b1\n')
+        if why == 'it has half-closed':
+            assert sock.recv(1) == b''
+        seen.set()
+        poller = select.poll()
+        poller.register(sock, select.POLLERR)
+        ends.append(poller.poll(30_000 * SLOW))
+
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM)
+    c = Conn(proxy.port)
+    if why == 'it has half-closed':
+        c.sock.shutdown(socket.SHUT_WR)
+        assert seen.wait(20 * SLOW)
+    else:
+        c.sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            while True:
+                c.sock.sendall(bytes(1 << 20))
+    reset(c.sock)
+    wait_until(lambda: ends, 'the server to be told')
+    assert ends[0], 'it was not'
+    wait_until(lambda: listener_of(proxy)['connections'] == 0, 'it to be gone')
+    assert proxy.server('b1')['errors'] == 0
+
+
+def test_reset_of_the_server_in_bulk_is_counted(rig):
+    def handler(backend, sock):
+        sock.sendall(b'b1\n' + bytes(8 * MIB))
+        reset(sock)
+
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool={'health': CHECK_OFF})
+    for _ in range(5):
+        with Conn(proxy.port) as c:
+            assert c.wait_closed()
+    assert proxy.server('b1')['state'] == 'up' and proxy.server('b1')['errors'] == 5
+
+
 def blob(seed, size):
     """Repeatable and not compressible into a pattern that a mistake could hide in."""
     return hashlib.shake_128(str(seed).encode()).digest(size)
@@ -346,7 +391,7 @@ def test_slow_reader_holds_the_other_side_back(rig, who):
             read(c.sock)
         else:
             writer.join()
-            wait_until(lambda: got, 'the server to have read to the end')
+            wait_until(lambda: got, 'the server to have read to the end', 60)
     h = hashlib.sha256()
     for _ in range(size // MIB):
         h.update(blob('flood', MIB))
@@ -826,6 +871,62 @@ def readable(c):
         return False
     finally:
         c.sock.settimeout(20 * SLOW)
+
+
+@pytest.mark.parametrize('way', ['tcp', 'unix', 'http'])
+def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
+    """Though for longer than the idle deadline it is the kernel alone that moves what it reads."""
+    size = 12 * MIB
+
+    def handler(backend, sock):
+        if way == 'http':
+            reader = Reader(sock)
+            while reader.line():
+                pass
+            sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % size)
+        sock.sendall(blob('slow', size))
+
+    listener = {'timeouts': {'idle': '1s'}}
+    if way == 'http':
+        listener['mode'] = 'http'
+        listener['key'] = None
+    folder = tmp_path_factory.mktemp('s')
+    if way == 'unix':
+        listener['listen'] = f'unix:{folder}/l'
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM, listener=listener)
+    with Conn(f'{folder}/l' if way == 'unix' else proxy.port, greeted=False) as c:
+        h, got = hashlib.sha256(), 0
+        if way == 'http':
+            c.send(b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+            while c.reader.line():
+                pass
+        begun = time.monotonic()
+        while time.monotonic() < begun + 5:
+            data = c.reader.exactly(40_000)
+            h.update(data)
+            got += len(data)
+            time.sleep(0.05)
+        data = c.reader.rest()
+        h.update(data)
+    assert got + len(data) == size
+    assert h.hexdigest() == hashlib.sha256(blob('slow', size)).hexdigest()
+
+
+def test_reader_that_has_stopped_is_idle(rig):
+    """Whatever the kernel still holds for it."""
+    def handler(backend, sock):
+        try:
+            sock.sendall(bytes(32 * MIB))
+        except OSError:
+            pass
+
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
+                      listener={'timeouts': {'idle': '500ms'}})
+    with Conn(proxy.port, greeted=False) as c:
+        assert c.reader.exactly(1000)
+        begun = time.monotonic()
+        wait_until(lambda: listener_of(proxy)['connections'] == 0, 'it to be cut')
+        assert time.monotonic() - begun < 5 * SLOW
 
 
 def test_half_closed_stream_has_the_idle_deadline_too(rig):

@@ -232,6 +232,17 @@ bool conn_alive(struct conn *c)
     return buffer_len(&w->in) == 0 && !w->fin && !w->dead;
 }
 
+/* The peer has at once what was given away. */
+size_t conn_unsent(const struct conn *c)
+{
+    return 0;
+}
+
+int conn_unread_error(struct conn *c)
+{
+    return c->reading || c->closing || !of(c)->dead ? 0 : UV_ECONNRESET;
+}
+
 /* ---- reading ---- */
 
 void conn_pause(struct conn *c, enum conn_pause why)
