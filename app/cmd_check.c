@@ -73,8 +73,9 @@ static bool print_summary(const struct config *c)
     printf("%s: valid, %zu listener%s, %zu pool%s\n", c->file, c->nlisteners,
            c->nlisteners == 1 ? "" : "s", c->npools, c->npools == 1 ? "" : "s");
     for (size_t i = 0; i < c->nlisteners; i++)
-        printf("listener %s: http on %s, pool %s\n", c->listeners[i].name,
-               c->listeners[i].listen_text, c->pools[c->listeners[i].pool].name);
+        printf("listener %s: %s on %s, pool %s\n", c->listeners[i].name,
+               c->listeners[i].mode == MODE_TCP ? "tcp" : "http", c->listeners[i].listen_text,
+               c->pools[c->listeners[i].pool].name);
     for (size_t i = 0; i < c->npools && ok; i++)
         ok = print_pool(&c->pools[i]);
     return ok;

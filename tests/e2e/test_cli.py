@@ -52,9 +52,13 @@ def test_version_and_help():
     assert run('nonsense', program=RINGBENCH).returncode == 2
 
 
-def test_check_of_a_good_file(config):
+def test_check_of_a_good_file(config, tmp_path):
     done = run('check', '-c', config())
     assert done.returncode == 0 and done.stderr == ''
+    assert 'listener web: http on 127.0.0.1:1, pool a\n' in done.stdout
+    path = tmp_path / 'tcp.yaml'
+    path.write_text(config().read_text().replace('pool: a}', 'pool: a, mode: tcp}'))
+    assert 'listener web: tcp on 127.0.0.1:1, pool a\n' in run('check', '-c', path).stdout
 
 
 def test_route_prints_key_tab_backend(config):
