@@ -17,6 +17,7 @@
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "http/parser.h"
+#include "net/conn.h"
 #include "net/proxy_protocol.h"
 
 #define HEAD_MAX 16384u
@@ -87,15 +88,9 @@ static unsigned long long passed_ms(const struct probe *p)
     return uv_now(p->timer.loop) - p->began_ms;
 }
 
-static bool is_local(int err)
-{
-    return err == UV_EMFILE || err == UV_ENFILE || err == UV_ENOBUFS || err == UV_ENOMEM ||
-           err == UV_EADDRNOTAVAIL;
-}
-
 static void fail_uv(struct probe *p, int err)
 {
-    finish(p, is_local(err) ? PROBE_NOT_DONE : PROBE_FAIL, "%s", uv_strerror(err));
+    finish(p, conn_is_our_want(err) ? PROBE_NOT_DONE : PROBE_FAIL, "%s", uv_strerror(err));
 }
 
 /* ---- the answer ---- */

@@ -1,7 +1,7 @@
 /* One stream of a loop, TCP or unix: reading under named pause reasons, writing that tries first,
  * closing in one place.
  *
- * What for: the little libuv that sessions and upstreams have in common.
+ * What for: the little libuv that clients, upstreams and the load tester have in common.
  * Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped lazily,
  * when bytes beyond the mark really come. Bytes the owner did not take are kept, in order, and
  * offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes are
@@ -140,6 +140,13 @@ size_t conn_unsent(const struct conn *c);
 /* An error that has come while it was not read from, and that nobody is told of then: it was reset.
  * 0: none. */
 int conn_unread_error(struct conn *c);
+
+/* Out of descriptors, ports or memory here: no peer's fault. */
+static inline bool conn_is_our_want(int uv_error)
+{
+    return uv_error == UV_EMFILE || uv_error == UV_ENFILE || uv_error == UV_ENOMEM ||
+           uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL;
+}
 
 /* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */
 int conn_shutdown(struct conn *c);

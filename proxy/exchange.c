@@ -79,7 +79,6 @@ struct exchange *exchange_new(struct session *s)
     memset(x, 0, offsetof(struct exchange, out));
     x->session = s;
     lease_init(&x->lease, s->client.wl->pool, &exchange_lease_ops);
-    tunnel_init(&x->tunnel, &exchange_tunnel_ops, &s->client, &x->lease);
     deadline_init(&x->deadline);
     parser_init_request(&x->parser, &x->head, s->client.wl->config->max_header_size);
     return x;
@@ -270,12 +269,6 @@ static bool begin_send(struct exchange *x)
 
 static void attempt_failed(struct exchange *x, enum exchange_failure why);
 
-/* Not the peer's fault. */
-static bool is_our_want(int uv_error)
-{
-    return uv_error == UV_ENOMEM || uv_error == UV_ENOBUFS;
-}
-
 /* Connects, or takes an idle connection to the lent server. False: it failed here and now, what
  * follows is done. */
 static bool attempt(struct exchange *x, bool fresh)
@@ -290,7 +283,7 @@ static bool attempt(struct exchange *x, bool fresh)
         move_attempt(x, ATTEMPT_CONNECT);
         return true;
     }
-    if (lease_is_our_want(uv_error)) {
+    if (conn_is_our_want(uv_error)) {
         x->last_failure = FAILURE_LOCAL;
         fail(x, 503);
     } else {
@@ -346,10 +339,6 @@ static void attempt_failed(struct exchange *x, enum exchange_failure why)
 {
     x->last_failure = (uint8_t)why;
     lease_failed(&x->lease);
-    if (x->answer == ANSWER_TUNNEL) {
-        tunnel_cut(&x->tunnel);
-        return;
-    }
     if (x->answer != ANSWER_WAIT) { /* a part is passed on: no false end (RFC 9112 8) */
         session_close(x->session);
         return;
@@ -390,7 +379,7 @@ static void broken(struct exchange *x, int uv_error)
 {
     bool stale = x->attempt == ATTEMPT_SENT && x->lease.upstream->reused && !x->answer_begun &&
                  x->answer == ANSWER_WAIT;
-    if (is_our_want(uv_error))
+    if (conn_is_our_want(uv_error))
         session_close(x->session);
     else if (stale)
         go_fresh(x);
@@ -403,14 +392,16 @@ static void end_writing(struct exchange *x, int uv_error);
 /* What was queued could not be written, and the upstream may have answered before that. */
 static bool may_have_answered(const struct exchange *x, int uv_error)
 {
-    return x->attempt == ATTEMPT_SENT && x->answer != ANSWER_TUNNEL && !x->write_dead &&
-           server_conn(x)->write_failed && (uv_error == UV_EPIPE || uv_error == UV_ECONNRESET);
+    return x->attempt == ATTEMPT_SENT && !x->write_dead && server_conn(x)->write_failed &&
+           (uv_error == UV_EPIPE || uv_error == UV_ECONNRESET);
 }
 
 static void on_broken(struct lease *l, int uv_error)
 {
     struct exchange *x = of(l);
-    if (may_have_answered(x, uv_error))
+    if (x->answer == ANSWER_TUNNEL)
+        tunnel_server_broken(&x->tunnel, uv_error);
+    else if (may_have_answered(x, uv_error))
         end_writing(x, uv_error); /* reading will tell */
     else
         broken(x, uv_error);
@@ -524,7 +515,7 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
         x->sent = true;
         return SEND_OK;
     }
-    if (is_our_want(r))
+    if (conn_is_our_want(r))
         return SEND_FAIL;
     if (head && none_sent)
         return SEND_NONE;
@@ -653,7 +644,7 @@ static void pass_bulk_up(struct exchange *x)
     size_t n;
     int uv_error;
     enum relay_result result = body_turn(&x->request_body, &n, &uv_error);
-    if (result == RELAY_SOURCE || (result == RELAY_SINK && is_our_want(uv_error))) {
+    if (result == RELAY_SOURCE || (result == RELAY_SINK && conn_is_our_want(uv_error))) {
         session_close(x->session); /* cut, or its end lost */
         return;
     }
@@ -683,7 +674,7 @@ void exchange_body_too_slow(struct exchange *x)
 static void server_drained(struct exchange *x)
 {
     int state = relay_drained(&x->request_body.relay);
-    if (state < 0 && is_our_want(state)) {
+    if (state < 0 && conn_is_our_want(state)) {
         session_close(x->session);
     } else if (state < 0) {
         end_writing(x, state);
@@ -839,6 +830,7 @@ static size_t begin_tunnel(struct exchange *x, const char *base)
     buffer_clear(out);
     count_answer(x, 101);
     move_answer(x, ANSWER_TUNNEL);
+    tunnel_init(&x->tunnel, &exchange_tunnel_ops, &s->client, &x->lease);
     s->state = SESSION_TUNNEL;
     deadline_cancel(&x->deadline);
     if (lease_moved(&x->lease)) /* while the upgrade was on its way */

@@ -73,9 +73,3 @@ bool lease_moved(struct lease *l)
     l->owner = pool_find(p, l->hash);
     return l->owner != before && l->owner != l->server->id && l->owner != SERVER_NONE;
 }
-
-bool lease_is_our_want(int uv_error)
-{
-    return uv_error == UV_EMFILE || uv_error == UV_ENFILE || uv_error == UV_ENOMEM ||
-           uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL;
-}

@@ -59,8 +59,6 @@ bool lease_retry(struct lease *l);
  * lease that limits or a retry have put elsewhere has not moved); without a key: the server is out.
  */
 bool lease_moved(struct lease *l);
-/* Out of descriptors, ports or memory: no server's fault. */
-bool lease_is_our_want(int uv_error);
 
 static inline struct server_cell *lease_cell(const struct lease *l)
 {

@@ -10,6 +10,7 @@
 #define MAX_SPARE \
     4 /* pipes kept for reuse: as a rule one is empty again before another is asked for */
 #define MAX_PIPES 256      /* of a worker */
+#define BACKOFF_MS 1000    /* until it is tried again after one could not be had */
 #define SIZE (1024 * 1024) /* counts slots of 4 KiB, of which a socket's piece takes one each */
 #define SIZE_LEAST (256 * 1024) /* what is smaller does not pay */
 
@@ -59,8 +60,14 @@ struct pipe *pipe_take(struct worker *w)
         w->nspare_pipes--;
         return p;
     }
-    p = w->npipes < MAX_PIPES ? pipe_new() : NULL;
-    w->npipes += p != NULL;
+    uint64_t now = uv_now(&w->loop);
+    if (w->npipes >= MAX_PIPES || now < w->no_pipe_until_ms)
+        return NULL;
+    p = pipe_new();
+    if (p)
+        w->npipes++;
+    else
+        w->no_pipe_until_ms = now + BACKOFF_MS;
     return p;
 }
 

@@ -13,9 +13,10 @@
  * queue to drain is told when the sink has room again; the rest waits in the pipe.
  *
  * Invariants: while more than CONN_HIGH_MARK is queued on the sink, or the pipe holds bytes that it
- * does not take, its source is paused for PAUSE_PEER, and nobody else sets that reason. What the
- * source has kept goes before what comes as bulk, what is queued on the sink before what the pipe
- * holds. Ownership: none but of the pipe, while it holds bytes. Threads: one worker. */
+ * does not take, its source is paused for PAUSE_PEER; nobody else sets that reason, but for
+ * exchange.c when an upstream takes no more at all. What the source has kept goes before what comes
+ * as bulk, what is queued on the sink before what the pipe holds. Ownership: none but of the pipe,
+ * while it holds bytes. Threads: one worker. */
 #pragma once
 #include <stdint.h>
 

@@ -74,7 +74,7 @@ static void try_next(struct stream *s)
     }
     hand_over_descriptor(&s->client);
     int r = upstream_connect(&s->lease);
-    if (r < 0 && lease_is_our_want(r))
+    if (r < 0 && conn_is_our_want(r))
         stream_close(s);
     else if (r < 0)
         try_failed(s); /* there is no way to it */
@@ -144,9 +144,8 @@ static int send_head(struct stream *s)
 static void on_connected(struct lease *l)
 {
     struct stream *s = of_lease(l);
-    if (lease_moved(l)) { /* while connecting: its new owner is as good as untried */
+    if (lease_moved(l)) { /* while connecting */
         lease_end(l, false);
-        l->ntried = 0;
         try_next(s);
         return;
     }
@@ -164,7 +163,7 @@ static void on_connected(struct lease *l)
 static void on_broken(struct lease *l, int uv_error)
 {
     struct stream *s = of_lease(l);
-    bool our_want = lease_is_our_want(uv_error);
+    bool our_want = conn_is_our_want(uv_error);
     if (s->state == STREAM_CONNECT && our_want) {
         stream_close(s);
     } else if (s->state == STREAM_CONNECT) {
@@ -173,9 +172,7 @@ static void on_broken(struct lease *l, int uv_error)
         back_to_connect(s);
         try_failed(s);
     } else {
-        /* What was sent may have caused it: not a failure that takes the server down. */
-        cell_add(&lease_cell(l)->errors, !our_want);
-        tunnel_cut(&s->tunnel);
+        tunnel_server_broken(&s->tunnel, uv_error);
     }
 }
 

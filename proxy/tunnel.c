@@ -18,8 +18,8 @@ static bool goes_on(const struct client *c, const struct tunnel *t)
     return c->tunnel == t;
 }
 
-/* Something has moved. */
-static void moved(struct tunnel *t)
+/* Something has passed. */
+static void not_idle(struct tunnel *t)
 {
     deadline_arm(&t->client->wl->idle, &t->client->deadline);
 }
@@ -48,7 +48,7 @@ void tunnel_start(struct tunnel *t)
     relay_init(&t->to_client, wp->worker, server_conn(t), &c->conn);
     conn_keep_alive(&c->conn);
     conn_keep_alive(server_conn(t));
-    moved(t);
+    not_idle(t);
     conn_continue(&c->conn);          /* what came before */
     if (goes_on(c, t) && c->conn.eof) /* it half-closed before there was a tunnel */
         tunnel_client_eof(t);
@@ -81,13 +81,21 @@ void tunnel_recheck(struct worker_pool *wp)
     }
 }
 
-/* One of its ends broke. A server that does so is not taken down for it, as what it was sent may
- * have been the cause, but it is counted. */
-static void broke(struct tunnel *t, const struct conn *c, int uv_error)
+/* What it was sent may have been the cause: it is counted, and not taken down for it. */
+void tunnel_server_broken(struct tunnel *t, int uv_error)
 {
-    if (c == server_conn(t) && !c->eof && !lease_is_our_want(uv_error))
+    if (!server_conn(t)->eof && !conn_is_our_want(uv_error))
         cell_add(&lease_cell(t->lease)->errors, 1);
     tunnel_cut(t);
+}
+
+/* One of its ends. */
+static void broken(struct tunnel *t, const struct conn *c, int uv_error)
+{
+    if (c == server_conn(t))
+        tunnel_server_broken(t, uv_error);
+    else
+        tunnel_cut(t);
 }
 
 void tunnel_on_look_deadline(struct deadline *d)
@@ -103,7 +111,7 @@ void tunnel_on_look_deadline(struct deadline *d)
             uv_error = conn_unread_error(c);
         }
         if (uv_error < 0)
-            broke(t, c, uv_error);
+            broken(t, c, uv_error);
     }
     if (!list_empty(&wp->tunnels))
         deadline_arm(&wp->looks, d);
@@ -118,7 +126,7 @@ static int pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool 
         return uv_error;
     if (relay_pays(r))
         relay_begin(r, UINT64_MAX);
-    moved(t);
+    not_idle(t);
     return 0;
 }
 
@@ -134,7 +142,7 @@ size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
         t->ops->on_refused(t);
         return 0; /* they wait for another server */
     } else {
-        broke(t, server_conn(t), uv_error);
+        tunnel_server_broken(t, uv_error);
     }
     return len;
 }
@@ -169,7 +177,7 @@ static void ended(struct tunnel *t, struct relay *r, bool *told)
         tunnel_cut(t);
         return;
     }
-    moved(t);
+    not_idle(t);
     maybe_done(t);
 }
 
@@ -190,11 +198,11 @@ static void turn(struct tunnel *t, struct relay *r)
     int uv_error;
     enum relay_result result = relay_turn(r, &n, &uv_error);
     if (n)
-        moved(t);
+        not_idle(t);
     if (result == RELAY_SINK)
-        broke(t, r->sink, uv_error);
+        broken(t, r->sink, uv_error);
     else if (result == RELAY_SOURCE && uv_error != UV_EOF)
-        broke(t, r->source, uv_error);
+        broken(t, r->source, uv_error);
     else if (result == RELAY_SOURCE && r == &t->to_server)
         tunnel_client_eof(t);
     else if (result == RELAY_SOURCE)
@@ -217,7 +225,7 @@ static void resume(struct tunnel *t, struct relay *r)
     const struct client *c = t->client;
     int state = relay_drained(r);
     if (state < 0)
-        broke(t, r->sink, state);
+        broken(t, r->sink, state);
     if (state <= 0)
         return;
     if (r->bulk)
@@ -231,7 +239,7 @@ static void resume(struct tunnel *t, struct relay *r)
 static void drained(struct tunnel *t, struct relay *r)
 {
     const struct client *c = t->client;
-    moved(t);
+    not_idle(t);
     resume(t, r);
     if (goes_on(c, t) && c->conn.eof)
         tunnel_client_eof(t);

@@ -40,6 +40,8 @@ void tunnel_start(struct tunnel *t);
 void tunnel_end(struct tunnel *t);
 /* Ends it at once, as it can't go on or may not. */
 void tunnel_cut(struct tunnel *t);
+/* Its server's connection broke. */
+void tunnel_server_broken(struct tunnel *t, int uv_error);
 /* The owners of the pool have changed: cuts the tunnels whose keys are now served elsewhere. */
 void tunnel_recheck(struct worker_pool *wp);
 /* Of a pool: cuts the tunnels that were reset where nobody reads. */

@@ -90,7 +90,8 @@ struct worker {
     unsigned nspare;
     struct pipe *spare_pipes; /* free list, see pipe.c */
     unsigned nspare_pipes, npipes;
-    struct buffer scratch; /* heads being composed; empty between callbacks */
+    uint64_t no_pipe_until_ms; /* one could not be had */
+    struct buffer scratch;     /* heads being composed; empty between callbacks */
     bool stopping;
     uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */
     size_t date_len;
