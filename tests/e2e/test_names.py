@@ -10,6 +10,7 @@ import harness
 from client import Client, get
 from dns import Dns
 from harness import SLOW, wait_until
+from test_tcp import Conn
 
 NOWHERE = 'no-such-host.invalid:9001'
 
@@ -157,6 +158,24 @@ def test_a_backend_moves_with_its_name_and_loses_no_request(rig, dns):
     assert len(one.served()) == done
     assert proxy.server('b1')['state'] == 'up'
     assert 'backend down' not in proxy.err()
+
+
+def test_streams_that_are_open_stay_where_their_server_was(rig, dns):
+    port = harness.free_port()
+    for n in (1, 2):
+        rig.tcp(f'at-{n}', host=f'127.0.0.{n}', port=port)
+    dns.names['b.test'] = ['127.0.0.1']
+    proxy = asking(rig, dns, [{'name': 'b1', 'address': f'b.test:{port}'}],
+                   pool={'resolve': '50ms', 'health': {'check': 'tcp', 'path': None},
+                         'close_moved': 'always'}, listener={'mode': 'tcp', 'key': 'source_ip'})
+    with Conn(proxy.port) as before:
+        assert before.who == 'at-1'
+        dns.names['b.test'] = ['127.0.0.2']
+        wait_until(lambda: proxy.server('b1')['resolved'] == f'127.0.0.2:{port}', 'the move')
+        with Conn(proxy.port) as after:
+            assert after.who == 'at-2'
+            assert before.alive() and after.alive()
+    assert proxy.server('b1')['errors'] == 0
 
 
 def test_the_address_stays_when_the_name_server_fails(rig, dns):
