@@ -9,7 +9,6 @@
 #include "proxy/key.h"
 #include "proxy/session.h"
 #include "proxy/tunnel.h"
-#include "ring/hash.h"
 
 #define MAX_SPARE 64          /* exchanges kept for reuse */
 #define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
@@ -439,15 +438,8 @@ void exchange_on_response_deadline(struct deadline *d)
 static bool route(struct exchange *x, const char *base)
 {
     struct session *s = x->session;
-    const struct config_listener *l = s->client.wl->config;
-    struct str key;
     struct key_source from = {.head = &x->head, .base = base, .peer = client_source(&s->client)};
-    x->lease.keyless = !key_extract(l->keys, l->nkeys, &from, &worker_of(x)->scratch, &key);
-    if (x->lease.keyless)
-        cell_add(&s->client.wl->cell->keyless, 1);
-    else
-        x->lease.hash = hash_key(key);
-    buffer_clear(&worker_of(x)->scratch);
+    lease_set_key(&x->lease, s->client.wl, &from);
     struct rewrite_request r = {client_source(&s->client), STR("http"), x->head.upgrade};
     struct str proxy_head = client_send_head(&s->client); /* each connection is a new one then */
     buffer_clear(&x->out);

@@ -3,11 +3,24 @@
 #include <assert.h>
 
 #include "proxy/upstream.h"
+#include "ring/hash.h"
 
 void lease_init(struct lease *l, struct worker_pool *wp, const struct lease_ops *ops)
 {
     *l = (struct lease){.ops = ops, .wp = wp};
     l->retries_left = (uint8_t)wp->pool->config->retries;
+}
+
+void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from)
+{
+    struct str key;
+    struct buffer *scratch = &wl->worker->scratch;
+    l->keyless = !key_extract(wl->config->keys, wl->config->nkeys, from, scratch, &key);
+    if (l->keyless)
+        cell_add(&wl->cell->keyless, 1);
+    else
+        l->hash = hash_key(key);
+    buffer_clear(scratch);
 }
 
 enum pool_outcome lease_next(struct lease *l)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proxy/key.h"
 #include "proxy/worker.h"
 
 #define LEASE_MAX_TRIED 15
@@ -43,8 +44,10 @@ struct lease {
     uint16_t tried[LEASE_MAX_TRIED];
 };
 
-/* Nothing is lent. hash and keyless are for the borrower to set. */
+/* Nothing is lent. The key is still to be set. */
 void lease_init(struct lease *l, struct worker_pool *wp, const struct lease_ops *ops);
+/* By the keys of the listener; counts it there if none is present. */
+void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from);
 /* Lends the server whose turn it is after those tried; there must be none. */
 enum pool_outcome lease_next(struct lease *l);
 /* Gives back what is lent, if anything. keep: the connection may serve again. */

@@ -4,7 +4,6 @@
 
 #include "proxy/key.h"
 #include "proxy/upstream.h"
-#include "ring/hash.h"
 
 static struct stream *of(struct conn *c)
 {
@@ -103,19 +102,11 @@ static void back_to_connect(struct stream *s)
 /* What the key is made of is known, or will not be. */
 static void route(struct stream *s)
 {
-    struct worker_listener *wl = s->client.wl;
     struct key_source from = {.peer = client_source(&s->client)};
     if (s->sni.result == SNI_NAME)
         from.sni = sni_name(&s->sni);
     deadline_cancel(&s->client.deadline);
-    struct buffer *scratch = &wl->worker->scratch;
-    struct str key;
-    s->lease.keyless = !key_extract(wl->config->keys, wl->config->nkeys, &from, scratch, &key);
-    if (s->lease.keyless)
-        cell_add(&wl->cell->keyless, 1);
-    else
-        s->lease.hash = hash_key(key);
-    buffer_clear(scratch);
+    lease_set_key(&s->lease, s->client.wl, &from);
     move(s, STREAM_CONNECT);
     try_next(s);
 }
