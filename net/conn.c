@@ -436,6 +436,9 @@ ssize_t conn_splice_from(struct conn *c, int pipe, size_t most)
         return n;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return UV_EAGAIN;
+    char byte;
+    if (n == 0 && recv(fd_of(c), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        return UV_EAGAIN; /* it stops before urgent data, read() gets past it */
     int error = n < 0 ? -errno : pending_error(c);
     read_off(c);
     c->eof = error == 0;

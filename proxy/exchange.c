@@ -169,6 +169,29 @@ static bool status_is_failure(const struct exchange *x, unsigned status)
 
 /* ---- deadlines ---- */
 
+/* Bytes of the request wait for the upstream to take more. */
+static bool is_held_up(const struct exchange *x)
+{
+    return x->attempt == ATTEMPT_SENT &&
+           (conn_queued(server_conn(x)) || relay_held(&x->request_body.relay));
+}
+
+/* The upstream's time begins. */
+static void arm_response(struct exchange *x)
+{
+    x->unsent = is_held_up(x) ? conn_unsent(server_conn(x)) : 0;
+    deadline_arm(&x->lease.wp->response, &x->deadline);
+}
+
+/* Whether the upstream has taken some of the request from the kernel, which tells of room only when
+ * much of it is free. Where that was not asked when its time began, it gets the benefit once. */
+static bool still_takes(struct exchange *x)
+{
+    size_t before = x->unsent;
+    x->unsent = x->attempt == ATTEMPT_SENT ? conn_unsent(server_conn(x)) : 0;
+    return x->unsent && (before == 0 || x->unsent < before);
+}
+
 /* The wait for the final head is the server's only while it has what it needs to answer: not while
  * the client's body is still to come. Once armed it stands, over all tries. Behind the head it is
  * the gap in the answer that counts, whatever the request does. */
@@ -181,7 +204,7 @@ static void watch_answer(struct exchange *x)
     if (client_owes)
         deadline_cancel(&x->deadline);
     else if (!deadline_armed(&x->deadline))
-        deadline_arm(&x->lease.wp->response, &x->deadline);
+        arm_response(x);
 }
 
 /* The client is to send its body now, in time, or else to read what fills its connection. */
@@ -423,6 +446,10 @@ void exchange_on_response_deadline(struct deadline *d)
     struct exchange *x = container_of(d, struct exchange, deadline);
     if (x->answer == ANSWER_BODY && server_conn(x)->paused & PAUSE_PEER) {
         deadline_arm(&x->lease.wp->response, d); /* it is the client that does not read */
+        return;
+    }
+    if (x->answer == ANSWER_WAIT && still_takes(x)) {
+        deadline_arm(&x->lease.wp->response, d);
         return;
     }
     if (x->attempt != ATTEMPT_NONE)
@@ -671,7 +698,7 @@ static void server_drained(struct exchange *x)
     } else if (state < 0) {
         end_writing(x, state);
     } else if (state == 0 && x->answer == ANSWER_WAIT && relay_held(&x->request_body.relay)) {
-        deadline_arm(&x->lease.wp->response, &x->deadline); /* it took some */
+        arm_response(x); /* it took some */
     } else if (state == 1 && x->request == REQUEST_BODY) {
         go_on_with_body(x);
     } else if (state == 1) { /* all is sent; that the client goes has to be seen */

@@ -63,6 +63,7 @@ struct exchange {
     bool answer_begun;    /* a byte of an answer came on this attempt */
     bool answer_keep;     /* the upstream may serve again after this answer */
     bool close_client;    /* the answer says so */
+    size_t unsent;        /* when the response deadline was armed; 0: not asked */
     uint8_t interim;      /* 1xx answers on this attempt */
     uint16_t status;      /* of the answer passed on, 0: none yet */
     struct tunnel tunnel; /* answer TUNNEL */

@@ -81,10 +81,31 @@ void tunnel_recheck(struct worker_pool *wp)
     }
 }
 
+/* The server has said all that it had to say, which the client is still to get. */
+static void give_up_server(struct tunnel *t)
+{
+    struct client *c = t->client;
+    t->server_gone = true;
+    relay_end(&t->to_server);
+    if (c->conn.paused & PAUSE_PEER) {
+        c->conn.paused &= (uint8_t)~PAUSE_PEER;
+        conn_continue(&c->conn);
+        if (goes_on(c, t))
+            conn_resume(&c->conn, PAUSE_PEER);
+    }
+    if (goes_on(c, t) && c->conn.eof)
+        tunnel_client_eof(t);
+}
+
 /* What it was sent may have been the cause: it is counted, and not taken down for it. */
 void tunnel_server_broken(struct tunnel *t, int uv_error)
 {
-    if (!server_conn(t)->eof && !conn_is_our_want(uv_error))
+    if (server_conn(t)->eof ||
+        uv_error == UV_EPIPE) { /* so its end has come, behind what is unread */
+        give_up_server(t);
+        return;
+    }
+    if (!conn_is_our_want(uv_error))
         cell_add(&lease_cell(t->lease)->errors, 1);
     tunnel_cut(t);
 }
@@ -135,6 +156,8 @@ size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
     bool none_sent;
     if (client_conn(t)->paused & PAUSE_PEER)
         return 0;
+    if (t->server_gone)
+        return len;
     int uv_error = pass(t, &t->to_server, data, len, &none_sent);
     if (uv_error == 0) {
         t->sent = true;
@@ -163,7 +186,7 @@ size_t tunnel_from_server(struct tunnel *t, char *data, size_t len)
 static void maybe_done(struct tunnel *t)
 {
     if (t->fin_to_client && t->fin_to_server && conn_queued(client_conn(t)) == 0 &&
-        conn_queued(server_conn(t)) == 0)
+        (t->server_gone || conn_queued(server_conn(t)) == 0))
         t->ops->on_done(t);
 }
 
@@ -173,7 +196,8 @@ static void ended(struct tunnel *t, struct relay *r, bool *told)
     if (*told || conn_pending(r->source) || relay_held(r))
         return;
     *told = true;
-    if (conn_shutdown(r->sink) < 0) {
+    bool gone = r == &t->to_server && t->server_gone;
+    if (!gone && conn_shutdown(r->sink) < 0) {
         tunnel_cut(t);
         return;
     }

@@ -30,6 +30,8 @@ struct tunnel {
     struct relay to_server, to_client;
     bool sent, received; /* a byte to the server, from it */
     bool fin_to_server, fin_to_client;
+    bool
+        server_gone; /* it has ended in order, and takes no more: what the client says is dropped */
 };
 
 /* Not started: tunnel_end() does nothing. */

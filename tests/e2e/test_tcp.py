@@ -1,10 +1,12 @@
 """mode: tcp. Bytes both ways, ends and resets passed on as they are, tries, standbys, limits."""
 
+import fcntl
 import hashlib
 import os
 import select
 import signal
 import socket
+import termios
 import threading
 import time
 
@@ -210,6 +212,72 @@ def test_reset_of_a_client_that_is_not_read_from_is_passed_on_too(rig, why):
     assert ends[0], 'it was not'
     wait_until(lambda: listener_of(proxy)['connections'] == 0, 'it to be gone')
     assert proxy.server('b1')['errors'] == 0
+
+
+def test_server_that_answers_and_closes_is_heard_to_the_end(rig):
+    """Though it resets what comes for it after that, and the client reads late."""
+    size, closed = MIB, threading.Event()
+
+    def handler(backend, sock):
+        sock.sendall(b'b1\n' + blob('all', size))
+        sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)) == bytes(4), 'it to be taken')
+        sock.close()
+        closed.set()
+
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool={'health': CHECK_OFF})
+    with Conn(proxy.port, receive_buffer=SMALL_BUFFER) as c:
+        assert closed.wait(20 * SLOW)
+        for _ in range(20):  # the first is answered by a reset, the next cannot be written
+            c.send(b'late')
+            time.sleep(0.1)  # past a look for resets
+        assert c.reader.rest() == blob('all', size)
+        c.send(b'and later')
+        c.sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: listener_of(proxy)['connections'] == 0, 'it to be gone')
+    assert proxy.server('b1')['errors'] == 0
+
+
+@pytest.mark.parametrize('who', ['client', 'server'])
+def test_urgent_data_ends_nothing(rig, who):
+    """The byte itself is lost, as documented; those around it come, also in bulk with a FIN behind."""
+    data, got, gate = blob('urgent', 24 * MIB), [], threading.Event()
+
+    def write(sock):
+        sock.sendall(data[:-MIB])
+        sock.send(b'!', socket.MSG_OOB)
+        sock.sendall(data[-MIB:])
+        sock.shutdown(socket.SHUT_WR)
+
+        gate.set()
+
+    def read(sock):
+        h, n = hashlib.sha256(), 0
+        while part := sock.recv(1 << 18):
+            h.update(part)
+            n += len(part)
+            if n > len(data) - 4 * MIB:
+                assert gate.wait(60 * SLOW)  # the rest is on its way, its end too
+        got.append(h.hexdigest())
+
+    def handler(backend, sock):
+        if who == 'server':
+            write(sock)
+        else:
+            read(sock)
+        Reader(sock).rest()
+
+    proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM)
+    with Conn(proxy.port, greeted=False, timeout=60) as c:
+        writer = threading.Thread(target=write, args=(c.sock,))
+        if who == 'server':
+            wait_until(lambda: proxy.server('b1')['active'] == 1, 'the server to write')
+            read(c.sock)
+        else:
+            writer.start()
+            wait_until(lambda: got, 'all to be read', 60)
+            writer.join()
+    assert got == [hashlib.sha256(data).hexdigest()]
 
 
 def test_reset_of_the_server_in_bulk_is_counted(rig):

@@ -180,6 +180,29 @@ def test_time_does_not_run_against_a_client_that_is_held_back(rig):
         writer.join()
 
 
+def test_a_backend_that_reads_slowly_has_the_time_it_needs(rig):
+    """Though for longer than the response time it is the kernel alone that moves what it reads."""
+    def handler(ex):
+        begun, n, h = time.monotonic(), 0, hashlib.sha256()
+        while time.monotonic() < begun + 5:
+            n += take(ex, 40_000, h)[0]
+            time.sleep(0.05)
+        ex.request.body = b''
+        ex.answer(body=take(ex, size - n, h)[1].encode())
+
+    size = 24 * MIB
+    _, proxy = upload(rig, handler, pool={'timeouts': {'response': '1s'}}, top={'workers': 1},
+                      receive_buffer=1 << 16)
+    body = payload(size // 2) * 2
+    with Client(proxy.port, timeout=60) as c:
+        c.send(head(size))
+        writer = Writer(c.sock, body)
+        answer = c.answer()
+        assert (answer.status, answer.text) == (200, digest(body))
+        end_writer(c, writer)
+    assert proxy.server('b1')['errors'] == 0
+
+
 def test_a_backend_that_takes_nothing_for_too_long_is_504(rig):
     backend, proxy = upload(rig, lambda ex: (ex.hang(), ex.close()), receive_buffer=SMALL_BUFFER,
                             pool={'timeouts': {'response': '900ms'}})
