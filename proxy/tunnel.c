@@ -81,10 +81,22 @@ void tunnel_recheck(struct worker_pool *wp)
     }
 }
 
-/* The server has said all that it had to say, which the client is still to get. */
+/* The client's kernel has all that the server said, and its end. */
+static bool is_heard(const struct tunnel *t)
+{
+    const struct conn *c = client_conn(t);
+    return t->fin_to_client && conn_queued(c) == 0 && conn_unsent(c) == 0;
+}
+
+/* The server has said all that it had to say. The client is to get that before it is told that
+ * nobody listens to it, which resets what is on its way. */
 static void give_up_server(struct tunnel *t)
 {
     struct client *c = t->client;
+    if (is_heard(t)) {
+        tunnel_cut(t);
+        return;
+    }
     t->server_gone = true;
     relay_end(&t->to_server);
     if (c->conn.paused & PAUSE_PEER) {
@@ -100,8 +112,7 @@ static void give_up_server(struct tunnel *t)
 /* What it was sent may have been the cause: it is counted, and not taken down for it. */
 void tunnel_server_broken(struct tunnel *t, int uv_error)
 {
-    if (server_conn(t)->eof ||
-        uv_error == UV_EPIPE) { /* so its end has come, behind what is unread */
+    if (server_conn(t)->eof) {
         give_up_server(t);
         return;
     }
@@ -131,8 +142,12 @@ void tunnel_on_look_deadline(struct deadline *d)
             c = server_conn(t);
             uv_error = conn_unread_error(c);
         }
-        if (uv_error < 0)
+        if (uv_error == UV_EPIPE && c == server_conn(t))
+            give_up_server(t); /* its end had come before the reset, behind what is unread */
+        else if (uv_error < 0)
             broken(t, c, uv_error);
+        else if (t->server_gone && is_heard(t))
+            tunnel_cut(t);
     }
     if (!list_empty(&wp->tunnels))
         deadline_arm(&wp->looks, d);

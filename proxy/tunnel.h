@@ -30,8 +30,8 @@ struct tunnel {
     struct relay to_server, to_client;
     bool sent, received; /* a byte to the server, from it */
     bool fin_to_server, fin_to_client;
-    bool
-        server_gone; /* it has ended in order, and takes no more: what the client says is dropped */
+    bool server_gone; /* it has ended in order, and takes no more: what the client says is dropped
+                          until it has heard all, then it is cut */
 };
 
 /* Not started: tunnel_end() does nothing. */
@@ -46,7 +46,8 @@ void tunnel_cut(struct tunnel *t);
 void tunnel_server_broken(struct tunnel *t, int uv_error);
 /* The owners of the pool have changed: cuts the tunnels whose keys are now served elsewhere. */
 void tunnel_recheck(struct worker_pool *wp);
-/* Of a pool: cuts the tunnels that were reset where nobody reads. */
+/* Of a pool: cuts the tunnels that were reset where nobody reads, or whose server takes no more and
+ * was heard to the end. */
 void tunnel_on_look_deadline(struct deadline *d);
 /* Bytes that the kernel holds for either end. */
 size_t tunnel_unsent(const struct tunnel *t);
