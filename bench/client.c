@@ -189,16 +189,9 @@ static void on_eof(struct conn *conn)
     }
 }
 
-static void on_error(struct conn *conn, int uv_error)
-{
-    client_fail(of(conn), LOAD_RESET);
-}
-
 static void on_drain(struct conn *conn)
 {
 }
-
-static const struct conn_ops client_ops = {on_read, on_eof, on_error, on_drain};
 
 /* ---- connecting ---- */
 
@@ -219,16 +212,22 @@ static void put(struct client *c, uint32_t key)
         abort(); /* of the size of a request: memory is out altogether */
 }
 
-static void on_connected(uv_connect_t *request, int status)
+static void on_error(struct conn *conn, int uv_error)
 {
-    struct client *c = container_of(request, struct client, connect);
+    struct client *c = of(conn);
+    if (c->state == CLIENT_CONNECTING)
+        connect_failed(c, uv_error);
+    else
+        client_fail(c, LOAD_RESET);
+}
+
+static void on_connected(struct conn *conn)
+{
+    struct client *c = of(conn);
     struct load_thread *t = c->thread;
-    if (c->state != CLIENT_CONNECTING)
-        return;
-    if (status == 0)
-        status = conn_start(&c->conn);
-    if (status < 0) {
-        connect_failed(c, status);
+    int r = conn_start(conn);
+    if (r < 0) {
+        connect_failed(c, r);
         return;
     }
     c->state = CLIENT_OPEN;
@@ -244,6 +243,8 @@ static void on_connected(uv_connect_t *request, int status)
         load_thread_dispatch(t, uv_hrtime());
 }
 
+static const struct conn_ops client_ops = {on_read, on_eof, on_error, on_drain, NULL, on_connected};
+
 static void connect_now(struct client *c)
 {
     struct load_thread *t = c->thread;
@@ -252,8 +253,7 @@ static void connect_now(struct client *c)
     t->open++;
     update_free(c);
     deadline_arm(&t->timeouts, &c->deadline);
-    int r = conn_connect(&c->conn, &t->net, &client_ops, &options_of(c)->target, &c->connect,
-                         on_connected);
+    int r = conn_connect(&c->conn, &t->net, &client_ops, &options_of(c)->target);
     c->conn.in_limit = ANSWER_HEAD_MAX;
     if (r < 0)
         connect_failed(c, r);

@@ -32,7 +32,6 @@ struct client {
     struct load_thread *thread;
     struct list free;
     struct deadline deadline; /* of the request under way; OFF: until it may connect again */
-    uv_connect_t connect;
     enum client_state state;
     bool held_back;        /* OFF: connecting failed a moment ago */
     unsigned first, count; /* of requests: a ring of `pipeline` */

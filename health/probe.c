@@ -90,7 +90,7 @@ static unsigned long long passed_ms(const struct probe *p)
 
 static void fail_uv(struct probe *p, int err)
 {
-    finish(p, conn_is_our_want(err) ? PROBE_NOT_DONE : PROBE_FAIL, "%s", uv_strerror(err));
+    finish(p, conn_error_is_local(err) ? PROBE_NOT_DONE : PROBE_FAIL, "%s", uv_strerror(err));
 }
 
 /* ---- the answer ---- */

@@ -102,23 +102,39 @@ static void init_handle(struct conn *c)
     c->registered = true;
 }
 
+static void init_pipe(struct conn *c)
+{
+    int r = uv_pipe_init(c->net->loop, &c->pipe, 0);
+    assert(r == 0); /* no socket is made by that */
+    (void)r;
+    c->registered = true;
+}
+
 void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd)
 {
     init(c, n, ops);
     c->fd = fd;
 }
 
-/* libuv would make the socket too, but tell later that it could not. */
-static int connect_unix(struct conn *c, const char *path, uv_connect_t *request,
-                        uv_connect_cb on_connected)
+static void on_connected(uv_connect_t *request, int status)
 {
-    int r = uv_pipe_init(c->net->loop, &c->pipe, 0);
-    assert(r == 0); /* no socket is made by that */
-    c->registered = true;
+    struct conn *c = container_of((uv_tcp_t *)request->handle, struct conn, tcp);
+    free(request);
+    if (c->closing)
+        return;
+    if (status < 0)
+        c->ops->on_error(c, status);
+    else
+        c->ops->on_connected(c);
+}
+
+/* libuv would make the socket too, but tell later that it could not. */
+static int connect_unix(struct conn *c, const char *path, uv_connect_t *request)
+{
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    r = uv_pipe_open(&c->pipe, fd);
+    int r = uv_pipe_open(&c->pipe, fd);
     if (r < 0) {
         close(fd);
         return r;
@@ -127,15 +143,28 @@ static int connect_unix(struct conn *c, const char *path, uv_connect_t *request,
     return 0;
 }
 
-int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
-                 uv_connect_t *request, uv_connect_cb on_connected)
+static int connect_tcp(struct conn *c, const struct addr *to, uv_connect_t *request)
 {
-    init(c, n, ops);
-    if (addr_is_unix(to))
-        return connect_unix(c, to->un.sun_path, request, on_connected);
-    init_handle(c);
     int r = uv_tcp_nodelay(&c->tcp, 1); /* applied when the socket is made */
     return r < 0 ? r : uv_tcp_connect(request, &c->tcp, &to->sa, on_connected);
+}
+
+int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to)
+{
+    assert(ops->on_connected);
+    init(c, n, ops);
+    if (addr_is_unix(to))
+        init_pipe(c);
+    else
+        init_handle(c);
+    uv_connect_t *request = malloc(sizeof *request);
+    if (request == NULL)
+        return UV_ENOMEM;
+    int r =
+        addr_is_unix(to) ? connect_unix(c, to->un.sun_path, request) : connect_tcp(c, to, request);
+    if (r < 0)
+        free(request);
+    return r;
 }
 
 /* Hands the socket to libuv. < 0: a uv error, the socket is closed. */
@@ -195,9 +224,14 @@ void conn_pause(struct conn *c, enum conn_pause why)
     c->paused |= (uint8_t)why;
 }
 
-void conn_resume(struct conn *c, enum conn_pause why)
+void conn_clear_pause(struct conn *c, enum conn_pause why)
 {
     c->paused &= (uint8_t)~why;
+}
+
+void conn_resume(struct conn *c, enum conn_pause why)
+{
+    conn_clear_pause(c, why);
     if (c->paused)
         return;
     int r = read_on(c);

@@ -6,8 +6,8 @@
  * when bytes beyond the mark really come. Bytes the owner did not take are kept, in order, and
  * offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes are
  * read into one buffer that the whole loop shares. After conn_close() no callback but on_closed
- * comes. Ownership: embedded in its owner, whose memory goes in on_closed or later. Threads: one
- * loop. */
+ * comes, not even that of connecting. Ownership: embedded in its owner, whose memory goes in
+ * on_closed or later. Threads: one loop. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,12 +54,14 @@ struct conn_ops {
     size_t (*on_read)(struct conn *c, char *data, size_t len);
     /* The peer will send no more. Bytes kept may still be there (conn_pending). */
     void (*on_eof)(struct conn *c);
-    /* Reading failed, or a queued write did; uv_error < 0. The owner is to close. */
+    /* Connecting failed, or reading, or a queued write; uv_error < 0. The owner is to close. */
     void (*on_error)(struct conn *c, int uv_error);
     /* Queued output fell to CONN_LOW_MARK or below. */
     void (*on_drain)(struct conn *c);
     /* In bulk: there is something to take by conn_splice_from(). NULL: it is never in bulk. */
     void (*on_readable)(struct conn *c);
+    /* The stream is there; conn_start() begins to read. NULL in the ops of accepted conns. */
+    void (*on_connected)(struct conn *c);
 };
 
 struct conn {
@@ -87,10 +89,9 @@ struct conn {
 /* With an accepted, non-blocking socket, which it owns from now on. Always to be closed by
  * conn_close(), as after conn_connect(). */
 void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd);
-/* A new stream that connects, of TCP with TCP_NODELAY set. < 0: a uv error, on_connected will not
- * come. */
-int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
-                 uv_connect_t *request, uv_connect_cb on_connected);
+/* A new stream that connects, of TCP with TCP_NODELAY set. The outcome comes as on_connected or
+ * on_error, never from within this call. < 0: a uv error, neither comes; the owner still closes. */
+int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to);
 /* Registers with the loop and starts to read. < 0: a uv error. */
 int conn_start(struct conn *c);
 /* Before conn_start(): takes what has come already, without registering. */
@@ -99,11 +100,21 @@ void conn_read_now(struct conn *c);
 bool conn_alive(struct conn *c);
 
 void conn_pause(struct conn *c, enum conn_pause why);
+/* Takes the reason (or several, or'ed) away and leaves it to a later conn_resume() or
+ * conn_continue() that reading starts again. */
+void conn_clear_pause(struct conn *c, enum conn_pause why);
 /* Resumes if no reason is left; bytes kept are not offered by this, see conn_continue(). */
 void conn_resume(struct conn *c, enum conn_pause why);
 /* Offers the bytes kept once more. */
 void conn_continue(struct conn *c);
 
+/* Whether it is paused for this reason, or for one of these. */
+static inline bool conn_is_paused(const struct conn *c, enum conn_pause why)
+{
+    return c->paused & (uint8_t)why;
+}
+
+/* Bytes that were read and that the owner has not taken. */
 static inline size_t conn_pending(const struct conn *c)
 {
     return buffer_len(&c->in);
@@ -141,8 +152,8 @@ size_t conn_unsent(const struct conn *c);
  * 0: none. */
 int conn_unread_error(struct conn *c);
 
-/* Out of descriptors, ports or memory here: no peer's fault. */
-static inline bool conn_is_our_want(int uv_error)
+/* Whether the error is a lack of descriptors, ports or memory on this host: no fault of a peer. */
+static inline bool conn_error_is_local(int uv_error)
 {
     return uv_error == UV_EMFILE || uv_error == UV_ENFILE || uv_error == UV_ENOMEM ||
            uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL;

@@ -305,7 +305,7 @@ static bool attempt(struct exchange *x, bool fresh)
         move_attempt(x, ATTEMPT_CONNECT);
         return true;
     }
-    if (conn_is_our_want(uv_error)) {
+    if (conn_error_is_local(uv_error)) {
         x->last_failure = FAILURE_LOCAL;
         fail(x, 503);
     } else {
@@ -401,7 +401,7 @@ static void broken(struct exchange *x, int uv_error)
 {
     bool stale = x->attempt == ATTEMPT_SENT && x->lease.upstream->reused && !x->answer_begun &&
                  x->answer == ANSWER_WAIT;
-    if (conn_is_our_want(uv_error))
+    if (conn_error_is_local(uv_error))
         session_close(x->session);
     else if (stale)
         go_fresh(x);
@@ -534,7 +534,7 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
         x->sent = true;
         return SEND_OK;
     }
-    if (conn_is_our_want(r))
+    if (conn_error_is_local(r))
         return SEND_FAIL;
     if (head && none_sent)
         return SEND_NONE;
@@ -663,7 +663,7 @@ static void pass_bulk_up(struct exchange *x)
     size_t n;
     int uv_error;
     enum relay_result result = body_turn(&x->request_body, &n, &uv_error);
-    if (result == RELAY_SOURCE || (result == RELAY_SINK && conn_is_our_want(uv_error))) {
+    if (result == RELAY_SOURCE || (result == RELAY_SINK && conn_error_is_local(uv_error))) {
         session_close(x->session); /* cut, or its end lost */
         return;
     }
@@ -693,7 +693,7 @@ void exchange_body_too_slow(struct exchange *x)
 static void server_drained(struct exchange *x)
 {
     int state = relay_drained(&x->request_body.relay);
-    if (state < 0 && conn_is_our_want(state)) {
+    if (state < 0 && conn_error_is_local(state)) {
         session_close(x->session);
     } else if (state < 0) {
         end_writing(x, state);

@@ -73,7 +73,7 @@ static void try_next(struct stream *s)
     }
     hand_over_descriptor(&s->client);
     int r = upstream_connect(&s->lease);
-    if (r < 0 && conn_is_our_want(r))
+    if (r < 0 && conn_error_is_local(r))
         stream_close(s);
     else if (r < 0)
         try_failed(s); /* there is no way to it */
@@ -154,7 +154,7 @@ static void on_connected(struct lease *l)
 static void on_broken(struct lease *l, int uv_error)
 {
     struct stream *s = of_lease(l);
-    bool our_want = conn_is_our_want(uv_error);
+    bool our_want = conn_error_is_local(uv_error);
     if (s->state == STREAM_CONNECT && our_want) {
         stream_close(s);
     } else if (s->state == STREAM_CONNECT) {

@@ -116,7 +116,7 @@ void tunnel_server_broken(struct tunnel *t, int uv_error)
         give_up_server(t);
         return;
     }
-    if (!conn_is_our_want(uv_error))
+    if (!conn_error_is_local(uv_error))
         cell_add(&lease_cell(t->lease)->errors, 1);
     tunnel_cut(t);
 }

@@ -48,9 +48,28 @@ static void on_eof(struct conn *c)
         upstream_close(u);
 }
 
+static void connecting_is_over(struct upstream *u)
+{
+    deadline_cancel(&u->deadline);
+    u->state = UPSTREAM_BUSY;
+}
+
+static void on_connected(struct conn *c)
+{
+    struct upstream *u = of(c);
+    connecting_is_over(u);
+    int r = conn_start(c);
+    if (r < 0)
+        u->lease->ops->on_broken(u->lease, r);
+    else
+        u->lease->ops->on_connected(u->lease);
+}
+
 static void on_error(struct conn *c, int uv_error)
 {
     struct upstream *u = of(c);
+    if (u->state == UPSTREAM_CONNECTING)
+        connecting_is_over(u);
     if (u->lease)
         u->lease->ops->on_broken(u->lease, uv_error);
     else
@@ -71,22 +90,8 @@ static void on_readable(struct conn *c)
     u->lease->ops->on_readable(u->lease);
 }
 
-static const struct conn_ops upstream_ops = {on_read, on_eof, on_error, on_drain, on_readable};
-
-static void on_connected(uv_connect_t *request, int status)
-{
-    struct upstream *u = container_of(request, struct upstream, connect);
-    if (u->conn.closing)
-        return;
-    deadline_cancel(&u->deadline);
-    if (status == 0)
-        status = conn_start(&u->conn);
-    u->state = UPSTREAM_BUSY;
-    if (status < 0)
-        u->lease->ops->on_broken(u->lease, status);
-    else
-        u->lease->ops->on_connected(u->lease);
-}
+static const struct conn_ops upstream_ops = {on_read,  on_eof,      on_error,
+                                             on_drain, on_readable, on_connected};
 
 static void on_closed(struct conn *c)
 {
@@ -152,7 +157,7 @@ int upstream_connect(struct lease *l)
         descriptors_give(1);
         return UV_ENOMEM;
     }
-    int r = conn_connect(&u->conn, &w->net, &upstream_ops, &to, &u->connect, on_connected);
+    int r = conn_connect(&u->conn, &w->net, &upstream_ops, &to);
     u->conn.in_limit = UPSTREAM_HEAD_MAX + 1;
     if (r < 0) {
         upstream_close(u);

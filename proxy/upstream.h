@@ -25,10 +25,9 @@ struct upstream {
     struct list link;         /* server's busy or idle */
     struct list all;          /* worker's upstreams */
     struct deadline deadline; /* connect, later idle */
-    uv_connect_t connect;
-    uint32_t generation; /* of the server's address; an older one is drained */
-    bool reused;         /* it was lent before */
-    bool counted;        /* among the descriptors in use */
+    uint32_t generation;      /* of the server's address; an older one is drained */
+    bool reused;              /* it was lent before */
+    bool counted;             /* among the descriptors in use */
 };
 
 /* Begins to connect to the lease's server; the outcome comes as on_connected or on_broken, never

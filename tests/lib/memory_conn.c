@@ -188,8 +188,7 @@ void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int 
     c->fd = fd;
 }
 
-int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
-                 uv_connect_t *request, uv_connect_cb on_connected)
+int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to)
 {
     int uv_error = 0;
     struct memory_wire *w = memory.on_connect(c, to, &uv_error);
@@ -199,8 +198,7 @@ int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, cons
     if (w == NULL)
         return uv_error;
     w->state = MEMORY_CONNECTING;
-    w->connect = request;
-    w->on_connected = on_connected;
+    w->connecting = true;
     return 0;
 }
 
@@ -250,9 +248,14 @@ void conn_pause(struct conn *c, enum conn_pause why)
     c->paused |= (uint8_t)why;
 }
 
-void conn_resume(struct conn *c, enum conn_pause why)
+void conn_clear_pause(struct conn *c, enum conn_pause why)
 {
     c->paused &= (uint8_t)~why;
+}
+
+void conn_resume(struct conn *c, enum conn_pause why)
+{
+    conn_clear_pause(c, why);
     if (!c->paused)
         read_on(c);
 }
@@ -587,11 +590,8 @@ static bool reap(void)
     struct conn *c = container_of(memory.closed.next, struct conn, closed);
     struct memory_wire *w = of(c);
     list_remove(&c->closed);
-    if (w && w->connect)
-        w->on_connected(w->connect, UV_ECANCELED);
     if (w) {
         w->conn = NULL;
-        w->connect = NULL;
         drop_queue(w);
     }
     buffer_release(&c->in);
@@ -603,11 +603,14 @@ static bool reap(void)
 
 static void finish_connect(struct memory_wire *w)
 {
-    uv_connect_t *request = w->connect;
-    w->connect = NULL;
-    if (w->connected == 0)
-        w->state = MEMORY_OPEN;
-    w->on_connected(request, w->connected);
+    struct conn *c = w->conn;
+    w->connecting = false;
+    if (w->connected < 0) {
+        c->ops->on_error(c, w->connected);
+        return;
+    }
+    w->state = MEMORY_OPEN;
+    c->ops->on_connected(c);
 }
 
 static bool may_write(const struct memory_wire *w)
@@ -623,7 +626,7 @@ static bool may_fin(const struct memory_wire *w)
 static bool has_event(const struct memory_wire *w)
 {
     if (w->state == MEMORY_CONNECTING)
-        return w->connect && w->connected <= 0;
+        return w->connecting && w->connected <= 0;
     return (w->conn->reading && readable(w)) || may_write(w) || may_fin(w);
 }
 

@@ -38,16 +38,15 @@ struct memory_wire {
     enum memory_state state;
     struct conn *conn; /* until it has closed */
     struct list link;  /* of all that have a conn */
-    uv_connect_t *connect;
-    uv_connect_cb on_connected;
-    int connected;    /* the outcome of connecting: 1: not yet */
-    struct buffer in; /* from the peer, not read yet */
-    size_t piece;     /* at most so much in one read; 0: no limit */
-    bool full;        /* each read counts as one that filled the buffer */
-    bool fin, dead;   /* from the peer: its end, a reset */
-    int error;        /* of the reset, not told yet; < 0 */
-    int fail_write;   /* the next write fails with it; < 0 */
-    size_t room;      /* what the peer's window still takes */
+    bool connecting;   /* on_connected or on_error is due */
+    int connected;     /* the outcome of connecting: 1: not yet */
+    struct buffer in;  /* from the peer, not read yet */
+    size_t piece;      /* at most so much in one read; 0: no limit */
+    bool full;         /* each read counts as one that filled the buffer */
+    bool fin, dead;    /* from the peer: its end, a reset */
+    int error;         /* of the reset, not told yet; < 0 */
+    int fail_write;    /* the next write fails with it; < 0 */
+    size_t room;       /* what the peer's window still takes */
     struct buffer queue;
     struct list chunks; /* of the queue, one a write */
     bool stuck;         /* a queued write has failed: the rest is never tried */
