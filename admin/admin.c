@@ -164,7 +164,7 @@ static int find_pool(const struct snapshot *s, struct str name)
 static int find_server(const struct pool *p, struct str name)
 {
     for (int id = 0; id < p->nservers; id++)
-        if (str_eq(name, str_of(p->servers[id].name)))
+        if (str_eq(name, str_of(p->members[id].server->name)))
             return id;
     return -1;
 }

@@ -71,7 +71,7 @@ static uint64_t cells_sum(const struct snapshot *s, const struct snapshot_listen
 {
     uint64_t sum = 0;
     for (unsigned w = 0; w < s->nworkers; w++)
-        sum += load((const _Atomic uint64_t *)((const char *)&l->cells[w] + offset));
+        sum += load((const _Atomic uint64_t *)((const char *)&l->stats->cells[w] + offset));
     return sum;
 }
 
@@ -158,27 +158,27 @@ static void listeners(struct text *t, const struct snapshot *s)
 
 /* --- pools and their servers --- */
 
-static uint64_t server_up(const struct pool *p, const struct server *v)
+static uint64_t server_up(const struct server *v)
 {
     return atomic_load_explicit(&v->usable, memory_order_relaxed);
 }
 
-static uint64_t server_active(const struct pool *p, const struct server *v)
+static uint64_t server_active(const struct server *v)
 {
     return atomic_load_explicit(&v->active, memory_order_relaxed);
 }
 
-static uint64_t server_tries(const struct pool *p, const struct server *v)
+static uint64_t server_tries(const struct server *v)
 {
-    return server_requests(v, p->nworkers);
+    return server_requests(v);
 }
 
-static uint64_t server_failures(const struct pool *p, const struct server *v)
+static uint64_t server_failures(const struct server *v)
 {
-    return server_errors(v, p->nworkers);
+    return server_errors(v);
 }
 
-typedef uint64_t server_figure_fn(const struct pool *p, const struct server *v);
+typedef uint64_t server_figure_fn(const struct server *v);
 
 static void server_family(struct text *t, const struct snapshot *s, const char *name,
                           const char *type, const char *help, server_figure_fn *figure)
@@ -190,8 +190,8 @@ static void server_family(struct text *t, const struct snapshot *s, const char *
             print(t, "%s{", name);
             label(t, "pool", p->config->name);
             print(t, ",");
-            label(t, "backend", p->servers[id].name);
-            print(t, "} %" PRIu64 "\n", figure(p, &p->servers[id]));
+            label(t, "backend", p->members[id].server->name);
+            print(t, "} %" PRIu64 "\n", figure(p->members[id].server));
         }
     }
 }
@@ -204,7 +204,8 @@ static void pool_counter(struct text *t, const struct snapshot *s, const char *n
         const struct pool *p = s->pools[i];
         print(t, "%s{", name);
         label(t, "pool", p->config->name);
-        print(t, "} %" PRIu64 "\n", load((const _Atomic uint64_t *)((const char *)p + offset)));
+        print(t, "} %" PRIu64 "\n",
+              load((const _Atomic uint64_t *)((const char *)p->totals + offset)));
     }
 }
 
@@ -219,9 +220,9 @@ static void pools(struct text *t, const struct snapshot *s)
     server_family(t, s, "ringproxy_backend_active", "gauge",
                   "Requests in flight and tunnels of the backend or standby.", server_active);
     pool_counter(t, s, "ringproxy_failovers_total", "Backends whose keys went to another server.",
-                 offsetof(struct pool, failovers));
+                 offsetof(struct pool_totals, failovers));
     pool_counter(t, s, "ringproxy_retries_total", "Further tries of requests.",
-                 offsetof(struct pool, retries));
+                 offsetof(struct pool_totals, retries));
 }
 
 bool prometheus_write(struct buffer *out, const struct snapshot *s)

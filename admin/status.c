@@ -50,7 +50,7 @@ static json_t *serving(const struct pool *p, unsigned id)
     for (unsigned slot = 0; slot < p->nbackends && names; slot++) {
         struct pool_owner o = pool_owner_of(p, slot);
         if (o.owner == id || o.from == id)
-            names = append(names, text_of(p->servers[slot].name));
+            names = append(names, text_of(p->members[slot].server->name));
     }
     return names;
 }
@@ -88,14 +88,14 @@ json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64
     assert(pool < s->npools && id < s->pools[pool]->nservers);
     const struct pool *p = s->pools[pool];
     const struct roster *r = s->rosters[pool];
-    const struct server *v = &p->servers[id];
+    const struct server *v = p->members[id].server;
     uint32_t active = atomic_load_explicit(&v->active, memory_order_relaxed);
-    json_t *object = json_pack(
-        "{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "name", text_of(v->name), "address",
-        text_of(v->address_text), "state", roster_state_name(roster_state(r, id)), "serving",
-        serving(p, id), "requests", (json_int_t)server_requests(v, p->nworkers), "active",
-        (json_int_t)active, "errors", (json_int_t)server_errors(v, p->nworkers), "last_check",
-        last_check(roster_last_check(r, id), now_ms));
+    json_t *object =
+        json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "name", text_of(v->name), "address",
+                  text_of(v->address_text), "state", roster_state_name(roster_state(r, id)),
+                  "serving", serving(p, id), "requests", (json_int_t)server_requests(v), "active",
+                  (json_int_t)active, "errors", (json_int_t)server_errors(v), "last_check",
+                  last_check(roster_last_check(r, id), now_ms));
     return add_resolved(object, v);
 }
 
@@ -123,10 +123,11 @@ static json_t *pools(const struct snapshot *s, uint64_t now_ms)
 
 static json_t *listener(const struct snapshot *s, const struct snapshot_listener *l)
 {
+    const struct listener_cell *cells = l->stats->cells;
     uint64_t connections = 0, requests = 0;
     for (unsigned w = 0; w < s->nworkers; w++) {
-        connections += atomic_load_explicit(&l->cells[w].connections, memory_order_relaxed);
-        requests += atomic_load_explicit(&l->cells[w].requests, memory_order_relaxed);
+        connections += atomic_load_explicit(&cells[w].connections, memory_order_relaxed);
+        requests += atomic_load_explicit(&cells[w].requests, memory_order_relaxed);
     }
     const char *mode = l->config->mode == MODE_TCP ? "tcp" : "http";
     return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I}", "name", text_of(l->config->name), "listen",
@@ -154,8 +155,8 @@ json_t *status_route(const struct pool *p, struct str key)
 {
     uint64_t hash = hash_key(key);
     uint16_t now = pool_find(p, hash);
-    json_t *server = now == SERVER_NONE ? json_null() : text_of(p->servers[now].name);
+    json_t *server = now == SERVER_NONE ? json_null() : text_of(p->members[now].server->name);
     return json_pack("{s:o, s:o, s:o, s:o}", "pool", text_of(p->config->name), "key",
                      status_text(key), "server", server, "home",
-                     text_of(p->servers[pool_home(p, hash)].name));
+                     text_of(p->members[pool_home(p, hash)].server->name));
 }

@@ -86,7 +86,7 @@ static void print_route(const struct pool *p, struct str key)
     uint16_t id = pool_find(p, hash_key(key));
     fwrite_unlocked(key.p, 1, key.n, stdout);
     putchar_unlocked('\t');
-    fputs_unlocked(id == SERVER_NONE ? "-" : p->servers[id].name, stdout);
+    fputs_unlocked(id == SERVER_NONE ? "-" : p->members[id].server->name, stdout);
     putchar_unlocked('\n');
 }
 
@@ -115,7 +115,7 @@ static int route(const struct config_pool *config, const struct route_args *a, c
 {
     struct error e;
     bool ok = true;
-    struct pool *p = pool_new(config, 1, &e);
+    struct pool *p = pool_new(config, 1, NULL, &e);
     if (p == NULL) {
         fprintf(stderr, "ringproxy route: pool %s: %s\n", config->name, e.text);
         return APP_FAILED;

@@ -60,37 +60,40 @@ static void fail(struct control *c, const char *event, const char *reason)
 
 /* ---- events ---- */
 
-static void post_all(struct control *c, enum worker_message kind, void *object)
+static void post_all(struct control *c, enum worker_message kind)
 {
     for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], kind, object);
+        worker_post(&c->workers[i], kind, NULL, NULL);
 }
 
-static struct pool *pool_of(struct control *c, const struct pool *pool)
+/* Each message has a reference of its own. */
+static void post_server(struct control *c, enum worker_message kind, struct server *s)
 {
-    size_t i = 0;
-    while (c->snapshot->pools[i] != pool)
-        i++;
-    return c->snapshot->pools[i];
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], kind, server_ref(s), server_release);
+}
+
+static void post_owners(struct control *c, struct pool_totals *totals)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_OWNERS_CHANGED, pool_totals_ref(totals),
+                    pool_totals_release);
 }
 
 static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
-    struct pool *p = pool_of(c, n->pool);
     notice_log(n);
     if (n->event == ROSTER_SERVER_DOWN)
-        post_all(c, WORKER_SERVER_DOWN, &p->servers[n->server->id]);
-    else if (n->event == ROSTER_OWNERS && p->config->close_moved == CLOSE_MOVED_ALWAYS)
-        post_all(c, WORKER_OWNERS_CHANGED, p);
+        post_server(c, WORKER_SERVER_DOWN, n->member->server);
+    else if (n->event == ROSTER_OWNERS && n->pool->config->close_moved == CLOSE_MOVED_ALWAYS)
+        post_owners(c, n->pool->totals);
 }
 
 /* A server by name has another address: what is idle at the old one is closed. */
 static void on_moved(void *arg, struct server *server)
 {
-    struct control *c = arg;
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_SERVER_MOVED, server);
+    post_server(arg, WORKER_SERVER_MOVED, server);
 }
 
 static void on_admin_change(void *arg, size_t pool)
@@ -100,15 +103,16 @@ static void on_admin_change(void *arg, size_t pool)
         checker_rearm(c->checkers[pool]);
 }
 
+/* The worker that says so may still have a generation whose server is in no pool any more. */
 static void passive_down(struct control *c, const struct server *server)
 {
-    for (size_t i = 0; i < c->snapshot->npools; i++) {
-        const struct pool *p = c->snapshot->pools[i];
-        if (server < p->servers || server >= p->servers + p->nservers)
-            continue;
-        roster_passive_down(c->snapshot->rosters[i], server->id, uv_now(&c->loop));
-        checker_rearm(c->checkers[i]);
-    }
+    size_t i = snapshot_find_pool(c->snapshot, server->pool);
+    const struct pool_member *m =
+        i < c->snapshot->npools ? pool_find_server(c->snapshot->pools[i], server) : NULL;
+    if (m == NULL)
+        return;
+    roster_passive_down(c->snapshot->rosters[i], m->id, uv_now(&c->loop));
+    checker_rearm(c->checkers[i]);
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -124,7 +128,7 @@ static void on_message(struct mailbox *m, struct message *msg)
             close_all(c);
         break;
     }
-    free(msg);
+    message_free(msg);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -149,7 +153,7 @@ static void on_stop_timeout(uv_timer_t *timer)
 {
     struct control *c = timer->data;
     fail(c, "shutdown timeout", "requests were still in flight, their connections are closed");
-    post_all(c, WORKER_ABORT, NULL);
+    post_all(c, WORKER_ABORT);
 }
 
 /* The paths of unix sockets are free for the next process; who has connected is served. */
@@ -175,7 +179,7 @@ static void begin_stop(struct control *c)
         return;
     }
     uv_timer_start(&c->stop_timer, on_stop_timeout, c->snapshot->config->shutdown_timeout_ms, 0);
-    post_all(c, WORKER_STOP, NULL);
+    post_all(c, WORKER_STOP);
 }
 
 static void on_checker_closed(void *arg)
@@ -370,7 +374,8 @@ static void deinit(struct control *c)
     int r = uv_loop_close(&c->loop);
     if (r < 0)
         fail(c, "control loop not clean", uv_strerror(r));
-    snapshot_free(c->snapshot);
+    snapshot_retire(c->snapshot);
+    snapshot_unref(c->snapshot);
 }
 
 int control_run(struct config *config, const struct control_hooks *hooks)
@@ -385,7 +390,7 @@ int control_run(struct config *config, const struct control_hooks *hooks)
         return c->status;
     }
     c->nworkers = config->workers;
-    c->snapshot = snapshot_new(config, 1, c->nworkers, on_notice, c, &e);
+    c->snapshot = snapshot_new(config, NULL, 1, c->nworkers, on_notice, c, &e);
     if (c->snapshot == NULL) {
         fail(c, "start failed", e.text);
         return c->status;

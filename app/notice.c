@@ -10,7 +10,7 @@ struct wording {
 
 static struct wording words_of(const struct roster_notice *n)
 {
-    bool standby = n->server->standby;
+    bool standby = n->member->standby;
     switch (n->event) {
     case ROSTER_SERVER_UP:
         return (struct wording){LOG_INFO, standby ? "standby up" : "backend up", NULL};
@@ -47,9 +47,9 @@ void notice_log(const struct roster_notice *n)
     if (!log_begin(&l, w.level, w.event))
         return;
     log_str(&l, "pool", n->pool->config->name);
-    log_str(&l, n->server->standby ? "server" : "backend", n->server->name);
+    log_str(&l, n->member->standby ? "server" : "backend", n->member->server->name);
     if (n->by && w.by)
-        log_str(&l, w.by, n->by->name);
+        log_str(&l, w.by, n->by->server->name);
     if (n->event == ROSTER_HELD && n->wait_ms == 0)
         log_str(&l, "for", "operator");
     else if (n->wait_ms)

@@ -42,7 +42,7 @@ static struct load *load_new(const struct load_options *o)
 static void post_all(struct load *l, enum load_message kind)
 {
     for (unsigned i = 0; i < l->nthreads; i++)
-        mailbox_post(&l->threads[i].mailbox, (int)kind, 0, NULL);
+        mailbox_post(&l->threads[i].mailbox, (int)kind, 0, NULL, NULL);
 }
 
 static void wait_for(struct load *l, const unsigned *count, unsigned n)

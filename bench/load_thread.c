@@ -403,7 +403,7 @@ static void on_message(struct mailbox *m, struct message *msg)
         abort_now(t);
         break;
     }
-    free(msg);
+    message_free(msg);
 }
 
 static void init_counters(struct load_thread *t)

@@ -54,9 +54,14 @@ static void start_timer(uv_timer_t *t, uv_timer_cb cb, uint64_t ms)
     (void)err;
 }
 
+static const struct pool_member *member_of(const struct target *t)
+{
+    return &t->checker->pool->members[t->server];
+}
+
 static struct server *server_of(const struct target *t)
 {
-    return &t->checker->pool->servers[t->server];
+    return member_of(t)->server;
 }
 
 static bool is_checked(const struct checker *c)
@@ -123,11 +128,11 @@ void checker_rearm(struct checker *c)
 static bool begin_line(struct log_line *l, enum log_level level, const char *event,
                        const struct target *t)
 {
-    const struct server *s = server_of(t);
+    const struct pool_member *m = member_of(t);
     if (!log_begin(l, level, event))
         return false;
-    log_str(l, "pool", t->checker->pool->config->name);
-    log_str(l, s->standby ? "server" : "backend", s->name);
+    log_str(l, "pool", m->server->pool);
+    log_str(l, m->standby ? "server" : "backend", m->server->name);
     return true;
 }
 

@@ -4,6 +4,13 @@
 
 #include "base/mem.h"
 
+void message_free(struct message *msg)
+{
+    if (msg->release)
+        msg->release(msg->object);
+    free(msg);
+}
+
 static void on_async(uv_async_t *async)
 {
     struct mailbox *m = container_of(async, struct mailbox, async);
@@ -35,12 +42,14 @@ int mailbox_init(struct mailbox *m, uv_loop_t *loop, mailbox_fn *on_message)
     return r;
 }
 
-void mailbox_post(struct mailbox *m, int kind, unsigned from, void *object)
+void mailbox_post(struct mailbox *m, int kind, unsigned from, void *object,
+                  message_release_fn *release)
 {
     struct message *msg = mem_zalloc(sizeof *msg);
     msg->kind = kind;
     msg->from = from;
     msg->object = object;
+    msg->release = release;
     uv_mutex_lock(&m->lock);
     bool closed = m->closed;
     if (!closed) {
@@ -49,7 +58,7 @@ void mailbox_post(struct mailbox *m, int kind, unsigned from, void *object)
     }
     uv_mutex_unlock(&m->lock);
     if (closed)
-        free(msg);
+        message_free(msg);
 }
 
 void mailbox_close(struct mailbox *m)
@@ -65,7 +74,7 @@ void mailbox_deinit(struct mailbox *m)
     list_foreach_safe(it, nxt, &m->messages)
     {
         list_remove(it);
-        free(container_of(it, struct message, link));
+        message_free(container_of(it, struct message, link));
     }
     uv_mutex_destroy(&m->lock);
 }

@@ -53,33 +53,68 @@ static inline uint64_t load_word(const struct pool *p, unsigned slot)
 
 static inline bool usable(const struct pool *p, uint16_t id)
 {
-    return atomic_load_explicit(&p->servers[id].usable, memory_order_relaxed);
+    return atomic_load_explicit(&p->members[id].server->usable, memory_order_relaxed);
 }
 
 /* ---- life ---- */
 
-static void init_server(struct pool *p, uint16_t id, const struct config_server *c)
+/* The index of a name among servers sorted by name; n if there is none. */
+static size_t index_of(const struct config_server *servers, size_t n, const char *name)
 {
-    struct server *s = &p->servers[id];
-    s->name = c->name;
-    s->address_text = c->address_text;
-    s->address = c->address;
-    s->id = id;
-    s->standby = id >= p->nbackends;
-    s->weight = c->weight;
-    s->max_connections = c->max_connections;
-    s->passive_failures = p->config->passive.failures;
-    s->cells = server_zalloc_lines(p->nworkers, sizeof(struct server_cell));
-    atomic_init(&s->usable, true);
-    p->limited |= c->max_connections != 0;
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(servers[middle].name, name);
+        if (order == 0)
+            return middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return n;
 }
 
-static void init_servers(struct pool *p)
+/* The member of a name, backend or standby; NULL if there is none. */
+static const struct pool_member *find_member(const struct pool *p, const char *name)
 {
     const struct config_pool *c = p->config;
-    p->servers = server_zalloc_lines(p->nservers, sizeof(struct server));
-    for (uint16_t id = 0; id < p->nservers; id++)
-        init_server(p, id, id < p->nbackends ? &c->backends[id] : &c->standbys[id - p->nbackends]);
+    size_t i = index_of(c->backends, c->nbackends, name);
+    if (i < c->nbackends)
+        return &p->members[i];
+    i = index_of(c->standbys, c->nstandbys, name);
+    return i < c->nstandbys ? &p->members[c->nbackends + i] : NULL;
+}
+
+const struct pool_member *pool_find_server(const struct pool *p, const struct server *s)
+{
+    const struct pool_member *m = find_member(p, s->name);
+    return m && m->server == s ? m : NULL;
+}
+
+/* The one of before if it stays what it was, else a new one; a reference in either case. */
+static struct server *adopt_server(const struct pool *p, const struct pool *old,
+                                   const struct config_server *c)
+{
+    const struct pool_member *was = old ? find_member(old, c->name) : NULL;
+    if (was && strcmp(was->server->address_text, c->address_text) == 0)
+        return server_ref(was->server);
+    return server_new(p->config->name, c->name, c->address_text, &c->address, p->nworkers);
+}
+
+static void init_member(struct pool *p, uint16_t id, const struct pool *old)
+{
+    const struct config_pool *pool = p->config;
+    bool standby = id >= p->nbackends;
+    const struct config_server *c =
+        standby ? &pool->standbys[id - p->nbackends] : &pool->backends[id];
+    p->members[id] = (struct pool_member){.server = adopt_server(p, old, c),
+                                          .weight = c->weight,
+                                          .max_connections = c->max_connections,
+                                          .passive_failures = pool->passive.failures,
+                                          .id = id,
+                                          .standby = standby};
+    p->limited |= c->max_connections != 0;
 }
 
 static uint32_t common_divisor(uint32_t a, uint32_t b)
@@ -117,8 +152,10 @@ static struct ring *make_ring(const struct config_pool *config, struct error *e)
     return ring;
 }
 
-struct pool *pool_new(const struct config_pool *config, unsigned nworkers, struct error *e)
+struct pool *pool_new(const struct config_pool *config, unsigned nworkers, const struct pool *old,
+                      struct error *e)
 {
+    assert(old == NULL || old->nworkers == nworkers);
     assert(config->nbackends > 0 && config->nbackends + config->nstandbys <= 4096);
     struct ring *ring = make_ring(config, e);
     if (ring == NULL)
@@ -132,7 +169,10 @@ struct pool *pool_new(const struct config_pool *config, unsigned nworkers, struc
     p->nservers = (uint16_t)(config->nbackends + config->nstandbys);
     p->load_millionths = (uint64_t)(config->max_load * 1e6 + 0.5);
     p->limited = p->load_millionths != 0;
-    init_servers(p);
+    p->totals = old ? pool_totals_ref(old->totals) : pool_totals_new();
+    p->members = server_zalloc_lines(p->nservers, sizeof(*p->members));
+    for (uint16_t id = 0; id < p->nservers; id++)
+        init_member(p, id, old);
     init_turns(p);
     p->owner = mem_zalloc_array(p->nbackends, sizeof(*p->owner));
     for (uint16_t b = 0; b < p->nbackends; b++)
@@ -147,8 +187,9 @@ void pool_free(struct pool *p)
     if (p == NULL)
         return;
     for (uint16_t id = 0; id < p->nservers; id++)
-        free(p->servers[id].cells);
-    free(p->servers);
+        server_unref(p->members[id].server);
+    free(p->members);
+    pool_totals_unref(p->totals);
     free(p->owner);
     free(p->turn_end);
     failover_free(p->failover);
@@ -187,7 +228,7 @@ void pool_publish(struct pool *p, const struct pool_owner *owners)
         if (o.owner == SERVER_NONE)
             continue;
         slots++;
-        weight += p->config->backends[slot].weight;
+        weight += p->members[slot].weight;
     }
     atomic_store_explicit(&p->live_slots, slots, memory_order_relaxed);
     atomic_store_explicit(&p->live_weight, weight, memory_order_relaxed);
@@ -232,7 +273,7 @@ static uint64_t load_cap(const struct pool *p, unsigned slot, uint32_t total)
     if (all == 0) /* everyone has just gone out of service */
         return UINT64_MAX;
     uint64_t divisor = UINT64_C(1000000) * all;
-    uint64_t product = p->load_millionths * total * p->config->backends[slot].weight;
+    uint64_t product = p->load_millionths * total * p->members[slot].weight;
     return (product + divisor - 1) / divisor;
 }
 
@@ -241,17 +282,18 @@ void pool_release(struct pool *p, struct server *s)
     uint32_t before = atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
     assert(before > 0);
     if (p->load_millionths)
-        atomic_fetch_sub_explicit(&p->active, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&p->totals->active, 1, memory_order_relaxed);
 }
 
 /* Raises `active`, checks, and gives back if a limit was passed. The slot tells whose weight the
  * server has: a standby that of the backend it stands in for. */
-static bool take(struct pool *p, struct server *s, unsigned slot)
+static bool take(struct pool *p, const struct pool_member *m, unsigned slot)
 {
+    struct server *s = m->server;
     uint32_t active = atomic_fetch_add_explicit(&s->active, 1, memory_order_relaxed) + 1;
-    bool fits = s->max_connections == 0 || active <= s->max_connections;
+    bool fits = m->max_connections == 0 || active <= m->max_connections;
     if (p->load_millionths) {
-        uint32_t total = atomic_fetch_add_explicit(&p->active, 1, memory_order_relaxed) + 1;
+        uint32_t total = atomic_fetch_add_explicit(&p->totals->active, 1, memory_order_relaxed) + 1;
         fits = fits && active <= load_cap(p, slot, total);
     }
     if (!fits)
@@ -337,7 +379,7 @@ struct offer {
     const uint16_t *whatif; /* NULL: the published owners count */
     uint64_t *refused;      /* a bit a slot that was asked on the walk */
     unsigned nrefused;
-    struct server *taken;
+    const struct pool_member *taken;
     bool full; /* someone would have served it, but is at a limit */
 };
 
@@ -363,19 +405,19 @@ static bool offer(struct offer *o, unsigned slot)
     /* What a full server passes on is not for a standby that nobody promoted. */
     if (o->full && id != word_owner(word) && id != word_from(word))
         return false;
-    if (!take(p, &p->servers[id], slot)) {
+    if (!take(p, &p->members[id], slot)) {
         o->full = true;
         return false;
     }
-    o->taken = &p->servers[id];
+    o->taken = &p->members[id];
     return true;
 }
 
-static enum pool_outcome outcome(const struct offer *o, struct server **server)
+static enum pool_outcome outcome(const struct offer *o, const struct pool_member **member)
 {
     if (o->taken == NULL)
         return o->full ? POOL_FULL : POOL_NONE_LIVE;
-    *server = o->taken;
+    *member = o->taken;
     return POOL_OK;
 }
 
@@ -407,7 +449,8 @@ static void forget_refusals(struct offer *o, struct pool_view *v)
 }
 
 static enum pool_outcome acquire_keyed(struct pool *p, struct pool_view *v,
-                                       const struct pool_request *r, struct server **server)
+                                       const struct pool_request *r,
+                                       const struct pool_member **member)
 {
     struct offer o = {.pool = p, .request = r, .hash = r->hash}, *arg = &o;
     unsigned home = ring_find(p->ring, r->hash);
@@ -424,7 +467,7 @@ static enum pool_outcome acquire_keyed(struct pool *p, struct pool_view *v,
         if (o.nrefused < p->nbackends)
             ring_walk(p->ring, r->hash, ask_on_walk, &arg);
     }
-    return outcome(&o, server);
+    return outcome(&o, member);
 }
 
 /* The backend whose turn it is. */
@@ -446,7 +489,8 @@ static unsigned slot_of_turn(const struct pool *p, uint64_t turn)
  * number that is spread like a hash decides which side gets it. After a turn for each backend those
  * that had none yet, because others are much heavier, are asked in order. */
 static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
-                                         const struct pool_request *r, struct server **server)
+                                         const struct pool_request *r,
+                                         const struct pool_member **member)
 {
     struct offer o = {.pool = p, .request = r};
     if (atomic_load_explicit(&p->live_slots, memory_order_relaxed) == 0)
@@ -467,22 +511,22 @@ static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
         for (unsigned slot = 0; slot < p->nbackends && o.taken == NULL; slot++)
             ask(&o, slot);
     }
-    return outcome(&o, server);
+    return outcome(&o, member);
 }
 
 enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct pool_request *r,
-                               struct server **server)
+                               const struct pool_member **member)
 {
     assert(r->ntried <= MAX_TRIED);
     if (r->keyless)
-        return acquire_keyless(p, v, r, server);
+        return acquire_keyless(p, v, r, member);
     if (r->ntried == 0 && !p->limited) {
         uint16_t id = word_decide(load_word(p, ring_find(p->ring, r->hash)), r->hash);
         if (id != SERVER_NONE && usable(p, id)) {
-            atomic_fetch_add_explicit(&p->servers[id].active, 1, memory_order_relaxed);
-            *server = &p->servers[id];
+            *member = &p->members[id];
+            atomic_fetch_add_explicit(&(*member)->server->active, 1, memory_order_relaxed);
             return POOL_OK;
         }
     }
-    return acquire_keyed(p, v, r, server);
+    return acquire_keyed(p, v, r, member);
 }

@@ -1,12 +1,13 @@
-/* A pool: a ring, its servers, and who serves each slot now.
+/* A pool in one generation of the configuration: a ring, its members, and who serves each slot now.
  *
  * What for: pool_acquire() lends the server of a key, pool_release() gives it back.
- * Invariants: the ring never changes. owner[slot] is one atomic word (struct pool_owner), written
- * by the control thread alone (pool_publish): a failover, a promotion, a failback is one store a
- * slot. A request takes a limit first, checks it, and gives it back if it was passed, so that two
- * workers can't both slip under it.
- * Ownership: pool_new() to pool_free(); keeps a pointer into the config, which must outlive it.
- * Threads: pool_acquire/release/find: any, with the caller's own struct pool_view; publish:
+ * Invariants: the ring and the members never change. What has to outlive the generation lies in the
+ * servers and the totals, which the pools of the generations share. owner[slot] is one atomic word
+ * (struct pool_owner), written by the control thread alone (pool_publish): a failover, a promotion,
+ * a failback is one store a slot. A request takes a limit first, checks it, and gives it back if it
+ * was passed, so that two workers can't both slip under it. Ownership: pool_new() to pool_free();
+ * keeps a pointer into the config, which must outlive it, and references to its servers and its
+ * totals. Threads: pool_acquire/release/find: any, with the caller's own struct pool_view; publish:
  * control. */
 #pragma once
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 #include "config/config.h"
 #include "pool/failover.h"
 #include "pool/server.h"
+#include "pool/totals.h"
 #include "ring/ring.h"
 
 /* The word of a slot, unpacked. While a failback ramp is on, keys whose lower 16 bits of hash are
@@ -26,12 +28,23 @@ struct pool_owner {
     uint32_t share; /* 0 to 65536 */
 };
 
+/* A server's place in a pool of one generation: all that a file may change about it. */
+struct pool_member {
+    struct server *server;     /* a reference */
+    uint32_t weight;           /* 1 for a standby */
+    uint32_t max_connections;  /* 0: no limit */
+    unsigned passive_failures; /* the pool's threshold; 0: off */
+    uint16_t id;               /* its index among the members, see failover.h */
+    bool standby;
+};
+
 struct pool {
     const struct config_pool *config;
     unsigned nworkers;
     struct ring *ring;
     struct failover *failover;
-    struct server *servers; /* nbackends + nstandbys, by id */
+    struct pool_totals *totals;  /* a reference */
+    struct pool_member *members; /* nbackends + nstandbys, by id */
     uint16_t nbackends, nservers;
     bool limited;                 /* there is a limit to check: a max_connections or max_load */
     uint64_t load_millionths;     /* max_load x 1,000,000; 0: off */
@@ -41,9 +54,6 @@ struct pool {
     _Atomic uint64_t version;     /* grows by one with each publish */
     _Atomic uint32_t live_slots;  /* slots with an owner */
     _Atomic uint32_t live_weight; /* the sum of their backends' weights, for max_load */
-    _Alignas(64) _Atomic uint32_t active; /* requests in flight, only kept with max_load */
-    /* counters of the control thread or of workers' rare events */
-    _Atomic uint64_t failovers, retries;
 };
 
 /* What a thread keeps for itself about a pool: whose turn it is among keyless requests, the last
@@ -74,16 +84,27 @@ struct pool_request {
     unsigned ntried;
 };
 
-/* All servers start usable and each backend owns its slot, until the first pool_publish(). */
-struct pool *pool_new(const struct config_pool *config, unsigned nworkers, struct error *e);
+/* old: the pool of the same name in the generation before, whose totals, and whose servers of the
+ * same name and address, become the new one's as well; or NULL. New servers start usable, and each
+ * backend owns its slot until the first pool_publish(). NULL: the error says why (the ring). */
+struct pool *pool_new(const struct config_pool *config, unsigned nworkers, const struct pool *old,
+                      struct error *e);
 void pool_free(struct pool *p); /* NULL is fine */
 void pool_view_deinit(struct pool_view *v);
 
-/* Lends a server for one try. POOL_OK: *server is set and its `active` is raised until
- * pool_release(). */
+/* Lends a server for one try. POOL_OK: *member is set, and its server's `active` is raised until
+ * pool_release() of the same pool. The caller keeps the generation meanwhile. */
 enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct pool_request *r,
-                               struct server **server);
+                               const struct pool_member **member);
 void pool_release(struct pool *p, struct server *s);
+/* A failure of live traffic, see server_failed(). */
+static inline bool pool_member_failed(const struct pool_member *m)
+{
+    return server_failed(m->server, m->passive_failures);
+}
+
+/* The member that a server of any generation is in this one; NULL: it is none. */
+const struct pool_member *pool_find_server(const struct pool *p, const struct server *s);
 
 /* Who serves a key now, limits and loads ignored: a server id or SERVER_NONE. */
 uint16_t pool_find(const struct pool *p, uint64_t hash);

@@ -90,9 +90,9 @@ struct roster {
 
 /* ---- notices ---- */
 
-static const struct server *server_of(const struct roster *r, unsigned id)
+static const struct pool_member *member_of(const struct roster *r, unsigned id)
 {
-    return id == SERVER_NONE ? NULL : &r->pool->servers[id];
+    return id == SERVER_NONE ? NULL : &r->pool->members[id];
 }
 
 static struct roster_notice *push(struct roster *r, enum roster_event event, unsigned server)
@@ -104,7 +104,7 @@ static struct roster_notice *push(struct roster *r, enum roster_event event, uns
     }
     struct roster_notice *n = &r->notices[r->nnotices++];
     *n = (struct roster_notice){
-        .event = event, .pool = r->pool, .server = server_of(r, server), .moved = -1};
+        .event = event, .pool = r->pool, .member = member_of(r, server), .moved = -1};
     return n;
 }
 
@@ -183,7 +183,7 @@ static void rise(struct roster *r, unsigned id, uint64_t now_ms)
     verdict_force(&m->verdict, true);
     move(m, WAITING);
     /* What failed while it was down must not count against it. */
-    atomic_store_explicit(&r->pool->servers[id].failures, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->pool->members[id].server->failures, 0, memory_order_relaxed);
     push(r, ROSTER_SERVER_UP, id);
 }
 
@@ -466,7 +466,7 @@ static void tell_ended(struct roster *r, unsigned b)
 {
     unsigned holder = holder_of(r, r->words[b]), owner = r->fresh[b].owner;
     if (holder != SERVER_NONE && owner != b && owner != holder)
-        push(r, ROSTER_TAKEOVER_ENDED, b)->by = server_of(r, holder);
+        push(r, ROSTER_TAKEOVER_ENDED, b)->by = member_of(r, holder);
 }
 
 static void tell_home(struct roster *r, unsigned b)
@@ -477,7 +477,7 @@ static void tell_home(struct roster *r, unsigned b)
     if (new.owner != b || (old.owner == b && was_ramp == is_ramp))
         return;
     struct roster_notice *n = push(r, is_ramp ? ROSTER_RAMP : ROSTER_FAILBACK, b);
-    n->by = server_of(r, holder_of(r, is_ramp ? new : old));
+    n->by = member_of(r, holder_of(r, is_ramp ? new : old));
     n->moved = was_ramp ? m->ramp_moved : moved(r, b, old, b);
     if (is_ramp) {
         n->wait_ms = r->config->failback.ramp_ms;
@@ -492,10 +492,10 @@ static void tell_promotion(struct roster *r, unsigned b)
     if (!is_standby(r, new.owner) || new.owner == old.owner)
         return;
     struct roster_notice *n = push(r, ROSTER_PROMOTION, b);
-    n->by = server_of(r, new.owner);
+    n->by = member_of(r, new.owner);
     n->moved = moved(r, b, old, new.owner);
     r->before[b] = new.owner;
-    atomic_fetch_add_explicit(&r->pool->failovers, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->pool->totals->failovers, 1, memory_order_relaxed);
 }
 
 static void tell_next(struct roster *r, unsigned b)
@@ -507,7 +507,7 @@ static void tell_next(struct roster *r, unsigned b)
     n->moved = moved(r, b, old, SERVER_NONE);
     r->before[b] = moved_id(r, SERVER_NONE);
     if (r->config->when_down == WHEN_DOWN_NEXT)
-        atomic_fetch_add_explicit(&r->pool->failovers, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->pool->totals->failovers, 1, memory_order_relaxed);
 }
 
 /* From words to fresh in the order in which one makes room for the other. */
@@ -562,7 +562,7 @@ static void set_usable(struct roster *r, unsigned id)
 {
     const struct member *m = &r->members[id];
     bool usable = is_standby(r, id) ? !is_out(m) : m->phase != DOWN && !m->drained;
-    atomic_store_explicit(&r->pool->servers[id].usable, usable, memory_order_relaxed);
+    atomic_store_explicit(&r->pool->members[id].server->usable, usable, memory_order_relaxed);
 }
 
 /* Publishes what r->next and the ramps say, then tells it. */

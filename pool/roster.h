@@ -35,12 +35,12 @@ struct roster_check { /* last_check of GET /status */
 enum roster_event {
     ROSTER_SERVER_UP,   /* checks pass again (it may still have to wait before it takes its keys) */
     ROSTER_SERVER_DOWN, /* reason; its waiting requests must go on elsewhere */
-    ROSTER_PROMOTION,   /* `by` (a standby) serves the points of `server` (a backend) */
+    ROSTER_PROMOTION,   /* `by` (a standby) serves the points of `member` (a backend) */
     ROSTER_TAKEOVER_ENDED, /* `by` no longer does (it went out or serves another) */
-    ROSTER_NEXT,     /* `server` has no standby: its keys go to the next owners (or are refused) */
-    ROSTER_RAMP,     /* `server` begins to take its keys back from `by` */
-    ROSTER_FAILBACK, /* `server` has all its keys again; `by`: who had them, or NULL */
-    ROSTER_HELD,     /* `server` is up but waits: for wait_ms, or (manual) for an operator */
+    ROSTER_NEXT,     /* `member` has no standby: its keys go to the next owners (or are refused) */
+    ROSTER_RAMP,     /* `member` begins to take its keys back from `by` */
+    ROSTER_FAILBACK, /* `member` has all its keys again; `by`: who had them, or NULL */
+    ROSTER_HELD,     /* `member` is up but waits: for wait_ms, or (manual) for an operator */
     ROSTER_DRAINED,  /* an operator drained it */
     ROSTER_ENABLED,  /* an operator put it back */
     ROSTER_OWNERS,   /* other owners than before are published, a ramp's step included; no server */
@@ -49,8 +49,8 @@ enum roster_event {
 struct roster_notice {
     enum roster_event event;
     const struct pool *pool;
-    const struct server *server; /* NULL: ROSTER_OWNERS */
-    const struct server *by;
+    const struct pool_member *member; /* NULL: ROSTER_OWNERS */
+    const struct pool_member *by;
     const char *reason; /* or NULL */
     uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */
     /* The exact share of the key space that moved with this event; of a ramp the whole, at its

@@ -5,9 +5,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE 64 /* bytes */
+#include "base/mem.h"
 
-_Static_assert(sizeof(struct server_cell) == LINE, "cells of two workers share no cache line");
+_Static_assert(sizeof(struct server_cell) == SERVER_LINE, "a worker's cell is one cache line");
+
+/* ---- life ---- */
+
+struct server *server_new(const char *pool, const char *name, const char *address_text,
+                          const struct addr *address, unsigned nworkers)
+{
+    assert(nworkers > 0);
+    struct server *s = server_zalloc_lines(1, sizeof *s);
+    ref_init(&s->ref);
+    s->pool = mem_strdup(pool);
+    s->name = mem_strdup(name);
+    s->address_text = mem_strdup(address_text);
+    s->address = *address;
+    s->nworkers = nworkers;
+    s->cells = server_zalloc_lines(nworkers, sizeof *s->cells);
+    for (unsigned i = 0; i < nworkers; i++) {
+        list_init(&s->cells[i].idle);
+        list_init(&s->cells[i].busy);
+    }
+    atomic_init(&s->usable, true);
+    return s;
+}
+
+struct server *server_ref(struct server *s)
+{
+    ref_get(&s->ref);
+    return s;
+}
+
+void server_unref(struct server *s)
+{
+    if (s == NULL || !ref_put(&s->ref))
+        return;
+    assert(atomic_load_explicit(&s->active, memory_order_relaxed) == 0);
+    for (unsigned i = 0; i < s->nworkers; i++)
+        assert(list_empty(&s->cells[i].idle) && list_empty(&s->cells[i].busy));
+    free(s->cells);
+    free(s->address_text);
+    free(s->name);
+    free(s->pool);
+    free(s);
+}
+
+void server_release(void *server)
+{
+    server_unref(server);
+}
 
 /* ---- where it is ---- */
 
@@ -58,34 +105,34 @@ bool server_move(struct server *s, const struct addr *to)
 
 /* ---- what it does ---- */
 
-bool server_failed(struct server *s)
+bool server_failed(struct server *s, unsigned threshold)
 {
     uint32_t before = atomic_fetch_add_explicit(&s->failures, 1, memory_order_relaxed);
-    return s->passive_failures != 0 && before + 1 == s->passive_failures;
+    return threshold != 0 && before + 1 == threshold;
 }
 
-uint64_t server_requests(const struct server *s, unsigned nworkers)
+uint64_t server_requests(const struct server *s)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < nworkers; i++)
+    for (unsigned i = 0; i < s->nworkers; i++)
         sum += atomic_load_explicit(&s->cells[i].requests, memory_order_relaxed);
     return sum;
 }
 
-uint64_t server_errors(const struct server *s, unsigned nworkers)
+uint64_t server_errors(const struct server *s)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < nworkers; i++)
+    for (unsigned i = 0; i < s->nworkers; i++)
         sum += atomic_load_explicit(&s->cells[i].errors, memory_order_relaxed);
     return sum;
 }
 
 void *server_zalloc_lines(size_t count, size_t size)
 {
-    assert(size % LINE == 0 && size > 0);
-    assert(count <= SIZE_MAX / size);
-    size_t bytes = count ? count * size : LINE;
-    void *p = aligned_alloc(LINE, bytes);
+    assert(size > 0 && count <= (SIZE_MAX - SERVER_LINE) / size);
+    size_t lines = (count * size + SERVER_LINE - 1) / SERVER_LINE;
+    size_t bytes = (lines ? lines : 1) * SERVER_LINE;
+    void *p = aligned_alloc(SERVER_LINE, bytes);
     if (p == NULL) {
         fputs("ringproxy: out of memory\n", stderr);
         abort();

@@ -2,27 +2,46 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
-static bool add_pools(struct snapshot *s, roster_notify_fn *notify, void *arg, struct error *e)
+/* ---- listeners ---- */
+
+static struct listener_stats *stats_new(unsigned nworkers)
 {
-    const struct config *c = s->config;
-    s->pools = mem_zalloc_array(c->npools, sizeof(struct pool *));
-    s->rosters = mem_zalloc_array(c->npools, sizeof(struct roster *));
-    s->npools = c->npools;
-    for (size_t i = 0; i < c->npools; i++) {
-        s->pools[i] = pool_new(&c->pools[i], s->nworkers, e);
-        if (s->pools[i] == NULL) {
-            error_prefix(e, "pool %s", c->pools[i].name);
-            return false;
-        }
-        s->rosters[i] = roster_new(s->pools[i], notify, arg);
-    }
-    return true;
+    struct listener_stats *l = server_zalloc_lines(1, sizeof *l);
+    ref_init(&l->ref);
+    l->cells = server_zalloc_lines(nworkers, sizeof *l->cells);
+    return l;
 }
 
-static void add_listeners(struct snapshot *s)
+struct listener_stats *listener_stats_ref(struct listener_stats *l)
+{
+    ref_get(&l->ref);
+    return l;
+}
+
+void listener_stats_unref(struct listener_stats *l)
+{
+    if (l == NULL || !ref_put(&l->ref))
+        return;
+    assert(atomic_load_explicit(&l->connections, memory_order_relaxed) == 0);
+    free(l->cells);
+    free(l);
+}
+
+/* A reference; the figures of before if there was a listener of this name. */
+static struct listener_stats *adopt_stats(const struct snapshot *s, const struct snapshot *old,
+                                          const char *name)
+{
+    for (size_t i = 0; old && i < old->nlisteners; i++)
+        if (strcmp(old->listeners[i].config->name, name) == 0)
+            return listener_stats_ref(old->listeners[i].stats);
+    return stats_new(s->nworkers);
+}
+
+static void add_listeners(struct snapshot *s, const struct snapshot *old)
 {
     const struct config *c = s->config;
     s->listeners = mem_zalloc_array(c->nlisteners, sizeof(struct snapshot_listener));
@@ -32,39 +51,92 @@ static void add_listeners(struct snapshot *s)
         assert(c->listeners[i].pool < s->npools);
         l->config = &c->listeners[i];
         l->pool = s->pools[c->listeners[i].pool];
-        l->cells = server_zalloc_lines(s->nworkers, sizeof(struct listener_cell));
+        l->stats = adopt_stats(s, old, l->config->name);
     }
 }
 
-struct snapshot *snapshot_new(struct config *config, uint64_t generation, unsigned nworkers,
-                              roster_notify_fn *notify, void *notify_arg, struct error *e)
+/* ---- pools ---- */
+
+size_t snapshot_find_pool(const struct snapshot *s, const char *name)
 {
-    assert(nworkers > 0);
+    size_t i = 0;
+    while (i < s->npools && strcmp(s->pools[i]->config->name, name) != 0)
+        i++;
+    return i;
+}
+
+static const struct pool *pool_before(const struct snapshot *old, const char *name)
+{
+    size_t i = old ? snapshot_find_pool(old, name) : 0;
+    return old && i < old->npools ? old->pools[i] : NULL;
+}
+
+static bool add_pools(struct snapshot *s, const struct snapshot *old, roster_notify_fn *notify,
+                      void *arg, struct error *e)
+{
+    const struct config *c = s->config;
+    s->pools = mem_zalloc_array(c->npools, sizeof(struct pool *));
+    s->rosters = mem_zalloc_array(c->npools, sizeof(struct roster *));
+    s->npools = c->npools;
+    for (size_t i = 0; i < c->npools; i++) {
+        const struct config_pool *pool = &c->pools[i];
+        s->pools[i] = pool_new(pool, s->nworkers, pool_before(old, pool->name), e);
+        if (s->pools[i] == NULL) {
+            error_prefix(e, "pool %s", pool->name);
+            return false;
+        }
+        s->rosters[i] = roster_new(s->pools[i], notify, arg);
+    }
+    return true;
+}
+
+/* ---- life ---- */
+
+struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
+                              uint64_t generation, unsigned nworkers, roster_notify_fn *notify,
+                              void *notify_arg, struct error *e)
+{
+    assert(nworkers > 0 && (old == NULL || old->nworkers == nworkers));
     struct snapshot *s = mem_zalloc(sizeof(*s));
+    ref_init(&s->ref);
     s->config = config_ref(config);
     s->generation = generation;
     s->nworkers = nworkers;
-    if (!add_pools(s, notify, notify_arg, e)) {
-        snapshot_free(s);
+    if (!add_pools(s, old, notify, notify_arg, e)) {
+        snapshot_retire(s);
+        snapshot_unref(s);
         return NULL;
     }
-    add_listeners(s);
+    add_listeners(s, old);
     return s;
 }
 
-/* A roster may look at its pool until it is freed, a pool at its config. */
-void snapshot_free(struct snapshot *s)
+struct snapshot *snapshot_ref(struct snapshot *s)
 {
-    if (s == NULL)
-        return;
-    for (size_t i = 0; i < s->nlisteners; i++)
-        free(s->listeners[i].cells);
-    free(s->listeners);
-    for (size_t i = 0; i < s->npools; i++) {
+    ref_get(&s->ref);
+    return s;
+}
+
+void snapshot_retire(struct snapshot *s)
+{
+    assert(s->rosters != NULL);
+    for (size_t i = 0; i < s->npools; i++)
         roster_free(s->rosters[i]);
-        pool_free(s->pools[i]);
-    }
     free(s->rosters);
+    s->rosters = NULL;
+}
+
+/* A pool may look at its config until it is freed. */
+void snapshot_unref(struct snapshot *s)
+{
+    if (s == NULL || !ref_put(&s->ref))
+        return;
+    assert(s->rosters == NULL);
+    for (size_t i = 0; i < s->nlisteners; i++)
+        listener_stats_unref(s->listeners[i].stats);
+    free(s->listeners);
+    for (size_t i = 0; i < s->npools; i++)
+        pool_free(s->pools[i]);
     free(s->pools);
     config_unref(s->config);
     free(s);

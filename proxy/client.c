@@ -29,7 +29,7 @@ void client_end(struct client *c)
 {
     deadline_cancel(&c->deadline);
     cell_add(&c->wl->cell->connections, (uint64_t)-1);
-    atomic_fetch_sub_explicit(&c->wl->shared->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&c->wl->shared->stats->connections, 1, memory_order_relaxed);
     conn_close(&c->conn, on_closed);
 }
 
@@ -217,7 +217,8 @@ void client_accept(struct worker_listener *wl, int fd, const struct addr *peer)
     c->descriptors = room ? wl->mode->descriptors : 0;
     cell_add(&wl->cell->connections, 1);
     cell_add(&wl->cell->accepted, 1);
-    uint32_t before = atomic_fetch_add_explicit(&wl->shared->connections, 1, memory_order_relaxed);
+    uint32_t before =
+        atomic_fetch_add_explicit(&wl->shared->stats->connections, 1, memory_order_relaxed);
     if (before < wl->config->max_connections && room) {
         if (wl->config->accept_head)
             begin_head(c);

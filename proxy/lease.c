@@ -26,18 +26,17 @@ void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key
 enum pool_outcome lease_next(struct lease *l)
 {
     struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried};
-    struct server *server;
     assert(l->server == NULL);
     if (l->ntried == LEASE_MAX_TRIED)
         return POOL_NONE_LIVE;
     /* Before a server is picked: what changes meanwhile is then a move, and not overlooked. */
     if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
         l->owner = pool_find(l->wp->pool, l->hash);
-    enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &server);
+    enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &l->member);
     if (outcome != POOL_OK)
         return outcome;
-    l->server = server;
-    l->tried[l->ntried++] = server->id;
+    l->server = l->member->server;
+    l->tried[l->ntried++] = l->member->id;
     cell_add(&lease_cell(l)->requests, 1);
     return POOL_OK;
 }
@@ -62,8 +61,9 @@ void lease_failed(struct lease *l)
 {
     struct worker *w = l->wp->worker;
     cell_add(&lease_cell(l)->errors, 1);
-    if (server_failed(l->server))
-        mailbox_post(w->control, CONTROL_PASSIVE_DOWN, w->index, l->server);
+    if (pool_member_failed(l->member))
+        mailbox_post(w->control, CONTROL_PASSIVE_DOWN, w->index, server_ref(l->server),
+                     server_release);
 }
 
 bool lease_retry(struct lease *l)
@@ -71,7 +71,7 @@ bool lease_retry(struct lease *l)
     if (l->retries_left == 0)
         return false;
     l->retries_left--;
-    atomic_fetch_add_explicit(&l->wp->pool->retries, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&l->wp->pool->totals->retries, 1, memory_order_relaxed);
     return true;
 }
 
@@ -84,5 +84,5 @@ bool lease_moved(struct lease *l)
         return !atomic_load_explicit(&l->server->usable, memory_order_relaxed);
     uint16_t before = l->owner;
     l->owner = pool_find(p, l->hash);
-    return l->owner != before && l->owner != l->server->id && l->owner != SERVER_NONE;
+    return l->owner != before && l->owner != l->member->id && l->owner != SERVER_NONE;
 }

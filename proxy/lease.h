@@ -35,10 +35,11 @@ struct lease_ops {
 struct lease {
     const struct lease_ops *ops;
     struct worker_pool *wp;
-    struct server *server;     /* lent by the pool */
-    struct upstream *upstream; /* lent by the worker */
-    uint64_t hash;             /* of the key */
-    uint16_t owner;            /* close_moved: always: whose the key was, limits ignored */
+    struct server *server;            /* lent by the pool */
+    const struct pool_member *member; /* the lent server's */
+    struct upstream *upstream;        /* lent by the worker */
+    uint64_t hash;                    /* of the key */
+    uint16_t owner;                   /* close_moved: always: whose the key was, limits ignored */
     bool keyless;
     uint8_t ntried, retries_left;
     uint16_t tried[LEASE_MAX_TRIED];
@@ -65,5 +66,5 @@ bool lease_moved(struct lease *l);
 
 static inline struct server_cell *lease_cell(const struct lease *l)
 {
-    return &l->server->cells[l->wp->worker->index];
+    return server_cell(l->server, l->wp->worker->index);
 }

@@ -10,9 +10,9 @@ static struct upstream *of(struct conn *c)
     return container_of(c, struct upstream, conn);
 }
 
-static struct worker_server *server_of(const struct upstream *u)
+static struct server_cell *cell_of(const struct upstream *u)
 {
-    return &u->wp->servers[u->server->id];
+    return server_cell(u->server, u->wp->worker->index);
 }
 
 /* Whether its server is elsewhere by now. */
@@ -27,7 +27,7 @@ static void leave_list(struct upstream *u)
     list_remove(&u->link);
     deadline_cancel(&u->deadline);
     if (u->state == UPSTREAM_IDLE)
-        server_of(u)->nidle--;
+        cell_of(u)->nidle--;
 }
 
 static size_t on_read(struct conn *c, char *data, size_t len)
@@ -100,6 +100,7 @@ static void on_closed(struct conn *c)
     list_remove(&u->all);
     if (u->counted)
         descriptors_give(1);
+    server_unref(u->server);
     free(u);
     worker_maybe_done(w);
 }
@@ -110,7 +111,7 @@ static bool inherit_descriptor(struct worker *w)
 {
     for (size_t p = 0; p < w->npools; p++) {
         for (unsigned i = 0; i < w->pools[p].pool->nservers; i++) {
-            struct list *idle = &w->pools[p].servers[i].idle;
+            struct list *idle = &server_cell(w->pools[p].pool->members[i].server, w->index)->idle;
             if (list_empty(idle))
                 continue;
             struct upstream *u = container_of(idle->prev, struct upstream, link);
@@ -130,7 +131,7 @@ static struct upstream *upstream_new(struct worker_pool *wp, struct server *serv
     if (u == NULL)
         return NULL;
     u->wp = wp;
-    u->server = server;
+    u->server = server_ref(server);
     u->generation = generation;
     u->lease = NULL;
     u->state = UPSTREAM_CONNECTING;
@@ -138,7 +139,7 @@ static struct upstream *upstream_new(struct worker_pool *wp, struct server *serv
     u->counted = true;
     deadline_init(&u->deadline);
     list_push_back(&wp->worker->upstreams, &u->all);
-    list_push_back(&wp->servers[server->id].busy, &u->link);
+    list_push_back(&cell_of(u)->busy, &u->link);
     return u;
 }
 
@@ -171,16 +172,16 @@ int upstream_connect(struct lease *l)
 
 bool upstream_take_idle(struct lease *l, bool sure)
 {
-    struct worker_server *ws = &l->wp->servers[l->server->id];
+    struct server_cell *cell = lease_cell(l);
     assert(l->upstream == NULL);
-    while (!list_empty(&ws->idle)) {
-        struct upstream *u = container_of(ws->idle.next, struct upstream, link);
+    while (!list_empty(&cell->idle)) {
+        struct upstream *u = container_of(cell->idle.next, struct upstream, link);
         if (is_old(u) || (sure && !conn_alive(&u->conn))) {
             upstream_close(u);
             continue;
         }
         leave_list(u);
-        list_push_back(&ws->busy, &u->link);
+        list_push_back(&cell->busy, &u->link);
         u->state = UPSTREAM_BUSY;
         u->lease = l;
         u->reused = true;
@@ -192,10 +193,10 @@ bool upstream_take_idle(struct lease *l, bool sure)
 
 void upstream_give_back(struct upstream *u, bool keep)
 {
-    struct worker_server *ws = server_of(u);
+    struct server_cell *cell = cell_of(u);
     struct worker *w = u->wp->worker;
     const struct config_pool *config = u->wp->pool->config;
-    bool fits = ws->nidle < config->max_idle_connections;
+    bool fits = cell->nidle < config->max_idle_connections;
     u->lease = NULL;
     keep = keep && config->send_head == SEND_HEAD_OFF; /* its head says whose it is */
     if (!keep || !fits || w->stopping || is_old(u) || u->conn.eof || u->conn.closing ||
@@ -204,9 +205,9 @@ void upstream_give_back(struct upstream *u, bool keep)
         return;
     }
     list_remove(&u->link);
-    list_push_front(&ws->idle, &u->link);
+    list_push_front(&cell->idle, &u->link);
     u->state = UPSTREAM_IDLE;
-    ws->nidle++;
+    cell->nidle++;
     deadline_arm(&u->wp->idle, &u->deadline);
     conn_resume(&u->conn, PAUSE_PEER);
 }
@@ -232,8 +233,8 @@ void upstream_on_connect_deadline(struct deadline *d)
     u->lease->ops->on_broken(u->lease, UV_ETIMEDOUT);
 }
 
-void upstream_close_idle(struct worker_server *ws)
+void upstream_close_idle(struct server_cell *cell)
 {
-    while (!list_empty(&ws->idle))
-        upstream_close(container_of(ws->idle.next, struct upstream, link));
+    while (!list_empty(&cell->idle))
+        upstream_close(container_of(cell->idle.next, struct upstream, link));
 }

@@ -20,7 +20,7 @@ struct upstream {
     struct conn conn;
     enum upstream_state state;
     struct worker_pool *wp;
-    struct server *server;
+    struct server *server;    /* a reference */
     struct lease *lease;      /* NULL: idle or closing */
     struct list link;         /* server's busy or idle */
     struct list all;          /* worker's upstreams */
@@ -45,4 +45,4 @@ void upstream_close(struct upstream *u);
 void upstream_on_idle_deadline(struct deadline *d);
 void upstream_on_connect_deadline(struct deadline *d);
 /* Closes all idle connections to a server. */
-void upstream_close_idle(struct worker_server *ws);
+void upstream_close_idle(struct server_cell *cell);

@@ -29,11 +29,6 @@ static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *poo
     const struct config_pool *c = pool->config;
     wp->worker = w;
     wp->pool = pool;
-    wp->servers = mem_zalloc_array(pool->nservers, sizeof *wp->servers);
-    for (unsigned i = 0; i < pool->nservers; i++) {
-        list_init(&wp->servers[i].idle);
-        list_init(&wp->servers[i].busy);
-    }
     list_init(&wp->tunnels);
     deadline_init(&wp->look);
     deadline_queue_init(&wp->looks, clock, LOOK_MS, tunnel_on_look_deadline);
@@ -50,7 +45,7 @@ static void init_listener(struct worker *w, struct worker_listener *wl,
     wl->worker = w;
     wl->shared = shared;
     wl->config = shared->config;
-    wl->cell = &shared->cells[w->index];
+    wl->cell = &shared->stats->cells[w->index];
     wl->pool = &w->pools[shared->config->pool];
     wl->mode = wl->config->mode == MODE_TCP ? &stream_mode : &session_mode;
     deadline_queue_init(&wl->request, clock, wl->config->request_timeout_ms,
@@ -84,7 +79,7 @@ static void close_idle_upstreams(struct worker *w)
 {
     for (size_t p = 0; p < w->npools; p++)
         for (unsigned i = 0; i < w->pools[p].pool->nservers; i++)
-            upstream_close_idle(&w->pools[p].servers[i]);
+            upstream_close_idle(server_cell(w->pools[p].pool->members[i].server, w->index));
 }
 
 static void stop(struct worker *w)
@@ -113,25 +108,12 @@ static void abort_all(struct worker *w)
     }
 }
 
-/* NULL: it is of no pool here. */
-static struct worker_server *find_server(struct worker *w, const struct server *server)
-{
-    for (size_t p = 0; p < w->npools; p++) {
-        struct worker_pool *wp = &w->pools[p];
-        if (server >= wp->pool->servers && server < wp->pool->servers + wp->pool->nservers)
-            return &wp->servers[server->id];
-    }
-    return NULL;
-}
-
 /* Closes the server's kept connections, and sends what waits on it elsewhere. */
 static void server_down(struct worker *w, const struct server *server)
 {
-    struct worker_server *ws = find_server(w, server);
-    if (ws == NULL)
-        return;
-    upstream_close_idle(ws);
-    list_foreach_safe(it, nxt, &ws->busy)
+    struct server_cell *cell = server_cell(server, w->index);
+    upstream_close_idle(cell);
+    list_foreach_safe(it, nxt, &cell->busy)
     {
         struct upstream *u = container_of(it, struct upstream, link);
         if (u->lease)
@@ -139,18 +121,10 @@ static void server_down(struct worker *w, const struct server *server)
     }
 }
 
-/* Closes the server's kept connections; those that are busy finish. */
-static void server_moved(struct worker *w, const struct server *server)
-{
-    struct worker_server *ws = find_server(w, server);
-    if (ws)
-        upstream_close_idle(ws);
-}
-
-static void owners_changed(struct worker *w, const struct pool *pool)
+static void owners_changed(struct worker *w, const struct pool_totals *pool)
 {
     for (size_t p = 0; p < w->npools; p++)
-        if (w->pools[p].pool == pool)
+        if (w->pools[p].pool->totals == pool)
             tunnel_recheck(&w->pools[p]);
 }
 
@@ -162,7 +136,7 @@ static void on_message(struct mailbox *m, struct message *msg)
         server_down(w, msg->object);
         break;
     case WORKER_SERVER_MOVED:
-        server_moved(w, msg->object);
+        upstream_close_idle(server_cell(msg->object, w->index)); /* those that are busy finish */
         break;
     case WORKER_OWNERS_CHANGED:
         owners_changed(w, msg->object);
@@ -174,7 +148,7 @@ static void on_message(struct mailbox *m, struct message *msg)
         abort_all(w);
         break;
     }
-    free(msg);
+    message_free(msg);
 }
 
 static bool open_listeners(struct worker *w, const int *fds, struct error *e)
@@ -231,7 +205,7 @@ static void run(void *arg)
 {
     struct worker *w = arg;
     uv_run(&w->loop, UV_RUN_DEFAULT); /* until stop() and the last connection */
-    mailbox_post(w->control, CONTROL_WORKER_DONE, w->index, w);
+    mailbox_post(w->control, CONTROL_WORKER_DONE, w->index, NULL, NULL);
 }
 
 bool worker_start(struct worker *w, struct error *e)
@@ -251,9 +225,10 @@ bool worker_start(struct worker *w, struct error *e)
     return true;
 }
 
-void worker_post(struct worker *w, enum worker_message kind, void *object)
+void worker_post(struct worker *w, enum worker_message kind, void *object,
+                 message_release_fn *release)
 {
-    mailbox_post(&w->mailbox, (int)kind, w->index, object);
+    mailbox_post(&w->mailbox, (int)kind, w->index, object, release);
 }
 
 void worker_join(struct worker *w)
@@ -270,10 +245,8 @@ void worker_deinit(struct worker *w)
     int r = uv_loop_close(&w->loop);
     assert(r == 0);
     (void)r;
-    for (size_t i = 0; i < w->npools; i++) {
+    for (size_t i = 0; i < w->npools; i++)
         pool_view_deinit(&w->pools[i].view);
-        free(w->pools[i].servers);
-    }
     free(w->pools);
     free(w->listeners);
     mailbox_deinit(&w->mailbox);

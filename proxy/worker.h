@@ -21,33 +21,25 @@ struct exchange;
 struct client_mode;
 struct pipe;
 
-/* What control says to a worker. */
+/* What control says to a worker; objects come with a reference. */
 enum worker_message {
     WORKER_SERVER_DOWN,    /* object: struct server; its waiting requests go on elsewhere */
     WORKER_SERVER_MOVED,   /* object: struct server; its kept connections go to another address */
-    WORKER_OWNERS_CHANGED, /* object: struct pool with close_moved: always */
+    WORKER_OWNERS_CHANGED, /* object: struct pool_totals of a pool with close_moved: always */
     WORKER_STOP,           /* accept what is queued, stop listening, finish what is open */
     WORKER_ABORT,          /* close everything now */
 };
 
-/* What a worker says to control. */
+/* What a worker says to control; a server comes with a reference. */
 enum control_message {
     CONTROL_PASSIVE_DOWN, /* object: struct server; live traffic failed too often */
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
-};
-
-/* A server as one worker sees it. */
-struct worker_server {
-    struct list idle; /* struct upstream, the one used last in front */
-    unsigned nidle;
-    struct list busy; /* struct upstream that are lent */
 };
 
 struct worker_pool {
     struct worker *worker;
     struct pool *pool;
     struct pool_view view;
-    struct worker_server *servers; /* by server id */
     struct list tunnels;
     struct deadline look; /* while there are tunnels: those that are not read from are looked at */
     struct deadline_queue looks, connect, response, idle;
@@ -104,7 +96,9 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
                  const int *fds, struct error *e);
 /* Starts to listen and runs the thread. False: the error says why (worker_deinit() is then due). */
 bool worker_start(struct worker *w, struct error *e);
-void worker_post(struct worker *w, enum worker_message kind, void *object);
+/* release: see mailbox_post(). */
+void worker_post(struct worker *w, enum worker_message kind, void *object,
+                 message_release_fn *release);
 /* Waits for the thread of a started worker. */
 void worker_join(struct worker *w);
 /* Frees what is left; after worker_join() or without worker_start(). */

@@ -144,15 +144,17 @@ void listener_stop(struct worker_listener *wl)
 
 /* ---- control ---- */
 
-static void post(enum worker_message kind, void *object)
+static void post(enum worker_message kind, void *object, message_release_fn *release)
 {
     struct mailbox *m = &world.worker.mailbox;
-    if (m->closed)
-        return;
     struct message *msg = mem_zalloc(sizeof *msg);
     msg->kind = (int)kind;
     msg->object = object;
-    m->on_message(m, msg);
+    msg->release = release;
+    if (m->closed)
+        message_free(msg);
+    else
+        m->on_message(m, msg);
 }
 
 static struct list went_down; /* messages to be: a notice's receiver may not act */
@@ -169,7 +171,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
     if (n->event != ROSTER_SERVER_DOWN)
         return;
     struct down *d = mem_zalloc(sizeof *d);
-    d->server = n->server->id;
+    d->server = n->member->id;
     list_push_back(&went_down, &d->link);
 }
 
@@ -179,11 +181,13 @@ static void tell_changes(void)
         struct down *d = container_of(went_down.next, struct down, link);
         list_remove(&d->link);
         world.downs++;
-        post(WORKER_SERVER_DOWN, &world.snapshot->pools[0]->servers[d->server]);
+        struct server *s = world.snapshot->pools[0]->members[d->server].server;
+        post(WORKER_SERVER_DOWN, server_ref(s), server_release);
         free(d);
     }
     if (owners_changed)
-        post(WORKER_OWNERS_CHANGED, world.snapshot->pools[0]);
+        post(WORKER_OWNERS_CHANGED, pool_totals_ref(world.snapshot->pools[0]->totals),
+             pool_totals_release);
     owners_changed = false;
 }
 
@@ -194,9 +198,9 @@ static void take_mail(void)
         struct message *msg = container_of(control.messages.next, struct message, link);
         list_remove(&msg->link);
         MUST(msg->kind == CONTROL_PASSIVE_DOWN);
-        const struct server *s = msg->object;
-        free(msg);
-        roster_passive_down(world.snapshot->rosters[0], s->id, memory_now());
+        const struct pool_member *m = pool_find_server(world.snapshot->pools[0], msg->object);
+        message_free(msg);
+        roster_passive_down(world.snapshot->rosters[0], m->id, memory_now());
         tell_changes();
     }
 }
@@ -377,11 +381,11 @@ static void control_step(unsigned who, uint8_t arg)
         roster_enable(r, who, now);
         break;
     case 4:
-        post(WORKER_STOP, NULL);
+        post(WORKER_STOP, NULL, NULL);
         break;
     case 5:
         world.failing = true;
-        post(WORKER_ABORT, NULL);
+        post(WORKER_ABORT, NULL, NULL);
         break;
     case 6:
         roster_failback(r, who, now);
@@ -436,7 +440,7 @@ static void begin(uint8_t options)
     world_init();
     world.max_head = config->listeners[0].max_header_size;
     world.retries = config->pools[0].retries;
-    world.snapshot = snapshot_new(config, 1, 1, on_notice, NULL, &e);
+    world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
     MUST(world.snapshot);
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
         roster_first(world.snapshot->rosters[0], i, true, "fuzz", memory_now());
@@ -454,11 +458,12 @@ static void end(void)
         settle();
     }
     MUST(list_empty(&w->clients) && list_empty(&w->upstreams));
-    post(WORKER_STOP, NULL);
+    post(WORKER_STOP, NULL, NULL);
     settle();
     MUST(w->mailbox.closed);
     worker_deinit(w);
-    snapshot_free(world.snapshot);
+    snapshot_retire(world.snapshot);
+    snapshot_unref(world.snapshot);
     world_deinit();
 }
 

@@ -567,13 +567,13 @@ void world_check(void)
         check_tried(&s->exchange->lease);
         check_flow(s->exchange);
         if (s->exchange->lease.server)
-            active[s->exchange->lease.server->id]++;
+            active[s->exchange->lease.member->id]++;
     }
     for (unsigned i = 0; i < WORLD_SERVERS; i++) {
-        MUST(atomic_load(&p->servers[i].active) == active[i]);
+        MUST(atomic_load(&p->members[i].server->active) == active[i]);
         total += active[i];
     }
-    MUST(!p->load_millionths || atomic_load(&p->active) == total);
-    MUST(atomic_load(&world.snapshot->listeners[0].connections) == connections);
+    MUST(!p->load_millionths || atomic_load(&p->totals->active) == total);
+    MUST(atomic_load(&world.snapshot->listeners[0].stats->connections) == connections);
     check_connects();
 }

@@ -66,7 +66,7 @@ static void start_unchecked(struct fixture *f)
     config_errors_free(&errors);
     f->config->admin_listen.v4.sin_port = 0;
     ck_assert_int_eq(uv_loop_init(&f->loop), 0);
-    f->snapshot = snapshot_new(f->config, 7, WORKERS, on_notice, NULL, &e);
+    f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, NULL, &e);
     ck_assert_msg(f->snapshot != NULL, "%s", e.text);
     f->admin = admin_new(&f->loop, f->snapshot, on_changed, f);
     ck_assert_msg(admin_listen(f->admin, &e), "%s", e.text);
@@ -79,7 +79,7 @@ static void start(struct fixture *f, const char *down)
     for (size_t p = 0; p < f->snapshot->npools; p++) {
         struct pool *pool = f->snapshot->pools[p];
         for (unsigned i = 0; i < pool->nservers; i++) {
-            bool ok = down == NULL || strcmp(pool->servers[i].name, down) != 0;
+            bool ok = down == NULL || strcmp(pool->members[i].server->name, down) != 0;
             roster_first(f->snapshot->rosters[p], i, ok, ok ? "connected" : "refused",
                          uv_now(&f->loop));
         }
@@ -91,7 +91,8 @@ static void start(struct fixture *f, const char *down)
 static void finish(struct fixture *f)
 {
     admin_close(f->admin, on_closed, f);
-    snapshot_free(f->snapshot); /* allowed from here on */
+    snapshot_retire(f->snapshot);
+    snapshot_unref(f->snapshot); /* allowed from here on */
     uv_run(&f->loop, UV_RUN_DEFAULT);
     ck_assert(f->closed);
     ck_assert_int_eq(uv_loop_close(&f->loop), 0);
@@ -184,12 +185,12 @@ START_TEST(status_has_the_contracts_shape)
 {
     struct fixture f;
     start(&f, NULL);
-    struct server *b2 = &f.snapshot->pools[0]->servers[1];
+    struct server *b2 = f.snapshot->pools[0]->members[1].server;
     cell_add(&b2->cells[0].requests, 5);
     cell_add(&b2->cells[1].requests, 6);
     cell_add(&b2->cells[1].errors, 2);
     atomic_store(&b2->active, 3);
-    struct listener_cell *cells = f.snapshot->listeners[0].cells;
+    struct listener_cell *cells = f.snapshot->listeners[0].stats->cells;
     cell_add(&cells[0].connections, 1);
     cell_add(&cells[1].connections, 2);
     cell_add(&cells[1].requests, 9);
@@ -229,7 +230,7 @@ START_TEST(a_server_by_name_is_shown_with_where_it_is)
     ck_assert(json_object_get(b1, "resolved") == NULL);
     json_decref(root);
     ck_assert_int_eq(addr_parse(STR("[2001:db8::1]:9003"), &at), ADDR_OK);
-    ck_assert(server_move(&f.snapshot->pools[1]->servers[0], &at));
+    ck_assert(server_move(f.snapshot->pools[1]->members[0].server, &at));
     root = ask_json(&f, "GET /status", 200);
     c1 = server_of(root, 1, "backends", 0);
     ck_assert_str_eq(json_string_value(json_object_get(c1, "address")), "c1.example:9003");
@@ -317,7 +318,7 @@ START_TEST(a_key_of_any_bytes_has_a_route)
     struct str bytes = {"\xff\0a\"", 4}; /* the hash is of what was sent */
     struct pool *p = f.snapshot->pools[0];
     ck_assert_str_eq(json_string_value(json_object_get(root, "home")),
-                     p->servers[pool_home(p, hash_key(bytes))].name);
+                     p->members[pool_home(p, hash_key(bytes))].server->name);
     json_decref(root);
     finish(&f);
 }
@@ -539,7 +540,7 @@ START_TEST(metrics_have_every_figure)
     struct fixture f;
     struct talk t;
     start(&f, "b1");
-    struct listener_cell *cells = f.snapshot->listeners[0].cells;
+    struct listener_cell *cells = f.snapshot->listeners[0].stats->cells;
     cell_add(&cells[0].codes[200], 3);
     cell_add(&cells[1].codes[200], 4);
     cell_add(&cells[1].codes[503], 1);
@@ -549,10 +550,10 @@ START_TEST(metrics_have_every_figure)
     histogram_record(&cells[0].duration, 400);      /* le 0.0005 */
     histogram_record(&cells[1].duration, 700);      /* le 0.001 */
     histogram_record(&cells[1].duration, 60000000); /* beyond all */
-    struct server *b2 = &f.snapshot->pools[0]->servers[1];
+    struct server *b2 = f.snapshot->pools[0]->members[1].server;
     cell_add(&b2->cells[1].requests, 6);
     cell_add(&b2->cells[0].errors, 2);
-    cell_add(&f.snapshot->pools[0]->retries, 5);
+    cell_add(&f.snapshot->pools[0]->totals->retries, 5);
     ck_assert_int_eq(ask_with(&f, &t, "GET /metrics", ""), 200);
     ck_assert(talk_has(&t, "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
     const char *m = strstr(t.got.data, "\r\n\r\n") + 4;
@@ -591,7 +592,7 @@ START_TEST(each_family_is_announced_once)
     struct buffer out = {0};
     char family[128] = "", seen[4096] = "|";
     start(&f, NULL);
-    cell_add(&f.snapshot->listeners[1].cells[0].codes[404], 1);
+    cell_add(&f.snapshot->listeners[1].stats->cells[0].codes[404], 1);
     ck_assert(prometheus_write(&out, f.snapshot));
     ck_assert(buffer_append(&out, "", 1));
     ck_assert_int_eq(out.data[out.end - 2], '\n');
@@ -640,10 +641,11 @@ START_TEST(a_new_generation_is_shown)
     struct fixture f;
     struct error e;
     start(&f, NULL);
-    struct snapshot *next = snapshot_new(f.config, 8, WORKERS, on_notice, NULL, &e);
+    struct snapshot *next = snapshot_new(f.config, f.snapshot, 8, WORKERS, on_notice, NULL, &e);
     ck_assert_ptr_nonnull(next);
     admin_set_snapshot(f.admin, next);
-    snapshot_free(f.snapshot);
+    snapshot_retire(f.snapshot);
+    snapshot_unref(f.snapshot);
     f.snapshot = next;
     json_t *root = ask_json(&f, "GET /status", 200);
     ck_assert_int_eq(json_integer_value(json_object_get(root, "generation")), 8);

@@ -66,7 +66,8 @@ static void world_init(struct world *w, const char *kinds, uint64_t timeout_ms)
                                        .expect_status = &w->range,
                                        .nexpect_status = 1,
                                        .timeout_ms = timeout_ms};
-    w->server = (struct server){.name = "b1", .address_text = "b1.example:80"};
+    w->server = (struct server){.name = (char *)(uintptr_t) "b1",
+                                .address_text = (char *)(uintptr_t) "b1.example:80"};
 }
 
 static void begin(struct world *w)

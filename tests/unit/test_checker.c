@@ -41,7 +41,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
     w->failbacks += n->event == ROSTER_FAILBACK;
     w->downs += n->event == ROSTER_SERVER_DOWN;
     if (n->event == ROSTER_SERVER_DOWN)
-        w->accepted_at_down = w->fakes[n->server->id].accepted;
+        w->accepted_at_down = w->fakes[n->member->id].accepted;
 }
 
 static void on_closed(void *arg)
@@ -148,7 +148,7 @@ static void ask(const char *host, uint16_t port, struct lookup_answer *out)
 static void on_moved(void *arg, struct server *s)
 {
     struct world *w = arg;
-    ck_assert_ptr_eq(s, &w->pool->servers[0]);
+    ck_assert_ptr_eq(s, w->pool->members[0].server);
     w->moves++;
 }
 
@@ -169,7 +169,8 @@ static bool b1_is_at(const struct world *w, const struct fake *f)
 {
     struct addr at;
     uint32_t generation;
-    return server_address(&w->pool->servers[0], &at, &generation) && addr_eq(&at, &f->address);
+    return server_address(w->pool->members[0].server, &at, &generation) &&
+           addr_eq(&at, &f->address);
 }
 
 static void check_b1_is_at(const struct world *w, const struct fake *f)
@@ -186,7 +187,7 @@ static void world_open(struct world *w)
     w->lookups = lookups_new(&w->loop, ask, &err);
     ck_assert(w->lookups != NULL);
     const struct checker_names names = {w->lookups, on_moved, w};
-    w->pool = pool_new(&w->config, 1, &e);
+    w->pool = pool_new(&w->config, 1, NULL, &e);
     ck_assert(w->pool != NULL);
     w->roster = roster_new(w->pool, on_notice, w);
     w->checker = checker_new(&w->loop, w->pool, w->roster, &names);

@@ -28,7 +28,9 @@ static void name_servers(struct config_server *servers, size_t n, char kind)
 
 static struct config_pool *config_of(size_t nbackends, size_t nstandbys)
 {
+    static char name[] = "pool";
     struct config_pool *c = mem_zalloc(sizeof(*c));
+    c->name = name;
     c->vnodes = 64;
     c->when_down = WHEN_DOWN_NEXT;
     c->passive.failures = 5;
@@ -84,7 +86,7 @@ static void bed_open(struct bed *b, struct config_pool *config)
 {
     struct error e;
     *b = (struct bed){.config = config};
-    b->pool = pool_new(config, 2, &e);
+    b->pool = pool_new(config, 2, NULL, &e);
     if (b->pool == NULL)
         ck_abort_msg("%s", e.text);
 }
@@ -92,8 +94,8 @@ static void bed_open(struct bed *b, struct config_pool *config)
 static void bed_close(struct bed *b)
 {
     for (unsigned id = 0; id < b->pool->nservers; id++)
-        ck_assert_uint_eq(atomic_load(&b->pool->servers[id].active), 0);
-    ck_assert_uint_eq(atomic_load(&b->pool->active), 0);
+        ck_assert_uint_eq(atomic_load(&b->pool->members[id].server->active), 0);
+    ck_assert_uint_eq(atomic_load(&b->pool->totals->active), 0);
     pool_view_deinit(&b->view);
     pool_free(b->pool);
     drop_config(b->config);
@@ -109,7 +111,7 @@ static uint16_t lend_after(struct bed *b, uint64_t hash, const uint16_t *tried, 
                            enum pool_outcome *outcome)
 {
     struct pool_request r = {.hash = hash, .tried = tried, .ntried = ntried};
-    struct server *s = NULL;
+    const struct pool_member *s = NULL;
     enum pool_outcome got = pool_acquire(b->pool, &b->view, &r, &s);
     if (outcome)
         *outcome = got;
@@ -119,7 +121,7 @@ static uint16_t lend_after(struct bed *b, uint64_t hash, const uint16_t *tried, 
 
 static void give_back(struct bed *b, uint16_t id)
 {
-    pool_release(b->pool, &b->pool->servers[id]);
+    pool_release(b->pool, b->pool->members[id].server);
 }
 
 /* Lends and gives back at once. */
@@ -139,7 +141,7 @@ static uint16_t route(struct bed *b, uint64_t hash)
 
 static const char *name_of(const struct bed *b, uint16_t id)
 {
-    return id == NONE ? "-" : b->pool->servers[id].name;
+    return id == NONE ? "-" : b->pool->members[id].server->name;
 }
 
 /* Publishes what follows from who is out, as the roster does. */
@@ -152,7 +154,7 @@ static void publish_out(struct bed *b, const uint16_t *ids, size_t n)
     for (size_t i = 0; i < n; i++)
         out[ids[i]] = true;
     for (unsigned id = 0; id < p->nservers; id++)
-        atomic_store(&p->servers[id].usable, !out[id]);
+        atomic_store(&p->members[id].server->usable, !out[id]);
     failover_owners(p->failover, out, owner);
     for (unsigned slot = 0; slot < p->nbackends; slot++)
         owners[slot] = (struct pool_owner){owner[slot], NONE, 0};
@@ -255,7 +257,7 @@ START_TEST(with_nobody_left_everything_is_refused)
         bed_open(&b, c);
         publish_out(&b, (uint16_t[]){0, 1, 2, 3}, 4);
         struct pool_request keyless = {.keyless = true};
-        struct server *s;
+        const struct pool_member *s;
         enum pool_outcome outcome;
         ck_assert_int_eq(pool_acquire(b.pool, &b.view, &keyless, &s), POOL_NONE_LIVE);
         ck_assert_uint_eq(route_after(&b, hash_of(1), NULL, 0, &outcome), NONE);
@@ -300,14 +302,14 @@ START_TEST(a_server_that_is_not_usable_gets_nothing_whatever_was_published)
     set_for(c, 0, 1); /* s000 is for b001 */
     set_for(c, 1, 2); /* s001 is for b002 */
     bed_open(&b, c);
-    struct server *servers = b.pool->servers;
+    const struct pool_member *members = b.pool->members;
     for (unsigned round = 0; round < 4; round++) {
-        atomic_store(&servers[1].usable, round == 0);
-        atomic_store(&servers[4].usable, round < 2);
-        atomic_store(&servers[3].usable, round < 3);
+        atomic_store(&members[1].server->usable, round == 0);
+        atomic_store(&members[4].server->usable, round < 2);
+        atomic_store(&members[3].server->usable, round < 3);
         for (unsigned i = 0; i < KEYS; i++) {
             uint16_t home = pool_home(b.pool, hash_of(i)), id = route(&b, hash_of(i));
-            ck_assert(id != NONE && atomic_load(&servers[id].usable));
+            ck_assert(id != NONE && atomic_load(&members[id].server->usable));
             if (home == 1 && round > 0 && round < 2)
                 ck_assert_uint_eq(id, 4);
             if (home == 0 || home == 2)
@@ -329,12 +331,12 @@ START_TEST(standbys_are_found_without_a_publish)
     uint64_t hash = hash_of(0);
     for (unsigned i = 1; pool_home(b.pool, hash) != 1; i++)
         hash = hash_of(i);
-    atomic_store(&b.pool->servers[1].usable, false);
+    atomic_store(&b.pool->members[1].server->usable, false);
     uint16_t first = route(&b, hash);
     ck_assert(first == 4 || first == 5);
-    atomic_store(&b.pool->servers[first].usable, false);
+    atomic_store(&b.pool->members[first].server->usable, false);
     ck_assert_uint_eq(route(&b, hash), first == 4 ? 5 : 4);
-    atomic_store(&b.pool->servers[first == 4 ? 5 : 4].usable, false);
+    atomic_store(&b.pool->members[first == 4 ? 5 : 4].server->usable, false);
     ck_assert_uint_eq(route(&b, hash), NONE);
     bed_close(&b);
 }
@@ -434,7 +436,7 @@ START_TEST(a_held_backend_is_out_for_further_tries_too)
     bed_open(&b, config_of(2, 2));
     publish_out(&b, (uint16_t[]){0}, 1);
     uint16_t first = pool_owner_of(b.pool, 0).owner;
-    atomic_store(&b.pool->servers[0].usable, true); /* up again, but it has to wait */
+    atomic_store(&b.pool->members[0].server->usable, true); /* up again, but it has to wait */
     for (unsigned i = 0; i < KEYS; i++)
         if (pool_home(b.pool, hash_of(i)) == 0) {
             ck_assert_uint_eq(route(&b, hash_of(i)), first);
@@ -539,7 +541,7 @@ START_TEST(everyone_full_is_told_from_nobody_live)
     ck_assert_uint_eq(fill(&b, hash_of(0), ids, 256, &outcome), 2 * 65);
     ck_assert_int_eq(outcome, POOL_FULL);
     for (unsigned id = 0; id < 70; id++)
-        ck_assert_uint_eq(atomic_load(&b.pool->servers[id].active),
+        ck_assert_uint_eq(atomic_load(&b.pool->members[id].server->active),
                           (id < 5 || id > 8) && id != 69 ? 2 : 0);
     for (unsigned i = 0; i < 2 * 65; i++)
         give_back(&b, ids[i]);
@@ -567,7 +569,7 @@ START_TEST(idle_standbys_never_take_what_is_over_a_limit)
                 ck_assert_uint_eq(ids[i], home);
         }
         struct pool_request keyless = {.keyless = true};
-        struct server *s;
+        const struct pool_member *s;
         if (!fail)
             ck_assert_int_eq(pool_acquire(b.pool, &b.view, &keyless, &s), POOL_FULL);
         for (unsigned i = 0; i < n; i++)
@@ -641,15 +643,15 @@ static void check_bounded_load(unsigned load, const uint32_t *weights, uint16_t 
         uint16_t wanted = pool_find(b.pool, hash);
         uint64_t weight = weights[wanted == 6 ? 3 : wanted];
         uint64_t cap = (load * (uint64_t)(i + 1) * weight + 100u * all - 1) / (100u * all);
-        bool fits = atomic_load(&b.pool->servers[wanted].active) + 1 <= cap;
+        bool fits = atomic_load(&b.pool->members[wanted].server->active) + 1 <= cap;
         ids[i] = lend_after(&b, hash, NULL, 0, NULL);
         ck_assert_uint_ne(ids[i], NONE);
         ck_assert_uint_eq(ids[i] == wanted, fits);
         moved += !fits;
         weight = weights[ids[i] == 6 ? 3 : ids[i]];
         cap = (load * (uint64_t)(i + 1) * weight + 100u * all - 1) / (100u * all);
-        ck_assert_uint_le(atomic_load(&b.pool->servers[ids[i]].active), cap);
-        ck_assert_uint_eq(atomic_load(&b.pool->active), i + 1);
+        ck_assert_uint_le(atomic_load(&b.pool->members[ids[i]].server->active), cap);
+        ck_assert_uint_eq(atomic_load(&b.pool->totals->active), i + 1);
         if (dead != 3)
             ck_assert_uint_ne(ids[i], 6);
     }
@@ -677,7 +679,7 @@ END_TEST
 static uint16_t next_in_turn(struct bed *b, const uint16_t *tried, unsigned ntried)
 {
     struct pool_request r = {.keyless = true, .tried = tried, .ntried = ntried};
-    struct server *s;
+    const struct pool_member *s;
     if (pool_acquire(b->pool, &b->view, &r, &s) != POOL_OK)
         return NONE;
     give_back(b, s->id);
@@ -769,7 +771,7 @@ START_TEST(keyless_requests_pass_over_the_full)
         c->backends[i].max_connections = i + 1;
     bed_open(&b, c);
     struct pool_request r = {.keyless = true};
-    struct server *s;
+    const struct pool_member *s;
     for (unsigned i = 0; i < 6; i++)
         ck_assert_int_eq(pool_acquire(b.pool, &b.view, &r, &s), POOL_OK);
     ck_assert_int_eq(pool_acquire(b.pool, &b.view, &r, &s), POOL_FULL);
@@ -811,7 +813,7 @@ static void hold_one(struct crew *c, struct pool_view *v, unsigned i)
 {
     struct pool *p = c->bed->pool;
     struct pool_request r = {.keyless = c->keyless, .hash = hash_of(i * THREADS + c->number)};
-    struct server *s[3];
+    const struct pool_member *s[3];
     unsigned n = 0;
     for (; n < 3; n++) {
         if (pool_acquire(p, v, &r, &s[n]) != POOL_OK) {
@@ -824,7 +826,7 @@ static void hold_one(struct crew *c, struct pool_view *v, unsigned i)
     atomic_fetch_add(c->lent, n);
     while (n-- > 0) {
         atomic_fetch_sub(&c->held[s[n]->id], 1);
-        pool_release(p, s[n]);
+        pool_release(p, s[n]->server);
     }
 }
 
@@ -876,21 +878,21 @@ static void read_once(struct reader *r, struct pool_view *v, unsigned i)
     uint64_t hash = hash_of(i);
     uint16_t home = pool_home(p, hash), tried;
     struct pool_request q = {.hash = hash};
-    struct server *s;
+    const struct pool_member *s;
     r->routes++;
     if (pool_acquire(p, v, &q, &s) != POOL_OK) {
         r->wrong++;
         return;
     }
     r->wrong += home == 1 ? s->id != 1 && s->id != 2 && s->id != 0 : s->id != home;
-    pool_release(p, s);
+    pool_release(p, s->server);
     tried = s->id;
     q.tried = &tried;
     q.ntried = 1;
     if (pool_acquire(p, v, &q, &s) != POOL_OK)
         return;
     r->wrong += s->id == tried;
-    pool_release(p, s);
+    pool_release(p, s->server);
 }
 
 static void *reader_run(void *arg)
@@ -930,19 +932,20 @@ END_TEST
 
 START_TEST(failures_in_a_row_are_told_once)
 {
-    struct server s = {.passive_failures = 3};
-    ck_assert(!server_failed(&s));
-    ck_assert(!server_failed(&s));
+    struct server s = {0};
+    struct pool_member m = {.server = &s, .passive_failures = 3};
+    ck_assert(!pool_member_failed(&m));
+    ck_assert(!pool_member_failed(&m));
     server_succeeded(&s);
-    ck_assert(!server_failed(&s));
-    ck_assert(!server_failed(&s));
-    ck_assert(server_failed(&s));
+    ck_assert(!pool_member_failed(&m));
+    ck_assert(!pool_member_failed(&m));
+    ck_assert(pool_member_failed(&m));
     for (unsigned i = 0; i < 10; i++)
-        ck_assert(!server_failed(&s));
+        ck_assert(!pool_member_failed(&m));
     server_succeeded(&s);
-    s.passive_failures = 0;
+    m.passive_failures = 0;
     for (unsigned i = 0; i < 10; i++)
-        ck_assert(!server_failed(&s));
+        ck_assert(!pool_member_failed(&m));
 }
 END_TEST
 
@@ -950,13 +953,13 @@ START_TEST(counters_of_all_workers_add_up)
 {
     struct bed b;
     bed_open(&b, config_of(2, 0));
-    struct server *s = &b.pool->servers[1];
-    cell_add(&s->cells[0].requests, 3);
-    cell_add(&s->cells[1].requests, 4);
-    cell_add(&s->cells[1].errors, 1);
-    ck_assert_uint_eq(server_requests(s, 2), 7);
-    ck_assert_uint_eq(server_errors(s, 2), 1);
-    ck_assert_uint_eq(server_requests(&b.pool->servers[0], 2), 0);
+    struct server *s = b.pool->members[1].server;
+    cell_add(&server_cell(s, 0)->requests, 3);
+    cell_add(&server_cell(s, 1)->requests, 4);
+    cell_add(&server_cell(s, 1)->errors, 1);
+    ck_assert_uint_eq(server_requests(s), 7);
+    ck_assert_uint_eq(server_errors(s), 1);
+    ck_assert_uint_eq(server_requests(b.pool->members[0].server), 0);
     bed_close(&b);
 }
 END_TEST
@@ -968,7 +971,7 @@ START_TEST(a_ring_that_is_too_large_is_an_error)
     c->vnodes = 4096;
     for (unsigned i = 0; i < 5; i++)
         c->backends[i].weight = 256;
-    ck_assert_ptr_null(pool_new(c, 1, &e));
+    ck_assert_ptr_null(pool_new(c, 1, NULL, &e));
     ck_assert_uint_gt(strlen(e.text), 0);
     pool_free(NULL);
     drop_config(c);
@@ -1001,22 +1004,23 @@ START_TEST(a_snapshot_joins_each_listener_with_its_pool)
 {
     struct error e;
     struct config *config = parse(two_pools);
-    struct snapshot *s = snapshot_new(config, 7, 3, ignore_notice, NULL, &e);
+    struct snapshot *s = snapshot_new(config, NULL, 7, 3, ignore_notice, NULL, &e);
     config_unref(config); /* the snapshot has its own reference */
     ck_assert_ptr_nonnull(s);
     ck_assert(s->generation == 7 && s->nworkers == 3 && s->npools == 2 && s->nlisteners == 2);
-    ck_assert_str_eq(s->listeners[0].pool->servers[0].name, "b2");
-    ck_assert_str_eq(s->listeners[1].pool->servers[0].name, "b1");
+    ck_assert_str_eq(s->listeners[0].pool->members[0].server->name, "b2");
+    ck_assert_str_eq(s->listeners[1].pool->members[0].server->name, "b1");
     for (unsigned i = 0; i < 2; i++) {
         ck_assert_ptr_nonnull(s->rosters[i]);
         ck_assert_ptr_eq(s->listeners[i].config, &s->config->listeners[i]);
         for (unsigned w = 0; w < 3; w++) {
-            ck_assert_uint_eq((uintptr_t)&s->listeners[i].cells[w] % 64, 0);
-            cell_add(&s->listeners[i].cells[w].codes[599], 1);
+            ck_assert_uint_eq((uintptr_t)&s->listeners[i].stats->cells[w] % 64, 0);
+            cell_add(&s->listeners[i].stats->cells[w].codes[599], 1);
         }
     }
-    snapshot_free(s);
-    snapshot_free(NULL);
+    snapshot_retire(s);
+    snapshot_unref(s);
+    snapshot_unref(NULL);
 }
 END_TEST
 
@@ -1025,7 +1029,7 @@ START_TEST(a_snapshot_says_which_pool_can_not_be_built)
     struct error e = {0};
     struct config *config = parse(two_pools);
     config->pools[1].vnodes = RING_MAX_POINTS + 1;
-    ck_assert_ptr_null(snapshot_new(config, 1, 1, ignore_notice, NULL, &e));
+    ck_assert_ptr_null(snapshot_new(config, NULL, 1, 1, ignore_notice, NULL, &e));
     ck_assert_ptr_eq(strstr(e.text, "pool second: "), e.text);
     config_unref(config);
 }

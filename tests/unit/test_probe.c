@@ -65,9 +65,9 @@ static struct probe *start_with_head(uv_loop_t *loop, const struct config_health
     struct probe_callbacks cb = {.on_done = on_done, .on_closed = on_closed, .arg = r};
     memset(r, 0, sizeof *r);
     memset(s, 0, sizeof *s);
-    s->name = "b1";
+    s->name = (char *)(uintptr_t) "b1";
     s->address = f->address;
-    s->address_text = f->address_text;
+    s->address_text = (char *)(uintptr_t)f->address_text;
     r->began_ms = clock_ms();
     const struct probe_plan plan = {h, s, h->timeout_ms, head};
     struct probe *p = probe_start(loop, &plan, &f->address, &cb);

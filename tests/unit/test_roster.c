@@ -91,7 +91,7 @@ static const char *name_of(const struct world *w, unsigned id)
 
 static void replay(struct world *w, const struct roster_notice *n)
 {
-    unsigned id = n->server->id;
+    unsigned id = n->member->id;
     if (n->event == ROSTER_PROMOTION)
         w->by_notices[id] = n->by->id;
     else if (n->event == ROSTER_NEXT)
@@ -120,9 +120,9 @@ static void on_notice(void *arg, const struct roster_notice *n)
     ck_assert(n->pool == w->pool);
     ck_assert((n->event == ROSTER_SERVER_DOWN) == (n->reason != NULL));
     at += (size_t)snprintf(w->told + at, sizeof w->told - at, "%s%s %s", at ? ", " : "",
-                           words[n->event], n->server->name);
+                           words[n->event], n->member->server->name);
     if (n->by)
-        at += (size_t)snprintf(w->told + at, sizeof w->told - at, " by %s", n->by->name);
+        at += (size_t)snprintf(w->told + at, sizeof w->told - at, " by %s", n->by->server->name);
     if (n->event == ROSTER_HELD)
         snprintf(w->told + at, sizeof w->told - at, " %u", (unsigned)n->wait_ms);
     if (w->nnotices < sizeof w->notices / sizeof *w->notices)
@@ -134,7 +134,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
 static void world_open(struct world *w)
 {
     struct error e;
-    w->pool = pool_new(&w->config, 1, &e);
+    w->pool = pool_new(&w->config, 1, NULL, &e);
     ck_assert_msg(w->pool != NULL, "%s", e.text);
     w->roster = roster_new(w->pool, on_notice, w);
     for (unsigned b = 0; b < w->config.nbackends; b++)
@@ -323,13 +323,13 @@ START_TEST(fall_and_rise_checks_in_a_row_are_needed)
     ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
     ck_assert(!roster_check(w.roster, 0, false, "f", 6));
     ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
-    ck_assert(!atomic_load(&w.pool->servers[0].usable));
+    ck_assert(!atomic_load(&w.pool->members[0].server->usable));
     ck_assert(roster_check(w.roster, 0, true, "g", 7));
     ck_assert(!roster_check(w.roster, 0, false, "h", 8));
     ck_assert(roster_check(w.roster, 0, true, "i", 9));
     ck_assert(!roster_check(w.roster, 0, true, "j", 10));
     ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
-    ck_assert(atomic_load(&w.pool->servers[0].usable));
+    ck_assert(atomic_load(&w.pool->members[0].server->usable));
     const struct roster_check *last = roster_last_check(w.roster, 0);
     ck_assert(last->done && last->ok && last->at_ms == 10);
     ck_assert_str_eq(last->reason, "j");
@@ -358,7 +358,7 @@ START_TEST(a_server_starts_as_its_first_check_says)
                 {30, PASS, "b2", "up b2, held b2 10000", "b1 s1 b3", NULL},
                 {0},
             });
-    ck_assert_uint_eq(atomic_load(&w.pool->failovers), 2);
+    ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), 2);
     world_close(&w);
 }
 END_TEST
@@ -431,7 +431,7 @@ START_TEST(a_standby_waits_before_it_returns_too)
                       {300, FAIL, "b1", "down b1, next b1", "- b2", "down up returning"},
                       {0},
                   });
-    ck_assert(!atomic_load(&w.pool->servers[2].usable));
+    ck_assert(!atomic_load(&w.pool->members[2].server->usable));
     run_steps(&w, (const struct step[]){
                       {5199, WAIT, NULL, "", "- b2", NULL},
                       {5200, WAIT, NULL, "promotion b1 by s1", "s1 b2", "down up promoted"},
@@ -676,7 +676,7 @@ START_TEST(a_drained_server_is_out_until_enabled)
                       {120, PASS, "b1", "", "s1 b2", NULL},
                       {0},
                   });
-    ck_assert(!atomic_load(&w.pool->servers[0].usable));
+    ck_assert(!atomic_load(&w.pool->members[0].server->usable));
     run_steps(
         &w, (const struct step[]){
                 {200, ENABLE, "b1", "enabled b1, failback b1 by s1", "b1 b2", "up up standby"},
@@ -761,7 +761,7 @@ START_TEST(live_traffic_takes_a_server_down_and_checks_bring_it_back)
     world_init(&w, 2, 1);
     w.config.health.rise = 2;
     world_open(&w);
-    atomic_store(&w.pool->servers[0].failures, 5);
+    atomic_store(&w.pool->members[0].server->failures, 5);
     run_steps(&w, (const struct step[]){
                       STARTED,
                       {100, PASSIVE, "b1", "down b1, promotion b1 by s1", "s1 b2", NULL},
@@ -772,7 +772,7 @@ START_TEST(live_traffic_takes_a_server_down_and_checks_bring_it_back)
                       {500, PASS, "b1", "up b1, failback b1 by s1", "b1 b2", NULL},
                       {0},
                   });
-    ck_assert_uint_eq(atomic_load(&w.pool->servers[0].failures), 0);
+    ck_assert_uint_eq(atomic_load(&w.pool->members[0].server->failures), 0);
     world_close(&w);
 }
 END_TEST
@@ -1161,13 +1161,13 @@ START_TEST(every_promotion_and_every_walk_on_counts_as_a_failover)
     world_open(&w);
     roster_start(w.roster, 0);
     roster_check(w.roster, 0, false, "x", 1);
-    ck_assert_uint_eq(atomic_load(&w.pool->failovers), 1);
+    ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), 1);
     roster_check(w.roster, 3, false, "x", 2);
-    ck_assert_uint_eq(atomic_load(&w.pool->failovers), _i ? 1 : 2);
+    ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), _i ? 1 : 2);
     roster_check(w.roster, 3, true, "x", 3);
-    ck_assert_uint_eq(atomic_load(&w.pool->failovers), _i ? 2 : 3);
+    ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), _i ? 2 : 3);
     roster_check(w.roster, 0, true, "x", 4);
-    ck_assert_uint_eq(atomic_load(&w.pool->failovers), _i ? 2 : 3);
+    ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), _i ? 2 : 3);
     world_close(&w);
 }
 END_TEST
@@ -1260,7 +1260,7 @@ static void check_usable(const struct world *w, const struct seen *s)
 {
     for (unsigned i = 0; i < nservers(w); i++) {
         enum roster_state st = roster_state(w->roster, i);
-        bool usable = atomic_load(&w->pool->servers[i].usable);
+        bool usable = atomic_load(&w->pool->members[i].server->usable);
         ck_assert_int_eq(usable, i < w->config.nbackends
                                      ? st != ROSTER_DOWN && st != ROSTER_DRAINING
                                      : !s->out[i]);

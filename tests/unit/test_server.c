@@ -15,7 +15,8 @@ static struct addr addr(const char *text)
 
 static struct server by_name(void)
 {
-    return (struct server){.name = "b1", .address_text = "b1.example:80"};
+    static char name[] = "b1", text[] = "b1.example:80";
+    return (struct server){.name = name, .address_text = text};
 }
 
 static void check_is_at(const struct server *s, const char *text, uint32_t generation)
@@ -32,7 +33,7 @@ static void check_is_at(const struct server *s, const char *text, uint32_t gener
 
 START_TEST(a_literal_address_is_for_good)
 {
-    static const char *const texts[] = {"10.0.0.1:80", "[2001:db8::1]:80", "unix:/run/b1"};
+    static char texts[][24] = {"10.0.0.1:80", "[2001:db8::1]:80", "unix:/run/b1"};
     struct server s = {.address_text = texts[_i], .address = addr(texts[_i])};
     ck_assert(!server_by_name(&s));
     check_is_at(&s, texts[_i], 0);
@@ -62,7 +63,7 @@ START_TEST(each_change_is_a_generation)
     ck_assert(server_move(&s, &a));
     ck_assert(!server_move(&s, &a)); /* no change */
     check_is_at(&s, "10.0.0.1:80", 1);
-    ck_assert(!server_failed(&s));
+    ck_assert(!server_failed(&s, 5));
     ck_assert(!server_move(&s, &a));
     ck_assert_uint_eq(s.failures, 1);
     ck_assert(server_move(&s, &b));
@@ -77,6 +78,52 @@ START_TEST(each_change_is_a_generation)
     check_is_at(&s, "10.0.0.1:80", 3);
 }
 END_TEST
+
+/* ---- life ---- */
+
+START_TEST(a_server_needs_nobodys_texts_and_lives_until_its_last_reference)
+{
+    char pool[] = "p", name[] = "b1", text[] = "10.0.0.1:80";
+    struct addr at = addr(text);
+    struct server *s = server_new(pool, name, text, &at, 3);
+    pool[0] = name[0] = text[0] = 'x';
+    ck_assert_ptr_eq(server_ref(s), s);
+    server_unref(s);
+    ck_assert_str_eq(s->pool, "p");
+    ck_assert_str_eq(s->name, "b1");
+    check_is_at(s, "10.0.0.1:80", 0);
+    ck_assert(atomic_load(&s->usable));
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq((uintptr_t)server_cell(s, i) % SERVER_LINE, 0);
+        ck_assert(list_empty(&server_cell(s, i)->idle) && list_empty(&server_cell(s, i)->busy));
+    }
+    server_release(s);
+    server_unref(NULL);
+}
+END_TEST
+
+static void *take_and_give(void *arg)
+{
+    for (unsigned i = 0; i < 10000; i++)
+        server_unref(server_ref(arg));
+    server_unref(arg);
+    return NULL;
+}
+
+START_TEST(the_last_thread_frees_a_server)
+{
+    struct addr at = addr("10.0.0.1:80");
+    struct server *s = server_new("p", "b1", "10.0.0.1:80", &at, 1);
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, take_and_give, server_ref(s)), 0);
+    server_unref(s);
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+}
+END_TEST
+
+/* ---- while it moves ---- */
 
 #define READERS 3
 #define MOVES 20000
@@ -138,6 +185,8 @@ static Suite *build(void)
     tcase_add_loop_test(t, a_literal_address_is_for_good, 0, 3);
     tcase_add_test(t, a_name_has_no_address_until_it_is_resolved);
     tcase_add_test(t, each_change_is_a_generation);
+    tcase_add_test(t, a_server_needs_nobodys_texts_and_lives_until_its_last_reference);
+    tcase_add_test(t, the_last_thread_frees_a_server);
     tcase_add_test(t, no_thread_ever_sees_half_an_address);
     suite_add_tcase(s, t);
     return s;
