@@ -1,11 +1,12 @@
-/* One stream of a loop, TCP or unix: reading under named pause reasons, writing that tries first,
- * closing in one place.
+/* One stream of a loop: reading under named pause reasons, writing that tries first, closing in one
+ * place.
  *
- * What for: the little libuv that clients, upstreams and the load tester have in common.
- * Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped lazily,
- * when bytes beyond the mark really come. Bytes the owner did not take are kept, in order, and
- * offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes are
- * read into one buffer that the whole loop shares. After conn_close() no callback but on_closed
+ * What for: all streams behave alike, whatever carries their bytes. conn.c decides when to read,
+ * keep, queue and tell; a transport below it (transport.h) moves the bytes: a socket, memory in
+ * tests. Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped
+ * lazily, when bytes beyond the mark really come. Bytes the owner did not take are kept, in order,
+ * and offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes
+ * are read into one buffer that the whole loop shares. After conn_close() no callback but on_closed
  * comes, not even that of connecting. Ownership: embedded in its owner, whose memory goes in
  * on_closed or later. Threads: one loop. */
 #pragma once
@@ -23,13 +24,17 @@
 /* Of memory that queued output takes, as many small pieces take much more than their bytes. */
 #define CONN_HIGH_MARK (64 * 1024) /* above it the source is to pause */
 #define CONN_LOW_MARK (16 * 1024)  /* from it on it may go on */
+#define CONN_BUFS_MAX 8            /* in one conn_write() */
+
+struct transport;
 
 /* What the conns of one loop share. */
 struct net {
     uv_loop_t *loop;
-    char *read_buffer; /* NET_READ_SIZE */
+    const struct transport *transport; /* of the conns made from now on; sockets, unless replaced */
+    char *read_buffer;                 /* NET_READ_SIZE */
     struct deadline_clock clock;
-    struct list closed;   /* conns that were never registered: on_closed is due */
+    struct list closed;   /* conns that had nothing to wait for: on_closed is due */
     uv_prepare_t prepare; /* where on_closed is called for them: before the loop waits ... */
     uv_check_t check;     /* ... and after its callbacks */
 };
@@ -65,28 +70,36 @@ struct conn_ops {
 };
 
 struct conn {
-    union { /* once registered */
-        uv_tcp_t tcp;
-        uv_pipe_t pipe; /* to a unix address; what was accepted is a uv_tcp_t all the same */
+    /* The transport's room. libuv's handle stands in it, so that a connection is one allocation. */
+    union {
+        uv_tcp_t tcp;   /* of a socket, once registered */
+        uv_pipe_t pipe; /* to a unix address; an accepted one is a uv_tcp_t all the same */
+        struct {
+            struct list closed; /* net.closed */
+            int fd;
+        } late; /* of a socket before it is registered */
+        struct {
+            struct list link;
+            void *state;
+        } other; /* of any other transport */
     };
     struct net *net;
+    const struct transport *transport;
     const struct conn_ops *ops;
     void (*on_closed)(struct conn *c);
-    struct list closed; /* net.closed */
     struct buffer in;   /* read, not taken yet */
-    int fd;             /* before it is registered; then -1 */
     uint32_t in_limit;  /* bytes kept at which reading pauses; more than the owner may ever need at
                            once (CONN_HIGH_MARK unless the owner sets it) */
     uint32_t queued;    /* see conn_queued() */
     uint8_t paused;     /* enum conn_pause, or'ed */
     uint8_t full_reads; /* the last ones in a row that filled the whole buffer; stops at 255 */
-    bool bulk;
-    bool registered, started, reading, eof, closing, delivering, write_failed;
+    bool registered;    /* the socket's: libuv knows it */
+    bool bulk, started, reading, eof, closing, delivering, write_failed;
     bool last_write; /* set by the owner: what is written now is followed by conn_close() at once if
                         nothing is queued, so the FIN may travel with it */
 };
 
-/* With an accepted, non-blocking socket, which it owns from now on. Always to be closed by
+/* With an accepted, non-blocking descriptor, which it owns from now on. Always to be closed by
  * conn_close(), as after conn_connect(). */
 void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd);
 /* A new stream that connects, of TCP with TCP_NODELAY set. The outcome comes as on_connected or
@@ -126,6 +139,8 @@ static inline size_t conn_pending(const struct conn *c)
  */
 int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent);
 
+/* Whether bulk is possible: the transport may have no way for it. */
+bool conn_can_splice(const struct conn *c);
 /* Bulk: bytes that go on through a pipe without coming into the process. While it is on,
  * on_readable comes in place of on_read; nothing may be kept then. */
 void conn_set_bulk(struct conn *c, bool on);

@@ -58,7 +58,8 @@ static inline int relay_write(struct conn *source, struct conn *sink, const uv_b
 /* After a piece was passed on: whether the source brings so much that bulk pays. */
 static inline bool relay_pays(const struct relay *r)
 {
-    return r->source->full_reads >= RELAY_BULK_AFTER && conn_pending(r->source) == 0;
+    return r->source->full_reads >= RELAY_BULK_AFTER && conn_pending(r->source) == 0 &&
+           conn_can_splice(r->source) && conn_can_splice(r->sink);
 }
 /* The next `most` bytes of the source are moved as bulk, from its next on_readable on. */
 void relay_begin(struct relay *r, uint64_t most);

@@ -2,10 +2,10 @@
  * they are, over memory and on made-up time; world.h says what must hold.
  *
  * Byte 0: bit 0 the configuration, bits 1 and 2 the largest read from clients, bits 3 and 4 from
- * backends, bit 5 that bodies go as bulk soon. Then steps, a byte each: bits 0 to 3 what (enum
- * step), bits 4 and 5 who (a client's place, a server, or a backend connection, the newest is 0),
- * bit 7: the next step comes before anything happens. Most are followed by one byte more, RAW steps
- * by a size and so many bytes. */
+ * backends, bit 5 that bodies go as bulk soon, bit 6 that the transport has no splice. Then steps,
+ * a byte each: bits 0 to 3 what (enum step), bits 4 and 5 who (a client's place, a server, or a
+ * backend connection, the newest is 0), bit 7: the next step comes before anything happens. Most
+ * are followed by one byte more, RAW steps by a size and so many bytes. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
@@ -200,7 +200,7 @@ static void take_mail(void)
         MUST(msg->kind == CONTROL_PASSIVE_DOWN);
         const struct pool_member *m = pool_find_server(world.snapshot->pools[0], msg->object);
         message_free(msg);
-        roster_passive_down(world.snapshot->rosters[0], m->id, memory_now());
+        roster_passive_down(world.snapshot->rosters[0], m->id, time_now());
         tell_changes();
     }
 }
@@ -208,10 +208,10 @@ static void take_mail(void)
 static void advance(uint64_t ms)
 {
     struct roster *r = world.snapshot->rosters[0];
-    memory_advance(ms);
+    time_advance(ms);
     take_mail();
-    if (roster_next_ms(r) <= memory_now())
-        roster_tick(r, memory_now());
+    if (roster_next_ms(r) <= time_now())
+        roster_tick(r, time_now());
     tell_changes();
 }
 
@@ -365,7 +365,7 @@ static void set_connect(unsigned server, uint8_t arg)
 static void control_step(unsigned who, uint8_t arg)
 {
     struct roster *r = world.snapshot->rosters[0];
-    uint64_t now = memory_now();
+    uint64_t now = time_now();
     struct backend *b = backend_at(who);
     switch (arg % 9) {
     case 0:
@@ -443,9 +443,10 @@ static void begin(uint8_t options)
     world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
     MUST(world.snapshot);
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
-        roster_first(world.snapshot->rosters[0], i, true, "fuzz", memory_now());
-    roster_start(world.snapshot->rosters[0], memory_now());
+        roster_first(world.snapshot->rosters[0], i, true, "fuzz", time_now());
+    roster_start(world.snapshot->rosters[0], time_now());
     MUST(worker_init(&world.worker, 0, world.snapshot, &control, &null_fd, &e));
+    world.worker.net.transport = options & 64 ? &memory_transport_plain : &memory_transport;
 }
 
 /* Nobody says anything more: what is left has to end by its deadlines. */

@@ -285,7 +285,7 @@ static struct caller *sender(const struct backend *b)
     struct upstream *u = container_of(b->wire.conn, struct upstream, conn);
     MUST(u->lease && u->lease->upstream == u);
     const struct exchange *x = container_of(u->lease, struct exchange, lease);
-    struct memory_wire *w = x->session->client.conn.tcp.data;
+    struct memory_wire *w = memory_wire_of(&x->session->client.conn);
     MUST(w->state == MEMORY_OPEN);
     return client_of(w);
 }
@@ -314,7 +314,7 @@ static void begin_request(struct backend *b)
     if (b->nrequests) {
         MUST(!b->dirty && b->got.state == MESSAGE_DONE && b->said.state == MESSAGE_DONE);
         MUST(b->said.head.keep_alive && b->said.head.status >= 200);
-        MUST(buffer_len(&b->wire.queue) == 0);
+        MUST(memory_queued(&b->wire) == 0);
         http_message_deinit(&b->got);
         http_message_deinit(&b->said);
     }
@@ -433,7 +433,7 @@ static struct memory_wire *on_connect(struct conn *conn, const struct addr *to, 
     memory_wire_init(&b->wire, &backend_ops);
     b->wire.connected = outcomes[how];
     b->server = server;
-    b->since_ms = memory_now();
+    b->since_ms = time_now();
     list_push_front(&world.backends, &b->link);
     world.nbackends++;
     return &b->wire;
@@ -447,6 +447,7 @@ void world_init(void)
     list_init(&world.clients);
     list_init(&world.backends);
     memory_init(on_connect);
+    time_reset();
 }
 
 void world_open(unsigned place)
@@ -550,7 +551,7 @@ static void check_connects(void)
     list_foreach(it, &world.backends)
     {
         const struct backend *b = container_of(it, struct backend, link);
-        MUST(b->wire.state != MEMORY_CONNECTING || memory_now() < b->since_ms + timeout_ms);
+        MUST(b->wire.state != MEMORY_CONNECTING || time_now() < b->since_ms + timeout_ms);
     }
 }
 

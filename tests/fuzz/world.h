@@ -19,7 +19,8 @@
 
 #include "proxy/worker.h"
 #include "tests/fuzz/http_message.h"
-#include "tests/lib/memory_conn.h"
+#include "tests/lib/made_up_time.h"
+#include "tests/lib/memory_transport.h"
 
 /* Holds, or the proxy is wrong. */
 #define MUST(condition)                                                                \
