@@ -116,8 +116,8 @@ static void check_own_answer(const struct http_message *a, const struct request 
 /* The answer is the one that the backend gave to this request. */
 static void check_passed_head(const struct http_message *a, const struct request *r)
 {
-    MUST(r && r->m.has_head && r->at && r->at->request == r);
-    const struct http_message *said = &r->at->said;
+    MUST(r && r->m.has_head && r->at);
+    const struct http_message *said = &r->said;
     MUST(http_message_begun(said) && said->head.status == a->head.status);
     MUST(same(head_str(said->bytes.data, said->head.reason),
               head_str(a->bytes.data, a->head.reason)));
@@ -127,8 +127,8 @@ static void check_passed_head(const struct http_message *a, const struct request
 
 static void check_interim(const struct http_message *a, struct request *r)
 {
-    MUST(r && r->m.head.minor == 1 && r->at && r->at->request == r && !r->answering);
-    MUST(r->at->interim > 0);
+    MUST(r && r->m.head.minor == 1 && r->at && !r->answering);
+    MUST(r->interim > 0);
     r->continues += a->head.status == 100;
     MUST(r->continues <= 1);
 }
@@ -163,13 +163,14 @@ static void check_answer(struct caller *c)
         check_head(c);
     c->head_checked = true;
     if (c->passed && !is_interim(&c->answer))
-        check_body(&current(c)->at->said, &c->answer);
+        check_body(&current(c)->said, &c->answer);
 }
 
 static void start_tunnel(struct caller *c, struct request *r)
 {
     MUST(r->m.head.upgrade && r->m.state == MESSAGE_DONE);
-    c->tunnel = r->at;
+    MUST(r->at->request == r); /* such a connection is lent to nobody else */
+    c->tunnel = r;
     r->at->tunnel = true;
     append(&c->tunnel_sent, buffer_head(&c->unparsed), buffer_len(&c->unparsed));
     buffer_clear(&c->unparsed);
@@ -290,7 +291,7 @@ static struct caller *sender(const struct backend *b)
     return client_of(w);
 }
 
-/* The rules of CONTRACT "Tries" that can be seen from outside. */
+/* The rules of docs/http.md, "Retries", that can be seen from outside. */
 static void check_try(const struct backend *b, const struct request *r)
 {
     const struct backend *before = r->at;
@@ -300,9 +301,19 @@ static void check_try(const struct backend *b, const struct request *r)
     MUST(method_idempotent(r->m.head.method));
     if (r->on_server[b->server]) {
         MUST(r->on_server[b->server] == 1 && before->server == b->server && b->nrequests == 0);
-        MUST(before->nrequests > 1 && before->request == r && !http_message_begun(&before->said));
-        MUST(before->interim == 0);
+        MUST(before->nrequests > 1 && before->request == r && !http_message_begun(&r->said));
+        MUST(r->interim == 0);
     }
+}
+
+/* The connection has served the request before as it should. */
+static void check_reuse(const struct backend *b)
+{
+    const struct request *before = b->request;
+    MUST(!b->dirty && before->at == b);
+    MUST(before->got.state == MESSAGE_DONE && before->said.state == MESSAGE_DONE);
+    MUST(before->said.head.keep_alive && before->said.head.status >= 200);
+    MUST(memory_queued(&b->wire) == 0);
 }
 
 static void begin_request(struct backend *b)
@@ -311,18 +322,17 @@ static void begin_request(struct backend *b)
     struct request *r = current(c);
     MUST(r && r->m.has_head);
     check_try(b, r);
-    if (b->nrequests) {
-        MUST(!b->dirty && b->got.state == MESSAGE_DONE && b->said.state == MESSAGE_DONE);
-        MUST(b->said.head.keep_alive && b->said.head.status >= 200);
-        MUST(memory_queued(&b->wire) == 0);
-        http_message_deinit(&b->got);
-        http_message_deinit(&b->said);
+    if (b->nrequests)
+        check_reuse(b);
+    if (r->at) {
+        http_message_deinit(&r->got);
+        http_message_deinit(&r->said);
     }
-    http_message_init_request(&b->got, 0);
-    http_message_init_answer(&b->said, r->m.head.method == METHOD_HEAD);
+    http_message_init_request(&r->got, 0);
+    http_message_init_answer(&r->said, r->m.head.method == METHOD_HEAD);
+    r->interim = 0;
     b->client = c;
     b->request = r;
-    b->interim = 0;
     b->nrequests++;
     r->at = b;
     r->servers += r->on_server[b->server]++ == 0;
@@ -337,7 +347,7 @@ static bool ends_with(struct str s, const char *end)
 
 static void check_request(const struct backend *b)
 {
-    const struct http_message *got = &b->got, *sent = &b->request->m;
+    const struct http_message *got = &b->request->got, *sent = &b->request->m;
     const char *base = got->bytes.data, *sent_base = sent->bytes.data;
     MUST(got->head.minor == 1);
     MUST(same(head_str(base, got->head.method_text), head_str(sent_base, sent->head.method_text)));
@@ -358,48 +368,61 @@ static void on_backend_given(struct memory_wire *w, const char *data, size_t n)
         check_tunnel(&b->client->tunnel_sent, &b->tunnel_got, data, n);
         return;
     }
-    if (b->nrequests == 0 || b->got.state == MESSAGE_DONE)
+    if (b->nrequests == 0 || b->request->got.state == MESSAGE_DONE)
         begin_request(b);
-    bool had_head = b->got.has_head;
-    MUST(sender(b) == b->client && current(b->client) == b->request);
-    MUST(http_message_feed(&b->got, data, n) == n && b->got.state != MESSAGE_BROKEN);
-    if (b->got.has_head && !had_head)
+    struct request *r = b->request;
+    bool had_head = r->got.has_head;
+    MUST(sender(b) == b->client && current(b->client) == r && r->at == b);
+    MUST(http_message_feed(&r->got, data, n) == n && r->got.state != MESSAGE_BROKEN);
+    if (r->got.has_head && !had_head)
         check_request(b);
-    if (b->got.has_head)
-        check_body(&b->request->m, &b->got);
+    if (r->got.has_head)
+        check_body(&r->m, &r->got);
 }
 
 /* ---- what a backend says ---- */
 
+/* Returns how many bytes belong to the answer. */
+static size_t take_answer(struct request *r, const char *data, size_t n)
+{
+    size_t used = 0;
+    while (used < n && r->said.state < MESSAGE_DONE) {
+        used += http_message_feed(&r->said, data + used, n - used);
+        if (r->said.state == MESSAGE_DONE && is_interim(&r->said)) {
+            r->interim++;
+            http_message_deinit(&r->said);
+            http_message_init_answer(&r->said, r->m.head.method == METHOD_HEAD);
+        }
+    }
+    return used;
+}
+
 static void on_backend_taken(struct memory_wire *w, const char *data, size_t n)
 {
     struct backend *b = backend_of(w);
-    while (n && b->nrequests && !b->dirty && !b->tunnel && b->said.state < MESSAGE_DONE) {
-        size_t used = http_message_feed(&b->said, data, n);
-        data += used;
-        n -= used;
-        if (b->said.state == MESSAGE_DONE && is_interim(&b->said)) {
-            b->interim++;
-            http_message_deinit(&b->said);
-            http_message_init_answer(&b->said, b->got.head.method == METHOD_HEAD);
-        }
+    struct request *r = b->request;
+    if (r == NULL || r->at != b) { /* bytes that nobody asked for, or no longer */
+        b->dirty = true;
+        return;
     }
-    if (b->tunnel || (b->nrequests && b->said.state == MESSAGE_DONE && b->said.head.status == 101))
-        append(&b->tunnel_said, data, n);
-    else if (n || b->said.state == MESSAGE_BROKEN)
+    size_t used = b->dirty || b->tunnel ? 0 : take_answer(r, data, n);
+    if (b->tunnel || (r->said.state == MESSAGE_DONE && r->said.head.status == 101))
+        append(&r->tunnel_said, data + used, n - used);
+    else if (used < n || r->said.state == MESSAGE_BROKEN)
         b->dirty = true;
 }
 
 static void on_backend_taken_end(struct memory_wire *w, bool error)
 {
     struct backend *b = backend_of(w);
+    struct request *r = b->request;
     b->dirty = true;
-    if (b->nrequests == 0 || b->tunnel)
+    if (r == NULL || r->at != b || b->tunnel)
         return;
     if (!error)
-        http_message_end(&b->said);
-    else if (b->said.state != MESSAGE_DONE)
-        b->said.state = MESSAGE_BROKEN;
+        http_message_end(&r->said);
+    else if (r->said.state != MESSAGE_DONE)
+        r->said.state = MESSAGE_BROKEN;
 }
 
 /* The proxy half-closes tunnels alone. */
@@ -465,12 +488,21 @@ void world_open(unsigned place)
     client_accept(&world.worker.listeners[0], memory_wire_accept(&c->wire), &peer);
 }
 
+static void free_request(struct request *r)
+{
+    http_message_deinit(&r->m);
+    if (r->at) {
+        http_message_deinit(&r->got);
+        http_message_deinit(&r->said);
+    }
+    buffer_release(&r->tunnel_said);
+    free(r);
+}
+
 static void free_client(struct caller *c)
 {
-    for (size_t i = 0; i < c->nrequests; i++) {
-        http_message_deinit(&c->requests[i]->m);
-        free(c->requests[i]);
-    }
+    for (size_t i = 0; i < c->nrequests; i++)
+        free_request(c->requests[i]);
     free(c->requests);
     if (c->answer_open)
         http_message_deinit(&c->answer);
@@ -483,13 +515,8 @@ static void free_client(struct caller *c)
 
 static void free_backend(struct backend *b)
 {
-    if (b->nrequests) {
-        http_message_deinit(&b->got);
-        http_message_deinit(&b->said);
-    }
     memory_wire_deinit(&b->wire);
     buffer_release(&b->outbox);
-    buffer_release(&b->tunnel_said);
     free(b);
 }
 

@@ -37,9 +37,14 @@
 
 struct backend;
 
+/* What was said about it stands here, not at the connection to the backend: that may be lent to the
+ * next request before the client of this one has seen all. */
 struct request {
-    struct http_message m; /* as far as the proxy has read it */
-    struct backend *at;    /* who got it last */
+    struct http_message m;         /* as far as the proxy has read it */
+    struct backend *at;            /* the backend that got it last; NULL: none yet */
+    struct http_message got, said; /* what that backend got of it, and its answer */
+    unsigned interim;              /* answers before the final one, of that backend */
+    struct buffer tunnel_said;     /* what that backend said behind a 101 */
     uint8_t on_server[WORLD_SERVERS];
     unsigned servers, continues;
     bool answering; /* the final head went to the client */
@@ -59,7 +64,7 @@ struct caller {
     bool last_request;         /* nothing more is read as a request */
     bool last_answer;          /* nothing more may come, for the one before said so */
     bool excused;              /* has caused itself that it may be cut off */
-    struct backend *tunnel;
+    struct request *tunnel;    /* the one that was answered 101 */
     struct buffer tunnel_sent;
     size_t tunnel_got;
 };
@@ -70,13 +75,11 @@ struct backend {
     unsigned server;
     uint64_t since_ms;
     struct buffer outbox;
-    struct caller *client; /* whose request `got` is */
-    struct request *request;
-    struct http_message got, said;
-    unsigned nrequests, interim;
+    struct caller *client;   /* of the request */
+    struct request *request; /* the last one it got */
+    unsigned nrequests;
     bool dirty; /* may not be used again */
     bool tunnel;
-    struct buffer tunnel_said;
     size_t tunnel_got;
 };
 
