@@ -293,9 +293,10 @@ static int queue(struct conn *c, const uv_buf_t *bufs, unsigned n, size_t skip, 
     out->len = (uint32_t)left;
     size_t at = 0;
     for (unsigned i = 0; i < n; i++) {
-        size_t off = skip < bufs[i].len ? skip : bufs[i].len;
-        memcpy(out->data + at, bufs[i].base + off, bufs[i].len - off);
-        at += bufs[i].len - off;
+        size_t off = skip < bufs[i].len ? skip : bufs[i].len, len = bufs[i].len - off;
+        if (len) /* an empty buffer's base may be NULL */
+            memcpy(out->data + at, bufs[i].base + off, len);
+        at += len;
         skip -= off;
     }
     assert(at == left);
