@@ -11,6 +11,8 @@ void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop)
     (void)r;
     list_init(&c->queues);
     c->timer_due_ms = UINT64_MAX;
+    c->current = NULL;
+    c->next = NULL;
 }
 
 void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed)
@@ -31,7 +33,12 @@ void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uin
 
 void deadline_queue_deinit(struct deadline_queue *q)
 {
+    struct deadline_clock *c = q->clock;
     assert(list_empty(&q->entries));
+    if (c->current == q)
+        c->current = NULL;
+    if (c->next == &q->link)
+        c->next = q->link.next;
     list_remove(&q->link);
 }
 
@@ -44,15 +51,30 @@ void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
     (void)r;
 }
 
-static void expire(struct deadline_queue *q, uint64_t now)
+/* Until it is empty or gone. */
+static void expire(struct deadline_clock *c, struct deadline_queue *q, uint64_t now)
 {
-    while (!list_empty(&q->entries)) {
+    c->current = q;
+    while (c->current && !list_empty(&q->entries)) {
         struct deadline *d = container_of(q->entries.next, struct deadline, link);
         if (d->due_ms > now)
             return;
         list_remove(&d->link);
         q->on_expired(d);
     }
+}
+
+static void expire_all(struct deadline_clock *c, uint64_t now)
+{
+    assert(c->next == NULL); /* callbacks do not run the loop */
+    c->next = c->queues.next;
+    while (c->next != &c->queues) {
+        struct deadline_queue *q = container_of(c->next, struct deadline_queue, link);
+        c->next = c->next->next;
+        expire(c, q, now);
+    }
+    c->current = NULL;
+    c->next = NULL;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -62,8 +84,7 @@ static void on_timer(uv_timer_t *timer)
     /* While callbacks run the timer counts as due now, so that arming in them does not start it;
      * afterwards the earliest head decides. */
     c->timer_due_ms = 0;
-    list_foreach_safe(it, nxt, &c->queues)
-        expire(container_of(it, struct deadline_queue, link), now);
+    expire_all(c, now);
     if (uv_is_closing((uv_handle_t *)&c->timer))
         return;
     list_foreach(it, &c->queues)

@@ -3,7 +3,8 @@
  * What for: every connection has one or two deadlines that are set again with each request. All
  * entries of a queue have the same duration, so arming is a push at the tail and the head is always
  * the next to expire: no heap, no system call.
- * Invariants: a deadline is in at most one queue; the timer is due no later than any head.
+ * Invariants: a deadline is in at most one queue; the timer is due no later than any head. While
+ * deadlines expire, any queue may go away and others may come, also those whose callback runs.
  * Ownership: deadlines live in what they guard, which must deadline_cancel() before it goes.
  * Threads: one loop. */
 #pragma once
@@ -22,6 +23,9 @@ struct deadline_clock {
     uv_timer_t timer;
     uint64_t timer_due_ms; /* UINT64_MAX: not running */
     struct list queues;
+    /* While deadlines expire, else NULL: */
+    struct deadline_queue *current; /* NULL too if it went away under its own callback */
+    struct list *next;              /* the link of the queue whose turn is next */
 };
 
 typedef void deadline_fn(struct deadline *d);
@@ -39,6 +43,7 @@ void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop);
 void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed);
 void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uint64_t duration_ms,
                          deadline_fn *on_expired);
+/* It must be empty. */
 void deadline_queue_deinit(struct deadline_queue *q);
 
 static inline void deadline_init(struct deadline *d)

@@ -1,5 +1,7 @@
 #include "net/deadline.h"
 
+#include <stdlib.h>
+
 #include "tests/lib/unit.h"
 
 #define MOST 8
@@ -149,6 +151,119 @@ START_TEST(a_sooner_one_hastens_the_timer)
 }
 END_TEST
 
+/* A queue on the heap with one deadline, whose expiring takes queues away, its own one perhaps. */
+struct owner {
+    struct deadline_queue queue;
+    struct deadline deadline;
+    unsigned *expired;
+    struct owner **removes;
+    unsigned nremoves;
+};
+
+static void owner_free(struct owner *o)
+{
+    deadline_cancel(&o->deadline);
+    deadline_queue_deinit(&o->queue);
+    memset(o, 0xee, sizeof *o); /* a look at it later is seen without a sanitizer, too */
+    free(o);
+}
+
+static void on_owner_expired(struct deadline *d)
+{
+    struct owner *o = container_of(d, struct owner, deadline);
+    struct owner **removes = o->removes;
+    unsigned n = o->nremoves;
+    (*o->expired)++;
+    for (unsigned i = 0; i < n; i++) {
+        owner_free(removes[i]);
+        removes[i] = NULL;
+    }
+}
+
+static struct owner *owner_new(struct fixture *f, unsigned *expired)
+{
+    struct owner *o = calloc(1, sizeof *o);
+    ck_assert_ptr_nonnull(o);
+    deadline_queue_init(&o->queue, &f->clock, 10, on_owner_expired);
+    deadline_init(&o->deadline);
+    o->expired = expired;
+    deadline_arm(&o->queue, &o->deadline);
+    return o;
+}
+
+/* Of five queues that are all due the third removes these, by number in the order of their turns.
+ */
+static const struct {
+    unsigned removes[5], nremoves, expired;
+} removals[] = {
+    {{1}, 1, 5},             /* one that had its turn */
+    {{3}, 1, 4},             /* the next one */
+    {{4}, 1, 4},             /* the last one */
+    {{3, 4}, 2, 3},          /* all that follow */
+    {{4, 3}, 2, 3},          /* */
+    {{2}, 1, 5},             /* itself */
+    {{2, 3}, 2, 4},          /* itself and the next one */
+    {{3, 2}, 2, 4},          /* */
+    {{0, 1, 2, 3, 4}, 5, 3}, /* every one */
+};
+
+START_TEST(queues_may_go_away_while_they_expire)
+{
+    struct fixture f;
+    struct owner *owners[5], *removes[5];
+    unsigned expired = 0;
+    start(&f);
+    for (unsigned i = 0; i < 5; i++)
+        owners[i] = owner_new(&f, &expired);
+    for (unsigned i = 0; i < removals[_i].nremoves; i++)
+        removes[i] = owners[removals[_i].removes[i]];
+    owners[2]->removes = removes;
+    owners[2]->nremoves = removals[_i].nremoves;
+    deadline_arm(&f.longer, &f.items[0].deadline);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    ck_assert_uint_eq(expired, removals[_i].expired);
+    ck_assert_uint_eq(f.items[0].times, 1); /* the clock goes on */
+    for (unsigned i = 0; i < removals[_i].nremoves; i++)
+        owners[removals[_i].removes[i]] = NULL;
+    for (unsigned i = 0; i < 5; i++)
+        if (owners[i])
+            owner_free(owners[i]);
+    finish(&f);
+}
+END_TEST
+
+struct adder {
+    struct deadline deadline;
+    struct fixture *fixture;
+    struct owner *added;
+    unsigned expired;
+};
+
+static void on_adder_expired(struct deadline *d)
+{
+    struct adder *a = container_of(d, struct adder, deadline);
+    a->added = owner_new(a->fixture, &a->expired);
+}
+
+START_TEST(queues_may_come_while_others_expire)
+{
+    struct fixture f;
+    struct deadline_queue queue;
+    struct adder a = {.fixture = &f};
+    start(&f);
+    deadline_queue_init(&queue, &f.clock, 5, on_adder_expired);
+    deadline_init(&a.deadline);
+    deadline_arm(&queue, &a.deadline);
+    uint64_t begin = uv_now(&f.loop);
+    uv_run(&f.loop, UV_RUN_DEFAULT); /* until nothing is armed */
+    ck_assert_uint_eq(a.expired, 1);
+    ck_assert_uint_ge(uv_now(&f.loop), begin + 15);
+    owner_free(a.added);
+    deadline_queue_deinit(&queue);
+    finish(&f);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("deadline");
@@ -159,6 +274,9 @@ static Suite *build(void)
     tcase_add_test(c, arming_again_moves_it_to_the_new_time);
     tcase_add_test(c, callbacks_may_cancel_the_next_and_arm_themselves);
     tcase_add_test(c, a_sooner_one_hastens_the_timer);
+    tcase_add_loop_test(c, queues_may_go_away_while_they_expire, 0,
+                        sizeof removals / sizeof *removals);
+    tcase_add_test(c, queues_may_come_while_others_expire);
     suite_add_tcase(s, c);
     return s;
 }
