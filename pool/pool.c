@@ -75,8 +75,7 @@ static size_t index_of(const struct config_server *servers, size_t n, const char
     return n;
 }
 
-/* The member of a name, backend or standby; NULL if there is none. */
-static const struct pool_member *find_member(const struct pool *p, const char *name)
+const struct pool_member *pool_find_name(const struct pool *p, const char *name)
 {
     const struct config_pool *c = p->config;
     size_t i = index_of(c->backends, c->nbackends, name);
@@ -88,7 +87,7 @@ static const struct pool_member *find_member(const struct pool *p, const char *n
 
 const struct pool_member *pool_find_server(const struct pool *p, const struct server *s)
 {
-    const struct pool_member *m = find_member(p, s->name);
+    const struct pool_member *m = pool_find_name(p, s->name);
     return m && m->server == s ? m : NULL;
 }
 
@@ -96,7 +95,7 @@ const struct pool_member *pool_find_server(const struct pool *p, const struct se
 static struct server *adopt_server(const struct pool *p, const struct pool *old,
                                    const struct config_server *c)
 {
-    const struct pool_member *was = old ? find_member(old, c->name) : NULL;
+    const struct pool_member *was = old ? pool_find_name(old, c->name) : NULL;
     if (was && strcmp(was->server->address_text, c->address_text) == 0)
         return server_ref(was->server);
     return server_new(p->config->name, c->name, c->address_text, &c->address, p->nworkers);
@@ -141,15 +140,12 @@ static void init_turns(struct pool *p)
         p->turn_step++;
 }
 
-static struct ring *make_ring(const struct config_pool *config, struct error *e)
+static struct shared_ring *adopt_ring(const struct config_pool *config, const struct pool *old,
+                                      struct error *e)
 {
-    struct ring_member *members = mem_zalloc_array(config->nbackends, sizeof(*members));
-    for (size_t i = 0; i < config->nbackends; i++)
-        members[i] =
-            (struct ring_member){str_of(config->backends[i].name), config->backends[i].weight};
-    struct ring *ring = ring_new(members, config->nbackends, config->vnodes, e);
-    free(members);
-    return ring;
+    if (old && shared_ring_same(config, old->config))
+        return shared_ring_ref(old->shared_ring);
+    return shared_ring_new(config, e);
 }
 
 struct pool *pool_new(const struct config_pool *config, unsigned nworkers, const struct pool *old,
@@ -157,13 +153,14 @@ struct pool *pool_new(const struct config_pool *config, unsigned nworkers, const
 {
     assert(old == NULL || old->nworkers == nworkers);
     assert(config->nbackends > 0 && config->nbackends + config->nstandbys <= 4096);
-    struct ring *ring = make_ring(config, e);
+    struct shared_ring *ring = adopt_ring(config, old, e);
     if (ring == NULL)
         return NULL;
     struct pool *p = server_zalloc_lines(1, sizeof(*p));
     p->config = config;
     p->nworkers = nworkers;
-    p->ring = ring;
+    p->shared_ring = ring;
+    p->ring = ring->ring;
     p->failover = failover_new(config);
     p->nbackends = (uint16_t)config->nbackends;
     p->nservers = (uint16_t)(config->nbackends + config->nstandbys);
@@ -193,7 +190,7 @@ void pool_free(struct pool *p)
     free(p->owner);
     free(p->turn_end);
     failover_free(p->failover);
-    ring_free(p->ring);
+    shared_ring_unref(p->shared_ring);
     free(p);
 }
 

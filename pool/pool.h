@@ -17,8 +17,8 @@
 #include "config/config.h"
 #include "pool/failover.h"
 #include "pool/server.h"
+#include "pool/shared_ring.h"
 #include "pool/totals.h"
-#include "ring/ring.h"
 
 /* The word of a slot, unpacked. While a failback ramp is on, keys whose lower 16 bits of hash are
  * below `share` are served by `owner`, the others still by `from`. */
@@ -41,7 +41,8 @@ struct pool_member {
 struct pool {
     const struct config_pool *config;
     unsigned nworkers;
-    struct ring *ring;
+    struct shared_ring *shared_ring; /* a reference */
+    struct ring *ring;               /* the ring in it, nearer */
     struct failover *failover;
     struct pool_totals *totals;  /* a reference */
     struct pool_member *members; /* nbackends + nstandbys, by id */
@@ -84,9 +85,10 @@ struct pool_request {
     unsigned ntried;
 };
 
-/* old: the pool of the same name in the generation before, whose totals, and whose servers of the
- * same name and address, become the new one's as well; or NULL. New servers start usable, and each
- * backend owns its slot until the first pool_publish(). NULL: the error says why (the ring). */
+/* old: the pool of the same name in the generation before, whose totals, whose servers of the same
+ * name and address, and whose ring if it is the same, become the new one's as well; or NULL. New
+ * servers start usable, and each backend owns its slot until the first pool_publish(). NULL: the
+ * error says why (the ring). */
 struct pool *pool_new(const struct config_pool *config, unsigned nworkers, const struct pool *old,
                       struct error *e);
 void pool_free(struct pool *p); /* NULL is fine */
@@ -103,6 +105,8 @@ static inline bool pool_member_failed(const struct pool_member *m)
     return server_failed(m->server, m->passive_failures);
 }
 
+/* The member of this name, backend or standby; NULL: there is none. */
+const struct pool_member *pool_find_name(const struct pool *p, const char *name);
 /* The member that a server of any generation is in this one; NULL: it is none. */
 const struct pool_member *pool_find_server(const struct pool *p, const struct server *s);
 

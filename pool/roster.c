@@ -80,7 +80,6 @@ struct roster {
     bool *busy;               /* a server each: in next */
     bool *trial_out;          /* scratch of release_standbys() */
     uint16_t *trial;
-    uint64_t *slot_share;          /* a slot each: positions on the ring */
     uint16_t *before, *after;      /* assignments on the way from words to fresh, see moved() */
     unsigned passes;               /* over the ring, left for this event */
     struct roster_notice *notices; /* to be told after publishing */
@@ -415,7 +414,7 @@ static double moved_whole(struct roster *r, unsigned b, unsigned from, unsigned 
     for (unsigned i = 0; i < r->nbackends && !walks; i++)
         walks = i != b && r->before[i] == RING_NONE;
     if (!walks)
-        return (double)r->slot_share[b] / (double)RING_SPACE;
+        return (double)r->pool->shared_ring->positions[b] / (double)RING_SPACE;
     if (r->passes == 0)
         return -1;
     r->passes--;
@@ -611,7 +610,6 @@ struct roster *roster_new(struct pool *p, roster_notify_fn *notify, void *arg)
     r->busy = mem_zalloc_array(n, sizeof *r->busy);
     r->trial_out = mem_zalloc_array(n, sizeof *r->trial_out);
     r->trial = mem_zalloc_array(nb, sizeof *r->trial);
-    r->slot_share = mem_zalloc_array(nb, sizeof *r->slot_share);
     r->before = mem_zalloc_array(nb, sizeof *r->before);
     r->after = mem_zalloc_array(nb, sizeof *r->after);
     for (unsigned i = 0; i < n; i++) {
@@ -622,9 +620,7 @@ struct roster *roster_new(struct pool *p, roster_notify_fn *notify, void *arg)
     }
     for (unsigned b = 0; b < nb; b++) {
         r->words[b] = (struct pool_owner){.owner = (uint16_t)b, .from = SERVER_NONE};
-        r->before[b] = (uint16_t)b;
     }
-    ring_shares(p->ring, r->before, r->slot_share, nb);
     return r;
 }
 
@@ -635,7 +631,6 @@ void roster_free(struct roster *r)
     free(r->notices);
     free(r->after);
     free(r->before);
-    free(r->slot_share);
     free(r->trial);
     free(r->trial_out);
     free(r->busy);

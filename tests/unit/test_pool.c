@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "pool/snapshot.h"
 #include "ring/hash.h"
 #include "tests/lib/unit.h"
 
@@ -978,63 +977,6 @@ START_TEST(a_ring_that_is_too_large_is_an_error)
 }
 END_TEST
 
-static void ignore_notice(void *arg, const struct roster_notice *n)
-{
-}
-
-static struct config *parse(const char *text)
-{
-    struct config_errors errors = {0};
-    struct config *config = config_parse("test.yaml", text, strlen(text), &errors);
-    if (config == NULL)
-        ck_abort_msg("%s", errors.lines[0]);
-    config_errors_free(&errors);
-    return config;
-}
-
-static const char two_pools[] =
-    "listeners:\n"
-    "  - {name: one, listen: 127.0.0.1:8001, pool: second}\n"
-    "  - {name: two, listen: 127.0.0.1:8002, pool: first}\n"
-    "pools:\n"
-    "  - {name: first, backends: [{name: b1, address: 127.0.0.1:9001}]}\n"
-    "  - {name: second, backends: [{name: b2, address: 127.0.0.1:9002}]}\n";
-
-START_TEST(a_snapshot_joins_each_listener_with_its_pool)
-{
-    struct error e;
-    struct config *config = parse(two_pools);
-    struct snapshot *s = snapshot_new(config, NULL, 7, 3, ignore_notice, NULL, &e);
-    config_unref(config); /* the snapshot has its own reference */
-    ck_assert_ptr_nonnull(s);
-    ck_assert(s->generation == 7 && s->nworkers == 3 && s->npools == 2 && s->nlisteners == 2);
-    ck_assert_str_eq(s->listeners[0].pool->members[0].server->name, "b2");
-    ck_assert_str_eq(s->listeners[1].pool->members[0].server->name, "b1");
-    for (unsigned i = 0; i < 2; i++) {
-        ck_assert_ptr_nonnull(s->rosters[i]);
-        ck_assert_ptr_eq(s->listeners[i].config, &s->config->listeners[i]);
-        for (unsigned w = 0; w < 3; w++) {
-            ck_assert_uint_eq((uintptr_t)&s->listeners[i].stats->cells[w] % 64, 0);
-            cell_add(&s->listeners[i].stats->cells[w].codes[599], 1);
-        }
-    }
-    snapshot_retire(s);
-    snapshot_unref(s);
-    snapshot_unref(NULL);
-}
-END_TEST
-
-START_TEST(a_snapshot_says_which_pool_can_not_be_built)
-{
-    struct error e = {0};
-    struct config *config = parse(two_pools);
-    config->pools[1].vnodes = RING_MAX_POINTS + 1;
-    ck_assert_ptr_null(snapshot_new(config, NULL, 1, 1, ignore_notice, NULL, &e));
-    ck_assert_ptr_eq(strstr(e.text, "pool second: "), e.text);
-    config_unref(config);
-}
-END_TEST
-
 static Suite *pool_suite(void)
 {
     Suite *s = suite_create("pool");
@@ -1070,8 +1012,6 @@ static Suite *pool_suite(void)
     tcase_add_test(t, failures_in_a_row_are_told_once);
     tcase_add_test(t, counters_of_all_workers_add_up);
     tcase_add_test(t, a_ring_that_is_too_large_is_an_error);
-    tcase_add_test(t, a_snapshot_joins_each_listener_with_its_pool);
-    tcase_add_test(t, a_snapshot_says_which_pool_can_not_be_built);
     suite_add_tcase(s, t);
     return s;
 }
