@@ -17,8 +17,6 @@ struct admin {
     struct snapshot *snapshot;
     struct miniserver *server;
     bool ready;
-    admin_changed_fn *changed;
-    void *changed_arg;
     admin_closed_fn *on_closed;
     void *closed_arg;
 };
@@ -221,8 +219,6 @@ static bool run_action(struct call *c, const struct action *action, int pool, in
         return answer_error(c, 503, "starting or stopping");
     if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
         return answer_error(c, 409, "the server is down");
-    if (m->changed)
-        m->changed(m->changed_arg, (size_t)pool);
     return answer_json(c, 200, status_server(m->snapshot, (size_t)pool, (unsigned)server, now_ms));
 }
 
@@ -325,13 +321,11 @@ static bool handle(void *arg, const struct miniserver_request *q, struct miniser
 
 /* --- life --- */
 
-struct admin *admin_new(uv_loop_t *loop, struct snapshot *s, admin_changed_fn *changed, void *arg)
+struct admin *admin_new(uv_loop_t *loop, struct snapshot *s)
 {
     struct admin *a = mem_zalloc(sizeof *a);
     a->loop = loop;
     a->snapshot = s;
-    a->changed = changed;
-    a->changed_arg = arg;
     const struct miniserver_options options = {
         .handle = handle, .arg = a, .max_connections = MAX_CONNECTIONS};
     a->server = miniserver_new(loop, &options);

@@ -18,12 +18,10 @@
 
 struct admin;
 
-/* An operator changed something in this pool's roster: its timers are to be set anew. */
-typedef void admin_changed_fn(void *arg, size_t pool);
 typedef void admin_closed_fn(void *arg);
 
-/* Not ready at first. changed gets arg. */
-struct admin *admin_new(uv_loop_t *loop, struct snapshot *s, admin_changed_fn *changed, void *arg);
+/* Not ready at first. */
+struct admin *admin_new(uv_loop_t *loop, struct snapshot *s);
 /* Listens on the config's admin_listen (port 0 takes a free one). False: "listen ADDR: why"; the
  * admin must still be closed. */
 bool admin_listen(struct admin *a, struct error *e);

@@ -96,23 +96,14 @@ static void on_moved(void *arg, struct server *server)
     post_server(arg, WORKER_SERVER_MOVED, server);
 }
 
-static void on_admin_change(void *arg, size_t pool)
-{
-    struct control *c = arg;
-    if (c->state == CONTROL_RUNNING)
-        checker_rearm(c->checkers[pool]);
-}
-
 /* The worker that says so may still have a generation whose server is in no pool any more. */
 static void passive_down(struct control *c, const struct server *server)
 {
     size_t i = snapshot_find_pool(c->snapshot, server->pool);
     const struct pool_member *m =
         i < c->snapshot->npools ? pool_find_server(c->snapshot->pools[i], server) : NULL;
-    if (m == NULL)
-        return;
-    roster_passive_down(c->snapshot->rosters[i], m->id, uv_now(&c->loop));
-    checker_rearm(c->checkers[i]);
+    if (m)
+        roster_passive_down(c->snapshot->rosters[i], m->id, uv_now(&c->loop));
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -314,7 +305,7 @@ static bool open_admin(struct control *c, struct error *e)
     struct log_line l;
     if (!c->snapshot->config->has_admin)
         return true;
-    c->admin = admin_new(&c->loop, c->snapshot, on_admin_change, c);
+    c->admin = admin_new(&c->loop, c->snapshot);
     if (!admin_listen(c->admin, e)) {
         error_prefix(e, "admin");
         return false;

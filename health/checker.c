@@ -105,22 +105,31 @@ static void on_part_closed(void *arg)
 
 /* ---- time ---- */
 
+static void arm(struct checker *c, uint64_t at_ms);
+
 static void on_tick(uv_timer_t *t)
 {
     struct checker *c = t->data;
     roster_tick(c->roster, uv_now(c->loop));
-    checker_rearm(c);
+    arm(c, roster_next_ms(c->roster));
 }
 
-void checker_rearm(struct checker *c)
+static void arm(struct checker *c, uint64_t at_ms)
 {
-    if (!c->running || c->closing)
-        return;
-    uint64_t at = roster_next_ms(c->roster), now = uv_now(c->loop);
-    if (at == UINT64_MAX)
+    uint64_t now = uv_now(c->loop);
+    if (at_ms == UINT64_MAX)
         uv_timer_stop(&c->tick);
     else
-        start_timer(&c->tick, on_tick, at > now ? at - now : 0);
+        start_timer(&c->tick, on_tick, at_ms > now ? at_ms - now : 0);
+}
+
+/* Whoever fed the roster, its next tick has moved. */
+static void on_wake(void *arg, uint64_t at_ms)
+{
+    struct checker *c = arg;
+    assert(!c->closing);
+    if (c->running)
+        arm(c, at_ms);
 }
 
 /* ---- words ---- */
@@ -222,7 +231,6 @@ static void tell_check(struct target *t, enum probe_outcome outcome, const char 
         changing =
             roster_check(c->roster, t->server, outcome == PROBE_PASS, reason, uv_now(c->loop));
     schedule(t, changing);
-    checker_rearm(c);
 }
 
 static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which, const char *reason)
@@ -301,12 +309,10 @@ static void use_first(struct target *t)
     struct checker *c = t->checker;
     candidates_take_first(&t->named->candidates);
     move_server(t);
-    if (t->first) {
+    if (t->first)
         end_first(t);
-    } else if (c->running) {
+    else if (c->running)
         roster_resolved(c->roster, t->server, uv_now(c->loop));
-        checker_rearm(c);
-    }
 }
 
 /* The check that follows says which of several it is to be; one alone needs no choice. */
@@ -409,7 +415,7 @@ void checker_run(struct checker *c)
         if (t->named)
             run_name(t);
     }
-    checker_rearm(c);
+    arm(c, roster_next_ms(c->roster));
 }
 
 /* ---- life ---- */
@@ -450,6 +456,7 @@ struct checker *checker_new(uv_loop_t *loop, struct pool *pool, struct roster *r
     init_timer(c, &c->tick, c);
     for (unsigned i = 0; i < c->ntargets; i++)
         init_target(c, i);
+    roster_on_wake(roster, on_wake, c);
     return c;
 }
 
@@ -469,6 +476,7 @@ void checker_close(struct checker *c, checker_fn *on_closed, void *arg)
     c->closing = true;
     c->on_closed = on_closed;
     c->closed_arg = arg;
+    roster_on_wake(c->roster, NULL, NULL);
     uv_close((uv_handle_t *)&c->tick, on_handle_closed);
     for (unsigned i = 0; i < c->ntargets; i++)
         close_target(&c->targets[i]);

@@ -8,7 +8,7 @@
  * A server by name is looked up at the first and then every `resolve`; which of the addresses it is
  * at says candidates.h, and server_move() tells everybody. A lookup that fails changes nothing; as
  * long as none was answered the server is down.
- * The roster's now_ms is uv_now() of the loop.
+ * The roster's now_ms is uv_now() of the loop; the roster says when it wants to be woken.
  * Ownership: checker_new() to checker_close(), which frees. Pool and roster must outlive on_closed.
  * Threads: the control loop's. */
 #pragma once
@@ -39,9 +39,6 @@ struct checker *checker_new(uv_loop_t *loop, struct pool *pool, struct roster *r
 void checker_first(struct checker *c, checker_fn *on_done, void *arg);
 /* Begins the periodic checks and lookups; roster_start() was called. */
 void checker_run(struct checker *c);
-/* To be called after every other call that changes the roster (drain, passive down, ...): its next
- * tick may have come nearer. */
-void checker_rearm(struct checker *c);
 /* Stops at any time; nothing is told to the roster any more, an on_done that is due is dropped.
  * on_closed comes once, with all handles closed and the checker freed. */
 void checker_close(struct checker *c, checker_fn *on_closed, void *arg);

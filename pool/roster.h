@@ -1,9 +1,14 @@
 /* Who is in service: checks, passive failures, drains, failback waits, holds and ramps of the
- * servers of one pool, and the owners that follow. CONTRACT "Routing", "Failback".
+ * servers of one pool, and the owners that follow (docs/configuration.md, "Failback").
  *
  * What for: every event goes in here with the time; out come the published owners (pool_publish),
- * each server's `usable`, and notices to log. It starts no timer and reads no clock, so a test
- * drives it through a table of events. now_ms is any clock that does not go back.
+ * each server's `usable`, notices to log, and when to look again. It starts no timer and reads no
+ * clock, so a test drives it through a table of events. now_ms is any clock that does not go back.
+ * Opinion and decision: each event changes an opinion, which is what is believed of one server
+ * (down, drained, waiting, ...). One function, roster_decide(), turns all opinions into the
+ * decision: which servers are out. roster_apply() takes it from there and asks no opinion who is
+ * out. A decision that comes from elsewhere, say from a fleet of proxies by server name and epoch,
+ * replaces roster_decide() and nothing else: it fills in struct decision. See roster_internal.h.
  * Invariants: owners are always failover_owners() of the servers that are out, plus ramps; a key is
  * served by exactly one server at any time and moves once in a ramp. A backend is usable if it is
  * neither down nor drained, a standby if it is in service (so not while it waits either). Notices
@@ -60,11 +65,16 @@ struct roster_notice {
 };
 
 typedef void roster_notify_fn(void *arg, const struct roster_notice *n);
+/* roster_next_ms() has changed to at_ms; UINT64_MAX: nothing is to come. Must not call back in. */
+typedef void roster_wake_fn(void *arg, uint64_t at_ms);
 
 struct roster;
 
 struct roster *roster_new(struct pool *p, roster_notify_fn *notify, void *arg);
 void roster_free(struct roster *r); /* NULL is fine */
+/* Who keeps its time from now on, see roster_tick(): whoever feeds the roster need not know. NULL:
+ * nobody. */
+void roster_on_wake(struct roster *r, roster_wake_fn *wake, void *arg);
 
 /* The very first check of each server decides how it starts; roster_start() then publishes. With
  * `check: off` every server starts up and roster_first() need not be called. */
@@ -89,7 +99,8 @@ void roster_enable(struct roster *r, unsigned server, uint64_t now_ms);
 bool roster_failback(struct roster *r, unsigned server, uint64_t now_ms);
 
 /* When roster_tick() wants to be called next; UINT64_MAX: no wait is running. Ramps ask for steps
- * of about 1/256 of their length, at least 10 ms. */
+ * of about 1/256 of their length, at least 10 ms. Each change of it is told to roster_on_wake()'s
+ * function, except before the start. */
 uint64_t roster_next_ms(const struct roster *r);
 void roster_tick(struct roster *r, uint64_t now_ms);
 

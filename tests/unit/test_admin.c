@@ -39,15 +39,14 @@ struct fixture {
     bool closed;
 };
 
+/* What an operator did reaches the roster of the pool. */
 static void on_notice(void *arg, const struct roster_notice *n)
 {
-}
-
-static void on_changed(void *arg, size_t pool)
-{
     struct fixture *f = arg;
+    if (n->event != ROSTER_DRAINED && n->event != ROSTER_ENABLED)
+        return;
     f->changes++;
-    f->changed_pool = pool;
+    f->changed_pool = snapshot_find_pool(f->snapshot, n->pool->config->name);
 }
 
 static void on_closed(void *arg)
@@ -66,9 +65,9 @@ static void start_unchecked(struct fixture *f)
     config_errors_free(&errors);
     f->config->admin_listen.v4.sin_port = 0;
     ck_assert_int_eq(uv_loop_init(&f->loop), 0);
-    f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, NULL, &e);
+    f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, f, &e);
     ck_assert_msg(f->snapshot != NULL, "%s", e.text);
-    f->admin = admin_new(&f->loop, f->snapshot, on_changed, f);
+    f->admin = admin_new(&f->loop, f->snapshot);
     ck_assert_msg(admin_listen(f->admin, &e), "%s", e.text);
 }
 
@@ -641,7 +640,7 @@ START_TEST(a_new_generation_is_shown)
     struct fixture f;
     struct error e;
     start(&f, NULL);
-    struct snapshot *next = snapshot_new(f.config, f.snapshot, 8, WORKERS, on_notice, NULL, &e);
+    struct snapshot *next = snapshot_new(f.config, f.snapshot, 8, WORKERS, on_notice, &f, &e);
     ck_assert_ptr_nonnull(next);
     admin_set_snapshot(f.admin, next);
     snapshot_retire(f.snapshot);

@@ -26,6 +26,7 @@ struct world {
     struct roster_notice notices[64];
     unsigned nnotices;
     uint64_t told_version; /* of the owners, by ROSTER_OWNERS */
+    uint64_t wake_ms;      /* when the roster said that it wants to be woken */
     /* the owners that the notices alone tell of */
     uint16_t by_notices[MAX_SERVERS];
 };
@@ -130,6 +131,13 @@ static void on_notice(void *arg, const struct roster_notice *n)
     replay(w, n);
 }
 
+static void on_wake(void *arg, uint64_t at_ms)
+{
+    struct world *w = arg;
+    ck_assert_uint_ne(at_ms, w->wake_ms); /* it is told when it changes */
+    w->wake_ms = at_ms;
+}
+
 /* After the configuration is filled in. */
 static void world_open(struct world *w)
 {
@@ -137,6 +145,8 @@ static void world_open(struct world *w)
     w->pool = pool_new(&w->config, 1, NULL, &e);
     ck_assert_msg(w->pool != NULL, "%s", e.text);
     w->roster = roster_new(w->pool, on_notice, w);
+    w->wake_ms = UINT64_MAX;
+    roster_on_wake(w->roster, on_wake, w);
     for (unsigned b = 0; b < w->config.nbackends; b++)
         w->by_notices[b] = (uint16_t)b;
 }
@@ -251,6 +261,8 @@ static void run_steps(struct world *w, const struct step *steps)
         int n = (int)(s - steps);
         advance(w, s->at_ms);
         act(w, s);
+        if (s->act != DOWN1 && s->act != FIRST_OK)
+            ck_assert_uint_eq(w->wake_ms, roster_next_ms(w->roster));
         format_owners(w, owners, sizeof owners);
         format_states(w, states, sizeof states);
         if (s->act == START) /* from here on each change is told */
@@ -1348,6 +1360,7 @@ static void check_all(struct world *w, struct seen *old)
     check_usable(w, &new);
     check_waits(w, &new);
     check_keys(w, old, &new);
+    ck_assert_uint_eq(w->wake_ms, roster_next_ms(w->roster));
     *old = new;
     w->told[0] = 0;
     w->nnotices = 0;

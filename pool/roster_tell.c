@@ -1,0 +1,187 @@
+/* What moved, in notices: from the words that were published to those that are.
+ *
+ * The notices of one event are told in the order in which one makes room for the other, and each
+ * tells its own share of the key space: r->before is the assignment as far as it has been told. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "pool/roster_internal.h"
+
+/* Exact shares that need a pass over the whole ring, at most so many an event: thousands of servers
+ * that change at once must not stall the control thread. The rest are told without a share. */
+#define RING_PASSES 32
+
+/* ---- notices ---- */
+
+/* NULL: no server, or one that is in no pool of this generation. */
+static const struct pool_member *member_of(const struct roster *r, unsigned id)
+{
+    return id < r->nservers ? &r->pool->members[id] : NULL;
+}
+
+struct roster_notice *roster_push(struct roster *r, enum roster_event event, unsigned server)
+{
+    assert(!r->flushing); /* a notice's receiver must not call back */
+    if (r->nnotices == r->cap_notices) {
+        r->cap_notices = r->cap_notices ? 2 * r->cap_notices : 16;
+        r->notices = mem_grow(r->notices, r->cap_notices, sizeof *r->notices);
+    }
+    struct roster_notice *n = &r->notices[r->nnotices++];
+    *n = (struct roster_notice){
+        .event = event, .pool = r->pool, .member = member_of(r, server), .moved = -1};
+    return n;
+}
+
+void roster_flush(struct roster *r)
+{
+    r->flushing = true;
+    for (size_t i = 0; i < r->nnotices; i++)
+        r->notify(r->notify_arg, &r->notices[i]);
+    r->flushing = false;
+    r->nnotices = 0;
+}
+
+/* ---- shares ---- */
+
+/* An owner as ring_moved() wants it. The keys of a slot without one walk on to the next owner; with
+ * when_down: fail they are refused, which counts as an owner of its own. */
+static uint16_t moved_id(const struct roster *r, unsigned owner)
+{
+    if (owner == SERVER_NONE && r->config->when_down == WHEN_DOWN_FAIL)
+        return (uint16_t)r->nservers;
+    return owner == SERVER_NONE ? RING_NONE : (uint16_t)owner;
+}
+
+/* The share of the key space that changes its server when slot b goes from one to the other and all
+ * other slots stay as they are in r->before. */
+static double moved_whole(struct roster *r, unsigned b, unsigned from, unsigned to)
+{
+    uint16_t id_from = moved_id(r, from), id_to = moved_id(r, to);
+    if (id_from == id_to)
+        return 0;
+    bool walks = id_from == RING_NONE || id_to == RING_NONE;
+    for (unsigned i = 0; i < r->nbackends && !walks; i++)
+        walks = i != b && r->before[i] == RING_NONE;
+    if (!walks)
+        return (double)r->pool->shared_ring->positions[b] / (double)RING_SPACE;
+    if (r->passes == 0)
+        return -1;
+    r->passes--;
+    uint16_t kept = r->before[b];
+    memcpy(r->after, r->before, r->nbackends * sizeof *r->after);
+    r->before[b] = id_from;
+    r->after[b] = id_to;
+    uint64_t n = ring_moved(r->pool->ring, r->before, r->after);
+    r->before[b] = kept;
+    return (double)n / (double)RING_SPACE;
+}
+
+/* The same from a word that may be amid its ramp: the lower 16 bits of a hash, which split a ramp,
+ * and the upper 48, which place it, are independent, so the parts just add up. */
+static double moved(struct roster *r, unsigned b, struct pool_owner old, unsigned to)
+{
+    double home = moved_whole(r, b, old.owner, to);
+    if (old.from == SERVER_NONE || home < 0)
+        return home;
+    double rest = moved_whole(r, b, old.from, to);
+    double share = (double)old.share / SHARE_ALL;
+    return rest < 0 ? -1 : share * home + (1 - share) * rest;
+}
+
+/* ---- telling ---- */
+
+/* The standby that has points of a slot, by word; SERVER_NONE if none has. */
+static unsigned holder_of(const struct roster *r, struct pool_owner w)
+{
+    if (w.from != SERVER_NONE)
+        return w.from;
+    return is_standby(r, w.owner) ? w.owner : SERVER_NONE;
+}
+
+static void tell_held(struct roster *r, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < r->nservers; i++) {
+        struct opinion *o = &r->opinions[i];
+        if (!o->tell_held || o->drained)
+            continue;
+        assert(o->phase == WAITING || o->phase == HELD);
+        roster_push(r, ROSTER_HELD, i)->wait_ms = o->phase == HELD ? 0 : o->until_ms - now_ms;
+        o->tell_held = false;
+    }
+}
+
+static void tell_ended(struct roster *r, unsigned b)
+{
+    unsigned holder = holder_of(r, r->words[b]), owner = r->fresh[b].owner;
+    if (holder != SERVER_NONE && owner != b && owner != holder)
+        roster_push(r, ROSTER_TAKEOVER_ENDED, b)->by = member_of(r, holder);
+}
+
+static void tell_home(struct roster *r, unsigned b)
+{
+    struct pool_owner old = r->words[b], new = r->fresh[b];
+    struct slot *s = &r->slots[b];
+    bool was_ramp = old.from != SERVER_NONE, is_ramp = new.from != SERVER_NONE;
+    if (new.owner != b || (old.owner == b && was_ramp == is_ramp))
+        return;
+    struct roster_notice *n = roster_push(r, is_ramp ? ROSTER_RAMP : ROSTER_FAILBACK, b);
+    n->by = member_of(r, holder_of(r, is_ramp ? new : old));
+    n->moved = was_ramp ? s->ramp_moved : moved(r, b, old, b);
+    if (is_ramp) {
+        n->wait_ms = r->config->failback.ramp_ms;
+        s->ramp_moved = n->moved;
+    }
+    r->before[b] = (uint16_t)b;
+}
+
+static void tell_promotion(struct roster *r, unsigned b)
+{
+    struct pool_owner old = r->words[b], new = r->fresh[b];
+    if (!is_standby(r, new.owner) || new.owner == old.owner)
+        return;
+    struct roster_notice *n = roster_push(r, ROSTER_PROMOTION, b);
+    n->by = member_of(r, new.owner);
+    n->moved = moved(r, b, old, new.owner);
+    r->before[b] = new.owner;
+    atomic_fetch_add_explicit(&r->pool->totals->failovers, 1, memory_order_relaxed);
+}
+
+static void tell_next(struct roster *r, unsigned b)
+{
+    struct pool_owner old = r->words[b], new = r->fresh[b];
+    if (new.owner != SERVER_NONE || old.owner == SERVER_NONE)
+        return;
+    struct roster_notice *n = roster_push(r, ROSTER_NEXT, b);
+    n->moved = moved(r, b, old, SERVER_NONE);
+    r->before[b] = moved_id(r, SERVER_NONE);
+    if (r->config->when_down == WHEN_DOWN_NEXT)
+        atomic_fetch_add_explicit(&r->pool->totals->failovers, 1, memory_order_relaxed);
+}
+
+static void tell_owners(struct roster *r)
+{
+    static void (*const steps[])(struct roster *, unsigned) = {tell_ended, tell_home,
+                                                               tell_promotion, tell_next};
+    for (unsigned b = 0; b < r->nbackends; b++)
+        r->before[b] = moved_id(r, r->words[b].owner);
+    r->passes = RING_PASSES;
+    size_t first = r->nnotices;
+    for (size_t s = 0; s < sizeof steps / sizeof *steps; s++)
+        for (unsigned b = 0; b < r->nbackends; b++)
+            steps[s](r, b);
+    /* Keys that nobody served before have not moved. */
+    for (size_t i = first; i < r->nnotices; i++)
+        if (!r->slots[r->notices[i].member->id].served)
+            r->notices[i].moved = -1;
+}
+
+void roster_tell(struct roster *r, bool changed, uint64_t now_ms)
+{
+    tell_held(r, now_ms);
+    if (!changed)
+        return;
+    tell_owners(r);
+    if (r->live)
+        roster_push(r, ROSTER_OWNERS, SERVER_NONE);
+}
