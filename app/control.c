@@ -270,8 +270,7 @@ static void on_first_checked(void *arg)
     struct error e;
     if (++c->nchecked < c->snapshot->npools || c->state != CONTROL_STARTING)
         return;
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        roster_start(c->snapshot->rosters[i], uv_now(&c->loop));
+    snapshot_start(c->snapshot, NULL, uv_now(&c->loop));
     descriptors_init();
     bool ok = start_workers(c, &e);
     close_fds(c);

@@ -80,6 +80,12 @@ void roster_on_wake(struct roster *r, roster_wake_fn *wake, void *arg);
  * `check: off` every server starts up and roster_first() need not be called. */
 void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
 void roster_start(struct roster *r, uint64_t now_ms);
+/* In place of roster_start(): takes over from the roster of the same pool's generation before. The
+ * servers that stay keep phases, waits, drains, holds, verdicts and ramps, as far as the new file
+ * has a place for them; roster_first() is for the others alone. Whom a standby stands in for stays
+ * as it is as long as the same servers are out and the same may stand in. What changes by it is
+ * published and told like any event. `old` hears of nothing any more. */
+void roster_adopt(struct roster *r, const struct roster *old, uint64_t now_ms);
 
 /* With `check: off` a server that roster_first() called bad has no address, as its name is not
  * resolved: it stays down until this says that it has one. Else nothing. */

@@ -11,7 +11,9 @@
  *                  |    roster_apply()                          roster_apply.c
  *                  v
  *    slots              ramps, words published, `usable`
- *    notices            what moved, told afterwards             roster_tell.c */
+ *    notices            what moved, told afterwards             roster_tell.c
+ *
+ * roster_adopt.c carries opinions and slots over to the next generation's roster. */
 #pragma once
 #include "pool/roster.h"
 #include "pool/verdict.h"

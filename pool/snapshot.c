@@ -111,6 +111,17 @@ struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
     return s;
 }
 
+void snapshot_start(struct snapshot *s, const struct snapshot *old, uint64_t now_ms)
+{
+    for (size_t i = 0; i < s->npools; i++) {
+        size_t was = old ? snapshot_find_pool(old, s->pools[i]->config->name) : 0;
+        if (old && was < old->npools)
+            roster_adopt(s->rosters[i], old->rosters[was], now_ms);
+        else
+            roster_start(s->rosters[i], now_ms);
+    }
+}
+
 struct snapshot *snapshot_ref(struct snapshot *s)
 {
     ref_get(&s->ref);

@@ -28,6 +28,14 @@ void verdict_force(struct verdict *v, bool up)
     v->count = 0;
 }
 
+/* The turn itself takes one more result, even if fewer are needed now than were seen already. */
+void verdict_take_over(struct verdict *v, const struct verdict *from)
+{
+    unsigned need = v->up ? v->fall : v->rise;
+    assert(v->up == from->up);
+    v->count = from->count < need ? from->count : need - 1;
+}
+
 bool verdict_changing(const struct verdict *v)
 {
     return v->count > 0;

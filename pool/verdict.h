@@ -24,5 +24,7 @@ void verdict_init(struct verdict *v, unsigned fall, unsigned rise, bool up);
 enum verdict_change verdict_check(struct verdict *v, bool ok);
 /* The verdict comes from elsewhere (a first check, live traffic): the count starts again. */
 void verdict_force(struct verdict *v, bool up);
+/* As far as the results in a row that another verdict has seen go, if it says the same. */
+void verdict_take_over(struct verdict *v, const struct verdict *from);
 /* Some results speak against the verdict, but not enough yet. */
 bool verdict_changing(const struct verdict *v);

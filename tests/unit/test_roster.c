@@ -157,6 +157,36 @@ static void world_close(struct world *w)
     pool_free(w->pool);
 }
 
+/* The next generation of the same file: nothing has changed, so nothing is told. */
+static void world_reload(struct world *w)
+{
+    struct error e;
+    struct pool *pool = w->pool;
+    struct roster *roster = w->roster;
+    ck_assert_uint_eq(w->nnotices, 0);
+    w->pool = pool_new(&w->config, 1, pool, &e);
+    ck_assert_msg(w->pool != NULL, "%s", e.text);
+    w->roster = roster_new(w->pool, on_notice, w);
+    w->wake_ms = UINT64_MAX;
+    roster_on_wake(w->roster, on_wake, w);
+    roster_adopt(w->roster, roster, w->now_ms);
+    ck_assert_msg(w->nnotices == 0, "told %s", w->told);
+    bool ramps = false;
+    for (unsigned i = 0; i < w->pool->nservers; i++)
+        ck_assert_int_eq(roster_state(w->roster, i), roster_state(roster, i));
+    for (unsigned b = 0; b < w->pool->nbackends; b++) {
+        struct pool_owner was = pool_owner_of(pool, b), is = pool_owner_of(w->pool, b);
+        ck_assert_uint_eq(is.owner, was.owner);
+        ck_assert_uint_eq(is.from, was.from);
+        ck_assert_uint_ge(is.share, was.share);
+        ramps |= is.from != SERVER_NONE; /* such an event is a step */
+    }
+    if (!ramps)
+        ck_assert_uint_eq(roster_next_ms(w->roster), roster_next_ms(roster));
+    roster_free(roster);
+    pool_free(pool);
+}
+
 /* Lets time pass as the checker does: a tick whenever one is due. */
 static void advance(struct world *w, uint64_t to_ms)
 {
@@ -1394,6 +1424,10 @@ START_TEST(whatever_happens_the_invariants_hold)
         random_event(&w, &r);
         check_all(&w, &s);
         random_ticks(&w, &r, &s);
+        if (below(&r, 4) == 0) {
+            world_reload(&w);
+            check_all(&w, &s);
+        }
     }
     world_close(&w);
 }

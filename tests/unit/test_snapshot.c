@@ -267,6 +267,25 @@ START_TEST(a_ring_that_has_not_changed_is_not_built_again)
 }
 END_TEST
 
+START_TEST(rosters_start_or_take_over_from_the_pool_of_the_same_name)
+{
+    struct snapshot *a = next(NULL, two_pools);
+    snapshot_start(a, NULL, 0);
+    for (unsigned i = 0; i < 2; i++)
+        roster_drain(a->rosters[i], 0, 10);
+    struct snapshot *b =
+        next(a, "listeners: [{name: one, listen: 127.0.0.1:8001, pool: second}]\n"
+                "pools:\n"
+                "  - {name: second, backends: [{name: b2, address: 127.0.0.1:9002}]}\n"
+                "  - {name: third, backends: [{name: b1, address: 127.0.0.1:9001}]}\n");
+    snapshot_start(b, a, 20);
+    drop(a);
+    ck_assert_int_eq(roster_state(b->rosters[0], 0), ROSTER_DRAINING);
+    ck_assert_int_eq(roster_state(b->rosters[1], 0), ROSTER_UP);
+    drop(b);
+}
+END_TEST
+
 /* Every generation has a server that comes, one that goes and one that moves. */
 static struct snapshot *replace(struct snapshot *s, unsigned i)
 {
@@ -277,6 +296,9 @@ static struct snapshot *replace(struct snapshot *s, unsigned i)
                     "address: 127.0.0.1:%u}]"),
              8 + i % 3, i % 7, 1 + i % 5);
     struct snapshot *after = next(s, text);
+    snapshot_start(after, s, i);
+    if (i % 11 == 0)
+        roster_drain(after->rosters[0], member(after, "cache", "b1")->id, i);
     drop(s);
     return after;
 }
@@ -286,6 +308,7 @@ START_TEST(a_thousand_generations_leave_memory_where_it_was)
 {
     struct snapshot *s = next(NULL, before);
     struct server *b1 = server(s, "cache", "b1");
+    snapshot_start(s, NULL, 0);
     for (unsigned i = 0; i < 100; i++)
         s = replace(s, i);
     size_t settled = mallinfo2().uordblks;
@@ -293,6 +316,8 @@ START_TEST(a_thousand_generations_leave_memory_where_it_was)
         s = replace(s, i);
         ck_assert_ptr_eq(server(s, "cache", "b1"), b1);
     }
+    ck_assert_int_eq(roster_state(s->rosters[0], member(s, "cache", "b1")->id), ROSTER_DRAINING);
+    ck_assert(!atomic_load(&b1->usable));
     ck_assert_uint_eq(s->generation, 1101);
     ck_assert_uint_lt(mallinfo2().uordblks, settled + 16384);
     drop(s);
@@ -312,6 +337,7 @@ static Suite *build(void)
     tcase_add_test(t, a_server_that_is_gone_lives_until_its_last_reference);
     tcase_add_test(t, totals_and_figures_of_the_same_name_go_on);
     tcase_add_loop_test(t, a_ring_that_has_not_changed_is_not_built_again, 0, 6);
+    tcase_add_test(t, rosters_start_or_take_over_from_the_pool_of_the_same_name);
     tcase_add_test(t, a_thousand_generations_leave_memory_where_it_was);
     suite_add_tcase(s, t);
     return s;
