@@ -1,6 +1,6 @@
 /* What is going on, as JSON: `GET /status`, `GET /route` and the server S of an operator's POST.
  *
- * What for: the contract's objects out of a snapshot, and nothing else; no HTTP, no loop.
+ * What for: these JSON objects out of a snapshot, and nothing else; no HTTP, no loop.
  * Invariants: reads only. Text that is not UTF-8 (a key, a reason) is shown with U+FFFD in the
  * places of what is not ASCII, so that every answer is valid JSON.
  * Ownership: each function returns a new reference, or NULL when memory is out.

@@ -1,9 +1,13 @@
-/* Who stands in for whom: CONTRACT "Promotion" as one pure function.
+/* The promotion rule, which standby stands in for which backend, as one pure function.
  *
  * What for: (configuration, which servers are out) -> the server that serves each backend's points.
  * Invariants: the result depends on nothing else, so proxies that see the same agree without
  * talking, whatever the order of events. A backend that is in service owns its points; no server
  * serves two backends; as many backends that are out have a standby as is possible.
+ * The order: of the pairs of a backend that is out and a standby in service that may stand in for
+ * it, first those with the fewest names in the standby's `for` (without a `for`: last), then the
+ * highest hash_pair() of both names, then the names. Pair by pair in this order, one is taken if
+ * it and all taken before leave as many backends with a standby as is possible.
  * Ownership: failover_new() to failover_free(); keeps no reference to its arguments.
  * Threads: immutable after failover_new(); failover_owners() may run in any thread. */
 #pragma once

@@ -152,3 +152,8 @@ void snapshot_unref(struct snapshot *s)
     config_unref(s->config);
     free(s);
 }
+
+void snapshot_release(void *snapshot)
+{
+    snapshot_unref(snapshot);
+}

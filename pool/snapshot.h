@@ -68,6 +68,8 @@ struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* The last one frees it; it must be retired then. NULL is fine. */
 void snapshot_unref(struct snapshot *s);
+/* snapshot_unref() as a message's release function (net/mailbox.h). */
+void snapshot_release(void *snapshot);
 /* Control thread: each roster starts, or takes over from that of the pool of the same name in
  * `old`, which is NULL or the generation that this one replaces. First checks come before it. */
 void snapshot_start(struct snapshot *s, const struct snapshot *old, uint64_t now_ms);

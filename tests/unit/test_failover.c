@@ -75,7 +75,7 @@ static bool eligible(const struct config_pool *pool, size_t standby, size_t back
     return s->nfor == 0;
 }
 
-/* ---- the order of promotion, from the contract's words ---- */
+/* ---- the order of promotion, by its definition ---- */
 
 struct pair {
     const struct config_pool *pool;

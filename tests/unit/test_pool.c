@@ -348,7 +348,7 @@ static bool has_an_owner(const void *arg, unsigned slot)
     return ((const uint16_t *)arg)[slot] != NONE;
 }
 
-/* What the contract says: the owner by promotion if `tried` were out as well. */
+/* The owner by promotion if `tried` were out as well. */
 static uint16_t expected_after(const struct bed *b, uint64_t hash, const bool *was_out,
                                const uint16_t *tried, unsigned ntried)
 {
@@ -618,7 +618,7 @@ START_TEST(a_promoted_standby_has_its_own_limit)
 END_TEST
 
 /* Few keys, so that without the bound one server would have most of the load. The cap is that of
- * the contract, in exact arithmetic: `load` in hundredths. */
+ * docs/configuration.md, "pools[].ring", in exact arithmetic: `load` in hundredths. */
 static void check_bounded_load(unsigned load, const uint32_t *weights, uint16_t dead)
 {
     struct bed b;
