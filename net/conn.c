@@ -409,6 +409,11 @@ bool conn_alive(struct conn *c)
     return c->transport->alive(c);
 }
 
+bool conn_addresses(const struct conn *c, struct addr *peer, struct addr *local)
+{
+    return !c->closing && c->transport->addresses(c, peer, local);
+}
+
 size_t conn_unsent(const struct conn *c)
 {
     return c->closing ? 0 : c->transport->unsent(c);

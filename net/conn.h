@@ -167,6 +167,10 @@ size_t conn_unsent(const struct conn *c);
  * 0: none. */
 int conn_unread_error(struct conn *c);
 
+/* The two ends of an open stream; of a unix socket addresses of that family. False: they can't be
+ * told. */
+bool conn_addresses(const struct conn *c, struct addr *peer, struct addr *local);
+
 /* Whether the error is a lack of descriptors, ports or memory on this host: no fault of a peer. */
 static inline bool conn_error_is_local(int uv_error)
 {

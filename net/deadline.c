@@ -42,6 +42,19 @@ void deadline_queue_deinit(struct deadline_queue *q)
     list_remove(&q->link);
 }
 
+void deadline_queue_adopt(struct deadline_queue *q, struct deadline_queue *from)
+{
+    assert(q->clock == from->clock && list_empty(&q->entries));
+    while (!list_empty(&from->entries)) {
+        struct deadline *d = container_of(from->entries.next, struct deadline, link);
+        list_remove(&d->link);
+        d->due_ms = d->due_ms - from->duration_ms + q->duration_ms;
+        list_push_back(&q->entries, &d->link);
+        if (d->due_ms < q->clock->timer_due_ms)
+            deadline_hasten(q->clock, d->due_ms);
+    }
+}
+
 void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
 {
     uint64_t now = uv_now(c->timer.loop);

@@ -45,6 +45,9 @@ void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uin
                          deadline_fn *on_expired);
 /* It must be empty. */
 void deadline_queue_deinit(struct deadline_queue *q);
+/* All of `from`, on the same clock, goes over to q, which is empty: a deadline is due as if it had
+ * been armed in q when it was armed in `from`, so at once if that is over. */
+void deadline_queue_adopt(struct deadline_queue *q, struct deadline_queue *from);
 
 static inline void deadline_init(struct deadline *d)
 {

@@ -241,6 +241,14 @@ static bool socket_alive(struct conn *c)
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+static bool socket_addresses(const struct conn *c, struct addr *peer, struct addr *local)
+{
+    int fd = fd_of(c);
+    peer->len = local->len = ADDR_LEN_MAX;
+    return getpeername(fd, &peer->sa, &peer->len) == 0 &&
+           getsockname(fd, &local->sa, &local->len) == 0;
+}
+
 static size_t socket_unsent(const struct conn *c)
 {
     int n = 0;
@@ -298,6 +306,7 @@ const struct transport socket_transport = {
     .shutdown = socket_shutdown,
     .alive = socket_alive,
     .unsent = socket_unsent,
+    .addresses = socket_addresses,
     .pending_error = pending_error,
     .keep_alive = socket_keep_alive,
     .break_on_close = socket_break_on_close,

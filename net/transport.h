@@ -67,6 +67,8 @@ struct transport {
     size_t (*unsent)(const struct conn *c);
     /* An error that has come and that was not told; 0: none. */
     int (*pending_error)(struct conn *c);
+    /* As conn_addresses(). */
+    bool (*addresses)(const struct conn *c, struct addr *peer, struct addr *local);
     void (*keep_alive)(struct conn *c);
     /* close() is to reset the connection. */
     void (*break_on_close)(struct conn *c);

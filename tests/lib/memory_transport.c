@@ -331,6 +331,12 @@ static bool memory_alive(struct conn *c)
 }
 
 /* The peer has at once what was given away. */
+/* Nobody is anywhere in particular. */
+static bool memory_addresses(const struct conn *c, struct addr *peer, struct addr *local)
+{
+    return false;
+}
+
 static size_t memory_unsent(const struct conn *c)
 {
     return 0;
@@ -461,6 +467,7 @@ const struct transport memory_transport = {
     .shutdown = memory_shutdown,
     .alive = memory_alive,
     .unsent = memory_unsent,
+    .addresses = memory_addresses,
     .pending_error = memory_pending_error,
     .keep_alive = memory_keep_alive,
     .break_on_close = memory_break_on_close,
@@ -479,6 +486,7 @@ const struct transport memory_transport_plain = {
     .shutdown = memory_shutdown,
     .alive = memory_alive,
     .unsent = memory_unsent,
+    .addresses = memory_addresses,
     .pending_error = memory_pending_error,
     .keep_alive = memory_keep_alive,
     .break_on_close = memory_break_on_close,
