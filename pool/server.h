@@ -33,6 +33,8 @@ struct server_cell {
     struct list idle;        /* kept connections, the one used last in front */
     struct list busy;        /* connections that are lent */
     unsigned nidle;
+    void *home; /* the worker's view of the pool that has the server in the worker's current
+                   generation; NULL: no pool of it has */
 };
 
 /* Where a server by name is now. The two places are used in turn, so that what is being written is

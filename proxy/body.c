@@ -7,11 +7,9 @@
 
 #define BULK_LEAST (128 * 1024) /* what is left of a body for bulk to pay */
 
-void body_init(struct body *b, enum body_kind kind, uint64_t length, uint32_t max_trailers,
-               bool chunked)
+void body_init(struct body *b, enum body_kind kind, uint64_t length, uint32_t max_trailers)
 {
     framing_init(&b->framing, kind, length, max_trailers);
-    b->chunked = chunked;
 }
 
 void body_deinit(struct body *b)
@@ -27,28 +25,28 @@ struct body_piece body_decode(struct body *b, char *data, size_t len)
     return p;
 }
 
-unsigned body_put_chunk(const struct body *b, uv_buf_t *bufs, unsigned n, char *line,
-                        uv_buf_t payload, bool last, struct buffer *scratch)
+bool body_put_chunk(const struct framing *from, uv_buf_t *bufs, unsigned *n, char *line,
+                    uv_buf_t payload, bool last, struct buffer *scratch)
 {
     static char crlf[] = "\r\n";
     const struct head *trailers = NULL;
     const char *base = NULL;
     if (payload.len) {
         int len = snprintf(line, BODY_CHUNK_LINE, "%zx\r\n", payload.len);
-        bufs[n++] = uv_buf_init(line, (unsigned)len);
-        bufs[n++] = payload;
-        bufs[n++] = uv_buf_init(crlf, 2);
+        bufs[(*n)++] = uv_buf_init(line, (unsigned)len);
+        bufs[(*n)++] = payload;
+        bufs[(*n)++] = uv_buf_init(crlf, 2);
     }
     if (!last)
-        return n;
+        return true;
     size_t before = buffer_len(scratch);
-    if (!framing_trailers(&b->framing, &trailers, &base))
+    if (!framing_trailers(from, &trailers, &base))
         trailers = NULL;
     if (!rewrite_last_chunk(scratch, trailers, base))
-        return 0;
-    bufs[n++] =
+        return false;
+    bufs[(*n)++] =
         uv_buf_init(buffer_head(scratch) + before, (unsigned)(buffer_len(scratch) - before));
-    return n;
+    return true;
 }
 
 void body_consider_bulk(struct body *b)

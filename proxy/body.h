@@ -10,7 +10,6 @@
 
 struct body {
     struct framing framing; /* as it comes */
-    bool chunked;           /* as it goes */
     struct relay relay;     /* of this attempt */
 };
 
@@ -25,16 +24,16 @@ struct body_piece {
 #define BODY_CHUNK_LINE 20
 
 /* As framing_init(). The relay is set up by itself, for each attempt. */
-void body_init(struct body *b, enum body_kind kind, uint64_t length, uint32_t max_trailers,
-               bool chunked);
+void body_init(struct body *b, enum body_kind kind, uint64_t length, uint32_t max_trailers);
 /* Nothing may be on its way. */
 void body_deinit(struct body *b);
 
 struct body_piece body_decode(struct body *b, char *data, size_t len);
-/* A piece of a chunked body in the framing of the next hop: bufs[n, result), or 0 without memory.
- * last: the body ends here, with the trailers that came. scratch holds what has to be composed. */
-unsigned body_put_chunk(const struct body *b, uv_buf_t *bufs, unsigned n, char *line,
-                        uv_buf_t payload, bool last, struct buffer *scratch);
+/* A piece in chunks for the next hop: put behind bufs[*n], of which up to four are used; none if
+ * there is nothing to say. line: BODY_CHUNK_LINE bytes. last: the body ends here, with the trailers
+ * that came in `from`, which are composed behind what scratch holds. False: no memory. */
+bool body_put_chunk(const struct framing *from, uv_buf_t *bufs, unsigned *n, char *line,
+                    uv_buf_t payload, bool last, struct buffer *scratch);
 
 /* A piece was passed on: the rest is moved as bulk from now on if that pays. */
 void body_consider_bulk(struct body *b);

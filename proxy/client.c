@@ -3,12 +3,21 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "net/proxy_protocol.h"
-#include "proxy/tunnel.h"
+
+/* Of either family, in less room than a struct addr has for the paths of unix sockets. */
+union ip_address {
+    struct sockaddr sa;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+struct client_given {
+    union ip_address source, destination;
+};
 
 static struct client *of_deadline(struct deadline *d)
 {
@@ -18,44 +27,62 @@ static struct client *of_deadline(struct deadline *d)
 static void on_closed(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
-    struct worker *w = c->wl->worker;
+    struct worker *w = client_worker(c);
     list_remove(&c->all);
     descriptors_give(c->descriptors);
+    generation_unref(c->wl->generation);
+    free(c->given);
     free(c);
     worker_maybe_done(w);
 }
 
 void client_end(struct client *c)
 {
+    assert(c->tunnel == NULL);
     deadline_cancel(&c->deadline);
     cell_add(&c->wl->cell->connections, (uint64_t)-1);
     atomic_fetch_sub_explicit(&c->wl->shared->stats->connections, 1, memory_order_relaxed);
     conn_close(&c->conn, on_closed);
 }
 
-/* At most one line a second and listener says that clients are refused. */
-static void log_refused(struct worker_listener *wl, const char *why)
+void client_renew(struct client *c)
 {
-    struct log_line l;
-    uint64_t now = uv_now(&wl->worker->loop);
-    wl->refused++;
-    if (wl->refused_logged_ms && now - wl->refused_logged_ms < 1000)
+    struct worker_listener *old = c->wl, *now = c->wl->listener->now;
+    if (now == old)
         return;
-    if (log_begin(&l, LOG_WARN, "connections refused")) {
-        log_str(&l, "listener", wl->config->name);
-        log_str(&l, "reason", why);
-        log_u64(&l, "count", wl->refused);
-        log_end(&l);
+    assert(!deadline_armed(&c->deadline) && c->tunnel == NULL);
+    generation_ref(now->generation);
+    c->wl = now;
+    generation_unref(old->generation);
+}
+
+/* ---- refusing ---- */
+
+/* At most one line a second and listener says that clients are refused. */
+static void log_refused(struct listener *l, const char *why)
+{
+    struct log_line line;
+    uint64_t now = uv_now(&l->worker->loop);
+    l->refused++;
+    if (l->refused_logged_ms && now - l->refused_logged_ms < 1000)
+        return;
+    if (log_begin(&line, LOG_WARN, "connections refused")) {
+        log_str(&line, "listener", l->now->config->name);
+        log_str(&line, "reason", why);
+        log_u64(&line, "count", l->refused);
+        log_end(&line);
     }
-    wl->refused = 0;
-    wl->refused_logged_ms = now;
+    l->refused = 0;
+    l->refused_logged_ms = now;
 }
 
 static void refuse_head(struct client *c, const char *why)
 {
-    log_refused(c->wl, why);
-    c->wl->mode->close(c);
+    log_refused(c->wl->listener, why);
+    c->ops->close(c);
 }
+
+/* ---- deadlines ---- */
 
 void client_on_request_deadline(struct deadline *d)
 {
@@ -63,36 +90,40 @@ void client_on_request_deadline(struct deadline *d)
     if (c->in_head)
         refuse_head(c, "the PROXY head came too slowly");
     else
-        c->wl->mode->on_request_deadline(c);
+        c->ops->on_request_deadline(c);
 }
 
 /* The proxy has moved nothing, but the kernel may have: of a few MiB that a slow reader has coming
- * it tells us for the first time when a third is gone. So a peer is idle if it has taken nothing
- * since the last look either. */
+ * it tells us for the first time when a third is gone. So a peer is idle only if it has taken
+ * nothing since this was asked before. The first time there is nothing to compare with, and the
+ * deadline is extended once. */
 static bool still_takes(struct client *c)
 {
-    bool looked = c->deadline.due_ms == c->look_due_ms; /* and nothing has moved since */
-    size_t before = c->unsent;
-    c->unsent = c->tunnel ? tunnel_unsent(c->tunnel) : conn_unsent(&c->conn);
-    return c->unsent && (!looked || c->unsent < before);
+    bool asked = (uint32_t)c->deadline.due_ms == c->extended_ms; /* and nothing has moved since */
+    uint32_t before = c->unsent;
+    size_t now = c->ops->unsent(c);
+    c->unsent = now < UINT32_MAX ? (uint32_t)now : UINT32_MAX;
+    return now && (!asked || c->unsent < before);
 }
 
 void client_on_idle_deadline(struct deadline *d)
 {
     struct client *c = of_deadline(d);
     if (!still_takes(c)) {
-        c->wl->mode->on_idle_deadline(c);
+        c->ops->on_idle_deadline(c);
         return;
     }
     deadline_arm(&c->wl->idle, d);
-    c->look_due_ms = d->due_ms;
+    c->extended_ms = (uint32_t)d->due_ms;
 }
 
 void client_on_close_deadline(struct deadline *d)
 {
     struct client *c = of_deadline(d);
-    c->wl->mode->close(c);
+    c->ops->close(c);
 }
+
+/* ---- where it comes from ---- */
 
 static void set_source(struct client *c, const struct addr *a)
 {
@@ -103,48 +134,47 @@ static void set_source(struct client *c, const struct addr *a)
     c->source_len = (uint8_t)n;
 }
 
-/* What its servers are told of it. */
-static void write_head(struct client *c, const struct addr *from, const struct addr *to)
+static void store(union ip_address *to, const struct addr *from)
 {
-    enum config_send_head version = c->wl->pool->pool->config->send_head;
-    if (version != SEND_HEAD_OFF)
-        c->send_head_len = (uint8_t)proxy_protocol_write((unsigned)version, from, to, c->send_head);
+    assert(from->len <= sizeof *to);
+    memcpy(to, &from->sa, from->len);
 }
 
-static struct client *client_new(struct worker_listener *wl, int fd, const struct addr *peer)
+static struct addr load(const union ip_address *from)
 {
-    size_t room = wl->pool->pool->config->send_head ? PROXY_HEAD_WRITE_MAX : 0;
-    struct addr local = {.len = ADDR_LEN_MAX};
-    if (room && getsockname(fd, &local.sa, &local.len) < 0)
-        return NULL;
-    struct client *c = malloc(wl->mode->size + room);
-    if (c == NULL)
-        return NULL;
-    c->send_head = (char *)c + wl->mode->size;
-    c->send_head_len = 0;
-    conn_accept(&c->conn, &wl->worker->net, wl->mode->conn_ops, fd);
-    if (wl->config->max_header_size >= c->conn.in_limit)
-        c->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
-    c->wl = wl;
-    deadline_init(&c->deadline);
-    c->tunnel = NULL;
-    set_source(c, peer);
-    write_head(c, peer, &local);
-    c->descriptors = 0;
-    c->look_due_ms = 0;
-    c->in_head = c->has_begun = false;
-    list_push_back(&wl->worker->clients, &c->all);
-    wl->mode->init(c);
-    return c;
+    struct addr a = {.len = from->sa.sa_family == AF_INET ? sizeof from->v4 : sizeof from->v6};
+    memcpy(&a.sa, from, a.len);
+    return a;
+}
+
+/* False: no memory. */
+static bool keep_given(struct client *c, const struct proxy_head *head)
+{
+    c->given = malloc(sizeof *c->given);
+    if (c->given == NULL)
+        return false;
+    store(&c->given->source, &head->source);
+    store(&c->given->destination, &head->destination);
+    set_source(c, &head->source);
+    return true;
+}
+
+bool client_addresses(const struct client *c, struct addr *source, struct addr *destination)
+{
+    if (c->given == NULL)
+        return conn_addresses(&c->conn, source, destination);
+    *source = load(&c->given->source);
+    *destination = load(&c->given->destination);
+    return true;
 }
 
 /* ---- the PROXY head ---- */
 
 static void head_done(struct client *c, const struct proxy_head *head)
 {
-    if (head->has_addresses) {
-        set_source(c, &head->source);
-        write_head(c, &head->source, &head->destination);
+    if (head->has_addresses && !keep_given(c, head)) {
+        refuse_head(c, "out of memory");
+        return;
     }
     deadline_cancel(&c->deadline);
     c->in_head = false;
@@ -175,7 +205,7 @@ static size_t on_head_read(struct conn *conn, char *data, size_t len)
 static void on_head_eof(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
-    c->wl->mode->close(c);
+    c->ops->close(c);
 }
 
 static void on_head_error(struct conn *conn, int uv_error)
@@ -189,30 +219,58 @@ static const struct conn_ops head_ops = {
 /* The head is read before anything else, whatever the mode. */
 static void begin_head(struct client *c)
 {
-    struct worker *w = c->wl->worker;
+    struct worker *w = client_worker(c);
     c->in_head = true;
     c->conn.ops = &head_ops;
     deadline_arm(w->stopping ? &w->grace : &c->wl->idle, &c->deadline);
     conn_read_now(&c->conn);
     if (!c->conn.closing && !c->conn.started && conn_start(&c->conn) < 0)
-        c->wl->mode->close(c);
+        c->ops->close(c);
+}
+
+/* ---- life ---- */
+
+static struct client *client_new(struct listener *l, int fd, const struct addr *peer)
+{
+    struct worker_listener *wl = l->now;
+    struct client *c = malloc(wl->mode->size);
+    if (c == NULL)
+        return NULL;
+    conn_accept(&c->conn, &wl->worker->net, wl->mode->conn_ops, fd);
+    if (wl->config->max_header_size >= c->conn.in_limit)
+        c->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
+    c->ops = wl->mode->ops;
+    c->wl = wl;
+    generation_ref(wl->generation);
+    deadline_init(&c->deadline);
+    c->tunnel = NULL;
+    c->given = NULL;
+    set_source(c, peer);
+    c->descriptors = 0;
+    c->extended_ms = 0;
+    c->unsent = 0;
+    c->in_head = c->has_begun = false;
+    list_push_back(&wl->worker->clients, &c->all);
+    wl->mode->init(c);
+    return c;
 }
 
 void client_stop(struct client *c)
 {
     if (!c->in_head)
-        c->wl->mode->stop(c);
+        c->ops->stop(c);
     else if (!c->has_begun)
-        deadline_arm(&c->wl->worker->grace, &c->deadline);
+        deadline_arm(&client_worker(c)->grace, &c->deadline);
 }
 
-void client_accept(struct worker_listener *wl, int fd, const struct addr *peer)
+void client_accept(struct listener *l, int fd, const struct addr *peer)
 {
-    struct client *c = client_new(wl, fd, peer);
+    struct client *c = client_new(l, fd, peer);
     if (c == NULL) {
         close(fd);
         return;
     }
+    struct worker_listener *wl = c->wl;
     bool room = descriptors_take(wl->mode->use, wl->mode->descriptors);
     c->descriptors = room ? wl->mode->descriptors : 0;
     cell_add(&wl->cell->connections, 1);
@@ -225,7 +283,7 @@ void client_accept(struct worker_listener *wl, int fd, const struct addr *peer)
         else
             wl->mode->begin(c);
     } else {
-        log_refused(wl, room ? "max_connections" : "out of descriptors");
+        log_refused(l, room ? "max_connections" : "out of descriptors");
         wl->mode->refuse(c, room);
     }
 }

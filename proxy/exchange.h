@@ -1,114 +1,126 @@
 /* One request and its answer: THE state machine. It picks a server, sends, retries, gives up.
  *
- * Two halves with a state each, and around them the attempt:
+ *   request   HEAD --> EXPECT --> BODY --> DONE     EXPECT: the client waits for a 100 before its
+ *               \________________^  ^       ^               body; BODY: its next bytes are awaited
+ *                \__________________________/
+ *   attempt   NONE --> CONNECT --> READY --> SENT --> DEAF | RESET       CONNECT: no byte of it was
+ *               ^ \_________________^         |         |                sent; READY: the head goes
+ *               '-----------------------------+---------'                out with this event's body
+ *             DEAF, RESET: the server takes no more of the request, as it has ended its side in
+ *             order, or was reset; what it answered before that can still be read
+ *   replay    FRESH --> KEPT --> LOST               FRESH: no server can have seen any of it; KEPT:
+ *               \________________^                  it is idempotent and all that was sent is at
+ *                                                   hand; LOST: it can't be sent again
+ *   answer    WAIT --> BODY --> DONE                WAIT: nothing but 1xx went to the front; BODY:
+ *               \________________^                  the final head did
  *
- *   request   HEAD --> BODY --> DONE         HEAD: the parser is fed by the session
- *                \________________^          BODY: framed bytes pass to the upstream
- *   answer    WAIT --> BODY --> DONE         WAIT: nothing but 1xx went to the client
- *                \____________^  ^           BODY: the final head is passed on
- *                 \--> TUNNEL ---/           TUNNEL: 101, tunnel.c has the bytes
- *   attempt   NONE --> CONNECT --> SENT      CONNECT: nothing of it was sent on this connection
- *               ^  \______________^          SENT: the head was, or is about to be, written
- *               '------'------------'        back to NONE: this attempt is over
+ * What for: it moves a request from its front (front.h) to a server and the answer back, whatever
+ * protocol the front speaks. docs/http.md, "Tries", has the rules: a request may be sent again
+ * while the answer is in WAIT and the replay is not LOST.
  *
- * What holds: a connection and its server are lent exactly while the attempt is not NONE. A body is
- * taken from the client only while the attempt is SENT. While the answer is in WAIT the exchange
- * may start again on another server if exchange.c's may_resend() says so, and on nothing else.
- * Ownership: the session's; from the worker's free list. Threads: one worker. */
+ * Invariants: a connection and its server are lent exactly while the attempt is not NONE. Body
+ * bytes are taken from the front only while the attempt is READY or SENT. No event ends in READY.
+ * Events: each function below and each callback of the connection is one; they may nest. When the
+ * outermost one is over, settle() sets the clocks, tells the front what its client owes, and ends
+ * and frees what has become over. So within an event an exchange that is over can still be looked
+ * at, and the front is told of the end as the very last thing.
+ * Ownership: the front's; from the worker's free list. It holds a reference to its generation.
+ * Threads: one worker. */
 #pragma once
 #include "base/buffer.h"
 #include "http/parser.h"
 #include "proxy/body.h"
-#include "proxy/tunnel.h"
-#include "proxy/upstream.h"
+#include "proxy/front.h"
+#include "proxy/lease.h"
 
-struct session;
+enum exchange_request { REQUEST_HEAD, REQUEST_EXPECT, REQUEST_BODY, REQUEST_DONE };
+enum exchange_attempt {
+    ATTEMPT_NONE,
+    ATTEMPT_CONNECT,
+    ATTEMPT_READY,
+    ATTEMPT_SENT,
+    ATTEMPT_DEAF,
+    ATTEMPT_RESET,
+};
+enum exchange_replay { REPLAY_FRESH, REPLAY_KEPT, REPLAY_LOST };
+enum exchange_answer { ANSWER_WAIT, ANSWER_BODY, ANSWER_DONE };
 
-enum exchange_request { REQUEST_HEAD, REQUEST_BODY, REQUEST_DONE };
-enum exchange_answer { ANSWER_WAIT, ANSWER_BODY, ANSWER_TUNNEL, ANSWER_DONE };
-enum exchange_attempt { ATTEMPT_NONE, ATTEMPT_CONNECT, ATTEMPT_SENT };
-
-/* Why the last try failed: decides between 502, 503 and 504 in the end. */
-enum exchange_failure { FAILURE_NONE, FAILURE_BROKEN, FAILURE_TIMEOUT, FAILURE_LOCAL };
+/* What an event has moved; its deadline begins anew. */
+enum exchange_moved {
+    MOVED_REQUEST = 1, /* the client gave body bytes */
+    MOVED_SERVER = 2,  /* the server took some of what was queued for it */
+    MOVED_ANSWER = 4,  /* the server gave bytes of its answer's body */
+    MOVED_CLIENT = 8,  /* the client took some of what was queued for it */
+};
 
 #define EXCHANGE_REPLAY_MAX (64 * 1024)
 
 struct exchange {
-    struct session *session;
+    struct front *front;        /* NULL: it has given the exchange up */
+    struct conn *conn;          /* the client's, for bulk; NULL: the front has none of its own */
+    struct worker_listener *wl; /* of its generation */
     struct exchange *next_spare;
     struct deadline deadline; /* for the final head, later the longest gap */
+    struct lease lease;
 
-    enum exchange_request request;
-    enum exchange_answer answer;
-    enum exchange_attempt attempt;
-    struct lease lease; /* attempt CONNECT, SENT: of a server and a connection */
+    uint8_t request, attempt, replay, answer; /* see above */
+    uint8_t depth;                            /* of events */
+    uint8_t moved;                            /* enum exchange_moved, or'ed: in this event */
+    uint8_t owes;                             /* enum front_owes: what the front was told last */
 
     /* what it is */
-    uint64_t started_ms;
-    uint8_t method, minor;
-    uint8_t last_failure; /* enum exchange_failure */
-    bool idempotent;
-    bool upgrade;    /* the client asked for it */
-    bool keep_alive; /* the client allows it */
-    bool needs_host; /* HTTP/1.0 without a Host: the backend's address */
+    uint8_t method;       /* enum method */
+    uint8_t last_failure; /* enum end_reason: why the last try failed */
+    bool upgrade;         /* the client asked for it */
+    bool needs_host;      /* HTTP/1.0 without a Host: the backend's address */
 
     /* how far it is */
-    bool head_unsent;     /* attempt SENT: the head waits to go out with the first body bytes */
-    bool sent;            /* a byte of it may have reached some server */
-    bool write_dead;      /* the upstream takes no more; its answer may still come */
-    bool upstream_reset;  /* a write was told so: reading will show an end like any other */
-    bool replay_lost;     /* what was sent of the body is no longer at hand */
-    bool wait_continue;   /* Expect: 100-continue, neither a body byte nor an answer yet */
-    bool continued;       /* a 100 was passed on */
-    bool answer_begun;    /* a byte of an answer came on this attempt */
-    bool answer_keep;     /* the upstream may serve again after this answer */
-    bool close_client;    /* the answer says so */
-    size_t unsent;        /* when the response deadline was armed; 0: not asked */
-    uint8_t interim;      /* 1xx answers on this attempt */
-    uint16_t status;      /* of the answer passed on, 0: none yet */
-    struct tunnel tunnel; /* answer TUNNEL */
+    bool continued;   /* a 100 was passed on */
+    bool answer_keep; /* the connection may serve again after this answer */
+    bool own_answer;  /* it is over, and the front is to answer for the proxy */
+    bool heard;       /* a byte of an answer came in this attempt */
+    uint8_t interim;  /* 1xx answers of this attempt */
+    size_t unsent;    /* bytes the kernel held when the response deadline was armed; 0: they
+                         were not counted then */
+    struct request_record record; /* its reason is END_OPEN until the exchange is over */
     struct body request_body, answer_body;
 
     /* kept over uses: what stands below is not zeroed */
     struct buffer out;    /* the request head as the server gets it */
     size_t out_fixed;     /* of it, without what differs from try to try */
-    struct buffer replay; /* body bytes sent, framed, for another try */
-    struct parser parser; /* of the request, then of the answer */
-    struct head head;     /* of the request, then of the answer */
+    struct buffer kept;   /* body bytes that were sent, framed, for another try */
+    struct parser parser; /* of the answer */
+    struct head head;     /* of the answer */
 };
 
-/* NULL: no memory. The parser stands ready for the request's head. */
-struct exchange *exchange_new(struct session *s);
+/* Under the client's generation. conn: see above. NULL: no memory. */
+struct exchange *exchange_new(struct front *f, struct conn *conn, struct client *c);
 /* Frees the free list. */
 void exchange_free_spares(struct worker *w);
 
-/* From the session. Any of these may end the exchange and free it: s->exchange is another then. */
+/* From the front. Any of these may end the exchange: front->ops->end was called by then, and it is
+ * gone. */
 
-/* The head is complete and valid, at base. */
-void exchange_start(struct exchange *x, const char *base);
+/* The head, whose texts are at base, is complete and valid; it is not kept. data[0, len) has come
+ * behind it: what is there of the body goes out together with the head. Returns how many of these
+ * bytes were taken. */
+size_t exchange_start(struct exchange *x, const struct head *h, const char *base, char *data,
+                      size_t len);
 /* Takes body bytes; returns how many. */
 size_t exchange_on_body(struct exchange *x, char *data, size_t len);
-/* Sends a head that still waits for body bytes. False: the exchange went on elsewhere or is over.
- */
-bool exchange_flush(struct exchange *x);
-void exchange_on_client_drain(struct exchange *x);
+/* The front has room again. */
+void exchange_on_drain(struct exchange *x);
 /* More of a body that is moved as bulk has come. */
-void exchange_on_client_readable(struct exchange *x);
-/* The request deadline ran out while the body was to come. */
+void exchange_on_readable(struct exchange *x);
+/* The client owed its body, and the time for it is over. */
 void exchange_body_too_slow(struct exchange *x);
-/* The request is wholly there and no other will follow on this connection. */
-static inline bool exchange_is_last(const struct exchange *x)
+/* The front gives it up: everything is dropped without another word to the front. */
+void exchange_abandon(struct exchange *x, enum end_reason why);
+
+/* The request has come whole. */
+static inline bool exchange_has_request(const struct exchange *x)
 {
-    return x->request == REQUEST_DONE && !x->keep_alive && !x->upgrade;
+    return x->request == REQUEST_DONE;
 }
-/* Only the end of the client's connection says where the answer under way ends. */
-static inline bool exchange_ends_by_close(const struct exchange *x)
-{
-    return x->answer == ANSWER_BODY && x->minor == 0 &&
-           (x->answer_body.framing.kind == BODY_CHUNKED ||
-            x->answer_body.framing.kind == BODY_CLOSE);
-}
-/* The session goes: drops everything and frees it, without a word to the session. */
-void exchange_abandon(struct exchange *x);
 
 void exchange_on_response_deadline(struct deadline *d);

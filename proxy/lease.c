@@ -2,12 +2,13 @@
 
 #include <assert.h>
 
-#include "proxy/upstream.h"
+#include "proxy/client.h"
 #include "ring/hash.h"
 
-void lease_init(struct lease *l, struct worker_pool *wp, const struct lease_ops *ops)
+void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
+                const struct upstream_user_ops *ops)
 {
-    *l = (struct lease){.ops = ops, .wp = wp};
+    *l = (struct lease){.user.ops = ops, .client = c, .wp = wp};
     l->retries_left = (uint8_t)wp->pool->config->retries;
 }
 
@@ -26,19 +27,40 @@ void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key
 enum pool_outcome lease_next(struct lease *l)
 {
     struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried};
-    assert(l->server == NULL);
+    const struct pool_member *member;
+    assert(l->member == NULL && l->upstream == NULL);
     if (l->ntried == LEASE_MAX_TRIED)
         return POOL_NONE_LIVE;
-    /* Before a server is picked: what changes meanwhile is then a move, and not overlooked. */
+    /* Before a server is picked: an owner that changes meanwhile is then seen as a change. */
     if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
         l->owner = pool_find(l->wp->pool, l->hash);
-    enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &l->member);
+    enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &member);
     if (outcome != POOL_OK)
         return outcome;
-    l->server = l->member->server;
-    l->tried[l->ntried++] = l->member->id;
+    l->member = member;
+    l->tried[l->ntried++] = member->id;
     cell_add(&lease_cell(l)->requests, 1);
     return POOL_OK;
+}
+
+bool lease_take_idle(struct lease *l, bool sure)
+{
+    assert(l->member && l->upstream == NULL);
+    l->upstream = upstream_take_idle(l->wp, lease_server(l), sure, &l->user);
+    return l->upstream != NULL;
+}
+
+int lease_connect(struct lease *l)
+{
+    struct upstream_origin origin;
+    int uv_error = 0;
+    assert(l->member && l->upstream == NULL);
+    bool told = l->wp->pool->config->send_head != SEND_HEAD_OFF &&
+                client_addresses(l->client, &origin.source, &origin.destination);
+    l->upstream =
+        upstream_connect(l->wp, lease_server(l), told ? &origin : NULL, &l->user, &uv_error);
+    assert((l->upstream != NULL) == (uv_error == 0));
+    return uv_error;
 }
 
 void lease_end_connection(struct lease *l, bool keep)
@@ -52,17 +74,27 @@ void lease_end_connection(struct lease *l, bool keep)
 void lease_end(struct lease *l, bool keep)
 {
     lease_end_connection(l, keep);
-    if (l->server)
-        pool_release(l->wp->pool, l->server);
-    l->server = NULL;
+    if (l->member)
+        pool_release(l->wp->pool, lease_server(l));
+    l->member = NULL;
 }
 
-void lease_failed(struct lease *l)
+void lease_hand_over(struct lease *to, struct lease *from, const struct upstream_user_ops *ops)
+{
+    *to = *from;
+    to->user.ops = ops;
+    if (to->upstream)
+        upstream_hand_over(to->upstream, &to->user);
+    from->upstream = NULL;
+    from->member = NULL;
+}
+
+void lease_blame(struct lease *l)
 {
     struct worker *w = l->wp->worker;
     cell_add(&lease_cell(l)->errors, 1);
     if (pool_member_failed(l->member))
-        mailbox_post(w->control, CONTROL_PASSIVE_DOWN, w->index, server_ref(l->server),
+        mailbox_post(w->control, CONTROL_PASSIVE_DOWN, w->index, server_ref(lease_server(l)),
                      server_release);
 }
 
@@ -75,13 +107,13 @@ bool lease_retry(struct lease *l)
     return true;
 }
 
-bool lease_moved(struct lease *l)
+bool lease_lost_key(struct lease *l)
 {
     const struct pool *p = l->wp->pool;
     if (p->config->close_moved != CLOSE_MOVED_ALWAYS)
         return false;
     if (l->keyless)
-        return !atomic_load_explicit(&l->server->usable, memory_order_relaxed);
+        return !atomic_load_explicit(&lease_server(l)->usable, memory_order_relaxed);
     uint16_t before = l->owner;
     l->owner = pool_find(p, l->hash);
     return l->owner != before && l->owner != l->member->id && l->owner != SERVER_NONE;

@@ -20,87 +20,89 @@ static bool passing(int error)
     return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
 }
 
-static void log_accept(const struct worker_listener *wl, int error)
+static void log_accept(const struct listener *l, int error)
 {
-    struct log_line l;
-    if (!log_begin(&l, LOG_WARN, "accept failed"))
+    struct log_line line;
+    if (!log_begin(&line, LOG_WARN, "accept failed"))
         return;
-    log_str(&l, "listener", wl->config->name);
-    log_str(&l, "reason", uv_strerror(-error));
-    log_end(&l);
+    log_str(&line, "listener", l->now->config->name);
+    log_str(&line, "reason", uv_strerror(-error));
+    log_end(&line);
 }
 
 /* Takes up to `most` connections. Returns 0, or the errno that ended it early. */
-static int accept_some(struct worker_listener *wl, unsigned most)
+static int accept_some(struct listener *l, unsigned most)
 {
     for (unsigned i = 0; i < most; i++) {
         struct addr peer;
         peer.len = ADDR_LEN_MAX;
-        int fd = accept4(wl->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(l->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
-            client_accept(wl, fd, &peer);
+            client_accept(l, fd, &peer);
         else if (!passing(errno))
             return errno;
     }
     return 0;
 }
 
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void poll_on(struct listener *l)
+{
+    int r = uv_poll_start(&l->poll, UV_READABLE, on_poll);
+    if (r < 0)
+        log_accept(l, -r);
+}
+
 static void on_backoff(struct deadline *d)
 {
-    listener_resume(container_of(d, struct worker_listener, backoff));
+    poll_on(container_of(d, struct listener, backoff));
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    struct worker_listener *wl = container_of(poll, struct worker_listener, poll);
-    int error = status < 0 ? -status : accept_some(wl, ACCEPT_BATCH);
+    struct listener *l = container_of(poll, struct listener, poll);
+    int error = status < 0 ? -status : accept_some(l, ACCEPT_BATCH);
     if (error == 0 || error == EAGAIN || error == EWOULDBLOCK)
         return;
     /* Out of descriptors or memory: the connections wait in the kernel's queue. */
-    log_accept(wl, error);
+    log_accept(l, error);
     uv_poll_stop(poll);
-    deadline_arm(&wl->backoffs, &wl->backoff);
+    deadline_arm(&l->backoffs, &l->backoff);
 }
 
-void listener_resume(struct worker_listener *wl)
+bool listener_start(struct listener *l, int fd, struct error *e)
 {
-    int r = uv_poll_start(&wl->poll, UV_READABLE, on_poll);
-    if (r < 0)
-        log_accept(wl, -r);
-}
-
-bool listener_start(struct worker_listener *wl, int fd, struct error *e)
-{
-    if (!bind_listen(fd, wl->worker->index == 0, BACKLOG, e)) {
+    if (!bind_listen(fd, l->worker->index == 0, BACKLOG, e)) {
         close(fd);
         return false;
     }
-    int r = uv_poll_init(&wl->worker->loop, &wl->poll, fd);
+    int r = uv_poll_init(&l->worker->loop, &l->poll, fd);
     if (r < 0) {
         close(fd);
         error_set(e, -r, "poll: %s", uv_strerror(r));
         return false;
     }
-    wl->fd = fd;
-    wl->listening = true;
-    deadline_init(&wl->backoff);
-    deadline_queue_init(&wl->backoffs, &wl->worker->net.clock, BACKOFF_MS, on_backoff);
-    r = uv_poll_start(&wl->poll, UV_READABLE, on_poll);
+    l->fd = fd;
+    l->listening = true;
+    deadline_init(&l->backoff);
+    deadline_queue_init(&l->backoffs, &l->worker->net.clock, BACKOFF_MS, on_backoff);
+    r = uv_poll_start(&l->poll, UV_READABLE, on_poll);
     if (r < 0)
         error_set(e, -r, "poll: %s", uv_strerror(r));
     return r == 0;
 }
 
-void listener_stop(struct worker_listener *wl)
+void listener_stop(struct listener *l)
 {
-    if (!wl->listening)
+    if (!l->listening)
         return;
-    wl->listening = false;
-    deadline_cancel(&wl->backoff);
-    uv_close((uv_handle_t *)&wl->poll, NULL); /* from here on libuv does not use the socket */
+    l->listening = false;
+    deadline_cancel(&l->backoff);
+    uv_close((uv_handle_t *)&l->poll, NULL); /* from here on libuv does not use the socket */
     /* Closing it resets what is queued: that is taken first, though not what a flood adds. */
-    int error = accept_some(wl, BACKLOG + 1);
+    int error = accept_some(l, BACKLOG + 1);
     if (error != 0 && error != EAGAIN && error != EWOULDBLOCK)
-        log_accept(wl, error);
-    close(wl->fd);
+        log_accept(l, error);
+    close(l->fd);
 }

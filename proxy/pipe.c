@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "proxy/descriptors.h"
-#include "proxy/worker.h"
 
 #define MAX_SPARE \
     4 /* pipes kept for reuse: as a rule one is empty again before another is asked for */
@@ -43,51 +42,50 @@ static struct pipe *pipe_new(void)
     return NULL;
 }
 
-static void pipe_close(struct worker *w, struct pipe *p)
+static void pipe_close(struct pipe_store *s, struct pipe *p)
 {
     close(p->out);
     close(p->in);
     descriptors_give(2);
     free(p);
-    w->npipes--;
+    s->npipes--;
 }
 
-struct pipe *pipe_take(struct worker *w)
+struct pipe *pipe_take(struct pipe_store *s, uint64_t now_ms)
 {
-    struct pipe *p = w->spare_pipes;
+    struct pipe *p = s->spare;
     if (p) {
-        w->spare_pipes = p->next_spare;
-        w->nspare_pipes--;
+        s->spare = p->next_spare;
+        s->nspare--;
         return p;
     }
-    uint64_t now = uv_now(&w->loop);
-    if (w->npipes >= MAX_PIPES || now < w->no_pipe_until_ms)
+    if (s->npipes >= MAX_PIPES || now_ms < s->none_until_ms)
         return NULL;
     p = pipe_new();
     if (p)
-        w->npipes++;
+        s->npipes++;
     else
-        w->no_pipe_until_ms = now + BACKOFF_MS;
+        s->none_until_ms = now_ms + BACKOFF_MS;
     return p;
 }
 
-void pipe_give(struct worker *w, struct pipe *p)
+void pipe_give(struct pipe_store *s, struct pipe *p)
 {
-    if (p->held || w->nspare_pipes >= MAX_SPARE) {
-        pipe_close(w, p);
+    if (p->held || s->nspare >= MAX_SPARE) {
+        pipe_close(s, p);
         return;
     }
-    p->next_spare = w->spare_pipes;
-    w->spare_pipes = p;
-    w->nspare_pipes++;
+    p->next_spare = s->spare;
+    s->spare = p;
+    s->nspare++;
 }
 
-void pipe_free_spares(struct worker *w)
+void pipe_free_spares(struct pipe_store *s)
 {
-    while (w->spare_pipes) {
-        struct pipe *p = w->spare_pipes;
-        w->spare_pipes = p->next_spare;
-        pipe_close(w, p);
+    while (s->spare) {
+        struct pipe *p = s->spare;
+        s->spare = p->next_spare;
+        pipe_close(s, p);
     }
-    w->nspare_pipes = 0;
+    s->nspare = 0;
 }

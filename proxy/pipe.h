@@ -7,10 +7,9 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define PIPE_MAX_HELD (1024 * 1024) /* bytes in one; pages that hold them count for no socket */
-
-struct worker;
 
 struct pipe {
     struct pipe *next_spare;
@@ -18,8 +17,16 @@ struct pipe {
     size_t held; /* bytes in it, kept by who uses it */
 };
 
-/* NULL: there is no room for one, or only for a tiny one: copy instead. */
-struct pipe *pipe_take(struct worker *w);
+/* The pipes of one worker. {0} is a store without any. */
+struct pipe_store {
+    struct pipe *spare; /* free list */
+    unsigned nspare, npipes;
+    uint64_t none_until_ms; /* one could not be had: none is asked for before this time */
+};
+
+/* now_ms: the loop's clock. NULL: there is no room for one, or only for a tiny one: copy instead.
+ */
+struct pipe *pipe_take(struct pipe_store *s, uint64_t now_ms);
 /* One that is not empty is closed, and what is in it lost. */
-void pipe_give(struct worker *w, struct pipe *p);
-void pipe_free_spares(struct worker *w);
+void pipe_give(struct pipe_store *s, struct pipe *p);
+void pipe_free_spares(struct pipe_store *s);

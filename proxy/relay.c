@@ -18,7 +18,7 @@ void relay_init(struct relay *r, struct worker *w, struct conn *source, struct c
 static void give_pipe(struct relay *r)
 {
     if (r->pipe)
-        pipe_give(r->worker, r->pipe);
+        pipe_give(&r->worker->pipes, r->pipe);
     r->pipe = NULL;
 }
 
@@ -74,15 +74,15 @@ static int flush(struct relay *r)
     return 0;
 }
 
-int relay_drained(struct relay *r)
+enum relay_rest relay_drained(struct relay *r, int *uv_error)
 {
-    int uv_error = flush(r);
-    if (uv_error < 0)
-        return uv_error;
-    if (relay_held(r) || !(r->source->paused & PAUSE_PEER))
-        return 0;
-    r->source->paused &= (uint8_t)~PAUSE_PEER;
-    return 1;
+    *uv_error = flush(r);
+    if (*uv_error < 0)
+        return RELAY_REST_LOST;
+    if (relay_held(r) || !conn_is_paused(r->source, PAUSE_PEER))
+        return RELAY_REST_SAME;
+    conn_clear_pause(r->source, PAUSE_PEER);
+    return RELAY_REST_NONE;
 }
 
 /* Bulk goes on as long as it moves much. */
@@ -103,7 +103,7 @@ static enum relay_result round_once(struct relay *r, size_t *moved, int *uv_erro
         return RELAY_OK;
     }
     assert(r->bulk && r->pipe == NULL);
-    r->pipe = pipe_take(r->worker);
+    r->pipe = pipe_take(&r->worker->pipes, uv_now(&r->worker->loop));
     if (r->pipe == NULL) {
         leave_bulk(r);
         return RELAY_OK;
@@ -128,7 +128,7 @@ enum relay_result relay_turn(struct relay *r, size_t *moved, int *uv_error)
     do {
         result = round_once(r, &n, uv_error);
         *moved += n;
-    } while (result == RELAY_OK && n >= PLENTY && r->bulk && !(r->source->paused & PAUSE_PEER) &&
-             ++rounds < MAX_ROUNDS);
+    } while (result == RELAY_OK && n >= PLENTY && r->bulk &&
+             !conn_is_paused(r->source, PAUSE_PEER) && ++rounds < MAX_ROUNDS);
     return result;
 }

@@ -20,8 +20,7 @@
 #pragma once
 #include <stdint.h>
 
-#include "net/conn.h"
-#include "proxy/pipe.h"
+#include "proxy/ground.h"
 
 #define RELAY_BULK_AFTER 3 /* reads */
 
@@ -46,13 +45,13 @@ void relay_init(struct relay *r, struct worker *w, struct conn *source, struct c
 void relay_end(struct relay *r);
 
 /* Writes to the sink and pauses the source if that was too much. < 0: the sink is broken. */
-static inline int relay_write(struct conn *source, struct conn *sink, const uv_buf_t *bufs,
-                              unsigned n, bool *none_sent)
+static inline int relay_write(const struct relay *r, const uv_buf_t *bufs, unsigned n,
+                              bool *none_sent)
 {
-    int r = conn_write(sink, bufs, n, none_sent);
-    if (r == 0 && conn_queued(sink) > CONN_HIGH_MARK)
-        conn_pause(source, PAUSE_PEER);
-    return r;
+    int uv_error = conn_write(r->sink, bufs, n, none_sent);
+    if (uv_error == 0 && conn_queued(r->sink) > CONN_HIGH_MARK)
+        conn_pause(r->source, PAUSE_PEER);
+    return uv_error;
 }
 
 /* After a piece was passed on: whether the source brings so much that bulk pays. */
@@ -65,10 +64,17 @@ static inline bool relay_pays(const struct relay *r)
 void relay_begin(struct relay *r, uint64_t most);
 /* on_readable of the source: moves what there is, in a few rounds. *moved: bytes taken from it. */
 enum relay_result relay_turn(struct relay *r, size_t *moved, int *uv_error);
-/* The sink has drained: it gets what the pipe holds, as far as it takes it. 1: that was all, and
- * the source, which was paused for it, is no longer; it is for the caller to let it go on. 0: the
- * source stays as it is. < 0: a uv error, the sink is broken. */
-int relay_drained(struct relay *r);
+
+/* What is left behind once the sink has drained. */
+enum relay_rest {
+    RELAY_REST_NONE, /* all is with the sink; the source, which was paused for it, is no longer: it
+                        is for the caller to let it go on */
+    RELAY_REST_SAME, /* the source stays as it is: paused for bytes in the pipe, or it never was */
+    RELAY_REST_LOST, /* the sink is broken, *uv_error says how */
+};
+
+/* The sink has drained: it gets what the pipe holds, as far as it takes it. */
+enum relay_rest relay_drained(struct relay *r, int *uv_error);
 
 /* Bytes on their way that the sink has not got. */
 static inline size_t relay_held(const struct relay *r)

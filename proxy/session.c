@@ -1,9 +1,20 @@
+/* The session's own answers and those of servers leave by the functions of `session_front`; what
+ * the client sends comes in by `session_conn_ops`. Everything that can end the connection goes
+ * through finish(), which closes or lingers, or through session_close(). */
 #include "proxy/session.h"
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "http/answer.h"
+#include "http/rewrite.h"
 #include "proxy/exchange.h"
+#include "proxy/tunnel.h"
+
+#define JOIN_MAX 4096 /* a body piece as small as that is copied behind its head */
+
+static const struct front_ops session_front;
 
 static struct session *of(struct conn *c)
 {
@@ -15,41 +26,83 @@ static struct session *of_client(struct client *c)
     return container_of(c, struct session, client);
 }
 
-static void drop_exchange(struct session *s)
+static struct session *of_front(struct front *f)
 {
-    struct exchange *x = s->exchange;
-    s->exchange = NULL;
-    exchange_abandon(x);
+    return container_of(f, struct session, front);
 }
 
-void session_close(struct session *s)
+static struct worker *worker_of(const struct session *s)
 {
-    if (s->state == SESSION_CLOSED)
+    return client_worker(&s->client);
+}
+
+static void move(struct session *s, enum session_state to)
+{
+    static const uint8_t allowed[] = {
+        [SESSION_IDLE] =
+            1 << SESSION_HEAD | 1 << SESSION_EXCHANGE | 1 << SESSION_LINGER | 1 << SESSION_CLOSED,
+        [SESSION_HEAD] = 1 << SESSION_EXCHANGE | 1 << SESSION_LINGER | 1 << SESSION_CLOSED,
+        [SESSION_EXCHANGE] =
+            1 << SESSION_IDLE | 1 << SESSION_TUNNEL | 1 << SESSION_LINGER | 1 << SESSION_CLOSED,
+        [SESSION_TUNNEL] = 1 << SESSION_LINGER | 1 << SESSION_CLOSED,
+        [SESSION_LINGER] = 1 << SESSION_LINGER | 1 << SESSION_CLOSED, /* see on_refuse() */
+        [SESSION_CLOSED] = 0,
+    };
+    assert(allowed[s->state] & 1 << to);
+    s->state = (uint8_t)to;
+}
+
+/* ---- ends of the connection ---- */
+
+static void free_tunnel(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+    s->tunnel = NULL;
+    tunnel_end(t);
+    lease_end(&t->lease, false);
+    free(t);
+}
+
+/* Frees what the state it is left in has. */
+static void drop(struct session *s, enum session_state left)
+{
+    if (left == SESSION_HEAD)
+        free(s->reader);
+    else if (left == SESSION_EXCHANGE && s->exchange)
+        exchange_abandon(s->exchange, END_CLIENT_LEFT);
+    else if (left == SESSION_TUNNEL && s->tunnel)
+        free_tunnel(s);
+    s->exchange = NULL;
+}
+
+/* Closes at once, with what is under way. */
+static void session_close(struct session *s)
+{
+    enum session_state left = s->state;
+    if (left == SESSION_CLOSED)
         return;
-    s->state = SESSION_CLOSED;
+    move(s, SESSION_CLOSED);
     deadline_cancel(&s->watch);
     /* An answer that ends with its connection must not look whole (RFC 9112 8). */
-    if (conn_queued(&s->client.conn) || (s->exchange && exchange_ends_by_close(s->exchange)))
+    if (conn_queued(&s->client.conn) || (left == SESSION_EXCHANGE && s->down == BODY_CLOSE))
         conn_break(&s->client.conn);
-    if (s->exchange)
-        drop_exchange(s);
+    drop(s, left);
     client_end(&s->client);
 }
 
 /* The last answer is handed over: FIN after it, then wait for the client to have read it. */
 static void linger(struct session *s)
 {
-    s->state = SESSION_LINGER;
-    s->client.conn.paused = 0;
+    struct conn *c = &s->client.conn;
+    move(s, SESSION_LINGER);
+    conn_clear_pause(c, PAUSE_PEER | PAUSE_INPUT);
     deadline_cancel(&s->watch);
-    if (conn_shutdown(&s->client.conn) < 0) {
+    if (conn_shutdown(c) < 0) {
         session_close(s);
         return;
     }
-    deadline_arm(conn_queued(&s->client.conn) ? &s->client.wl->idle : &s->client.wl->worker->linger,
-                 &s->client.deadline);
-    if (conn_start(&s->client.conn) < 0 ||
-        (s->client.conn.eof && conn_queued(&s->client.conn) == 0))
+    deadline_arm(conn_queued(c) ? &s->client.wl->idle : &worker_of(s)->linger, &s->client.deadline);
+    if (conn_start(c) < 0 || (c->eof && conn_queued(c) == 0))
         session_close(s);
 }
 
@@ -57,100 +110,168 @@ static void linger(struct session *s)
  * sent already shows in bytes that were kept, or in a delivery under way. */
 static void finish(struct session *s, bool dirty)
 {
-    dirty = dirty || conn_pending(&s->client.conn) || s->client.conn.delivering;
-    if (!dirty && conn_queued(&s->client.conn) == 0)
+    struct conn *c = &s->client.conn;
+    dirty = dirty || conn_pending(c) || c->delivering;
+    if (!dirty && conn_queued(c) == 0)
         session_close(s);
     else
         linger(s);
 }
 
-/* Answers for the proxy itself where there is no exchange, and ends the connection. */
-static void refuse(struct session *s, int status)
+/* ---- the proxy's own answers ---- */
+
+/* False: no memory, or the client is gone. */
+static bool write_own_answer(struct session *s, int status, bool close, bool was_head)
 {
-    struct buffer *out = &s->client.wl->worker->scratch;
-    deadline_cancel(&s->client.deadline);
-    cell_add(&s->client.wl->cell->codes[status], 1);
+    struct buffer *out = &worker_of(s)->scratch;
     buffer_clear(out);
-    if (!answer_write(out, status, true, false, worker_date(s->client.wl->worker))) {
+    bool ok = answer_write(out, status, close, was_head, worker_date(worker_of(s)));
+    uv_buf_t buf = uv_buf_init(buffer_head(out), (unsigned)buffer_len(out));
+    ok = ok && conn_write(&s->client.conn, &buf, 1, NULL) == 0;
+    buffer_clear(out);
+    return ok;
+}
+
+/* Ends the connection with an answer to what has not become a request. */
+static void refuse(struct session *s, enum end_reason reason, int status)
+{
+    const struct request_record r = {
+        .reason = reason, .status = (uint16_t)status, .answered = true};
+    deadline_cancel(&s->client.deadline);
+    record_end(s->client.wl, &r);
+    if (write_own_answer(s, status, true, false))
+        linger(s);
+    else
         session_close(s);
+}
+
+/* ---- between two requests ---- */
+
+/* Takes up what the client has sent already. If nothing is there and nothing can come, or is to
+ * come as the worker stops, that was all. */
+static void next_request(struct session *s)
+{
+    struct conn *c = &s->client.conn;
+    conn_continue(c);
+    if (s->state == SESSION_IDLE && (c->eof || worker_of(s)->stopping) && !c->delivering &&
+        conn_pending(c) == 0)
+        finish(s, false);
+}
+
+/* The request is answered. keep: another may come. dirty: see finish(). */
+static void answered(struct session *s, bool keep, bool dirty)
+{
+    s->served = true;
+    if (!keep) {
+        finish(s, dirty);
         return;
     }
-    uv_buf_t buf = uv_buf_init(buffer_head(out), (unsigned)buffer_len(out));
-    int r = conn_write(&s->client.conn, &buf, 1, NULL);
-    buffer_clear(out);
-    if (r < 0)
-        session_close(s);
-    else
-        linger(s);
+    move(s, SESSION_IDLE);
+    deadline_arm(&s->client.wl->idle, &s->client.deadline);
+    conn_resume(&s->client.conn, PAUSE_PEER); /* first, as the next request may pause it again */
+    if (s->state == SESSION_IDLE)
+        next_request(s);
 }
 
-/* The first byte of a request is there. */
-static bool begin_head(struct session *s)
+/* ---- heads in ---- */
+
+/* The head goes on in a later read. From its first byte on the deadline stands. */
+static void wait_for_head(struct session *s, const struct head_reader *so_far)
 {
-    s->exchange = exchange_new(s);
-    if (s->exchange == NULL)
-        return false;
-    s->state = SESSION_HEAD;
-    return true;
+    if (s->state == SESSION_HEAD)
+        return;
+    s->reader = malloc(sizeof *s->reader);
+    if (s->reader == NULL) {
+        refuse(s, END_NO_MEMORY, 503);
+        return;
+    }
+    *s->reader = *so_far;
+    move(s, SESSION_HEAD);
+    deadline_arm(&s->client.wl->request, &s->client.deadline);
+}
+
+static void free_reader(struct session *s)
+{
+    if (s->state == SESSION_HEAD)
+        free(s->reader);
+    s->reader = NULL;
 }
 
 /* The client ends inside a head: answers to what came before may still be on their way. */
 static void give_up_head(struct session *s)
 {
-    drop_exchange(s);
+    free_reader(s);
     finish(s, false);
 }
 
-/* The head goes on in a later read: from the first byte on, the deadline stands. */
-static size_t wait_for_head(struct session *s, bool first)
+/* All that came of the request's body was taken, it is not whole, and no more will come. */
+static bool is_cut(const struct session *s, bool all_taken)
 {
-    if (s->client.conn.eof)
-        give_up_head(s);
-    else if (first)
-        deadline_arm(&s->client.wl->request, &s->client.deadline);
-    return 0;
+    return s->state == SESSION_EXCHANGE && all_taken && s->client.conn.eof &&
+           !exchange_has_request(s->exchange);
+}
+
+/* The head is whole, at data. Returns how many of the bytes were taken. */
+static size_t begin_exchange(struct session *s, const struct head *h, char *data, size_t len)
+{
+    struct client *c = &s->client;
+    deadline_cancel(&c->deadline);
+    client_renew(c);
+    struct exchange *x = exchange_new(&s->front, &c->conn, c);
+    if (x == NULL) {
+        free_reader(s);
+        refuse(s, END_NO_MEMORY, 503);
+        return len;
+    }
+    struct head_reader *own = s->state == SESSION_HEAD ? s->reader : NULL;
+    s->exchange = x;
+    s->method = h->method;
+    s->minor = h->minor;
+    s->keep_alive = h->keep_alive;
+    s->upgrade = h->upgrade;
+    s->close = false;
+    s->down = BODY_NONE;
+    move(s, SESSION_EXCHANGE);
+    size_t used = h->size;
+    used += exchange_start(x, h, data, data + used, len - used);
+    free(own);
+    if (is_cut(s, used == len))
+        session_close(s);
+    return s->state == SESSION_CLOSED ? len : used;
+}
+
+static size_t read_body(struct session *s, char *data, size_t len)
+{
+    size_t used = exchange_on_body(s->exchange, data, len);
+    if (is_cut(s, used == len))
+        session_close(s);
+    return used;
 }
 
 static size_t read_head(struct session *s, char *data, size_t len)
 {
-    bool first = s->state == SESSION_IDLE;
-    if (first && !begin_head(s)) {
-        refuse(s, 503);
-        return len;
-    }
-    struct exchange *x = s->exchange;
-    switch (parser_execute(&x->parser, &x->head, data, len)) {
+    struct head_reader *r = s->state == SESSION_HEAD ? s->reader : worker_of(s)->reader;
+    if (s->state == SESSION_IDLE)
+        parser_init_request(&r->parser, &r->head, s->client.wl->config->max_header_size);
+    switch (parser_execute(&r->parser, &r->head, data, len)) {
     case PARSE_MORE:
-        return wait_for_head(s, first);
+        if (s->client.conn.eof)
+            give_up_head(s);
+        else
+            wait_for_head(s, r);
+        return s->state == SESSION_HEAD ? 0 : len;
     case PARSE_ERROR:;
-        int status = x->parser.status;
-        drop_exchange(s);
-        refuse(s, status);
+        int status = r->parser.status;
+        free_reader(s);
+        refuse(s, END_REFUSED, status);
         return len;
     case PARSE_DONE:
         break;
     }
-    size_t used = x->head.size;
-    deadline_cancel(&s->client.deadline);
-    s->state = SESSION_EXCHANGE;
-    exchange_start(x, data);
-    /* What is there of the body goes out in one write with the head. */
-    if (s->exchange == x && used < len && x->request == REQUEST_BODY)
-        used += exchange_on_body(x, data + used, len - used);
-    if (s->exchange == x)
-        exchange_flush(x);
-    return s->state == SESSION_CLOSED ? len : used;
+    return begin_exchange(s, &r->head, data, len);
 }
 
-/* Between requests: takes up what the client has sent already. If nothing is there and nothing can
- * come, or is to come as the worker stops, that was all. */
-static void next_request(struct session *s)
-{
-    conn_continue(&s->client.conn);
-    if (s->state == SESSION_IDLE && (s->client.conn.eof || s->client.wl->worker->stopping) &&
-        !s->client.conn.delivering && conn_pending(&s->client.conn) == 0)
-        finish(s, false);
-}
+/* ---- what the client's connection tells ---- */
 
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
@@ -163,12 +284,11 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     case SESSION_HEAD:
         return read_head(s, data, len);
     case SESSION_EXCHANGE:
-        return s->exchange->request == REQUEST_BODY ? exchange_on_body(s->exchange, data, len) : 0;
-    case SESSION_TUNNEL:
-        return tunnel_from_client(&s->exchange->tunnel, data, len);
+        return read_body(s, data, len);
     case SESSION_LINGER:
         s->heard_end = len >= 4 && memcmp(data + len - 4, "\r\n\r\n", 4) == 0;
         break;
+    case SESSION_TUNNEL: /* the conn's operations are the tunnel's then */
     case SESSION_CLOSED:
         break;
     }
@@ -178,16 +298,14 @@ static size_t on_read(struct conn *c, char *data, size_t len)
 static void on_eof(struct conn *c)
 {
     struct session *s = of(c);
-    if (s->state == SESSION_TUNNEL)
-        tunnel_client_eof(&s->exchange->tunnel);
-    else if (s->state == SESSION_EXCHANGE &&
-             (s->exchange->request == REQUEST_DONE || conn_pending(c)))
+    assert(s->state != SESSION_TUNNEL && s->state != SESSION_CLOSED);
+    if (s->state == SESSION_EXCHANGE && (exchange_has_request(s->exchange) || conn_pending(c)))
         return; /* half-closed: it may still read its answer (RFC 9112 9.6) */
-    else if (s->state == SESSION_IDLE)
+    if (s->state == SESSION_IDLE)
         next_request(s);
     else if (s->state == SESSION_HEAD)
         give_up_head(s);
-    else if (s->state == SESSION_LINGER && conn_queued(&s->client.conn))
+    else if (s->state == SESSION_LINGER && conn_queued(c))
         return; /* it still reads */
     else
         session_close(s);
@@ -195,51 +313,224 @@ static void on_eof(struct conn *c)
 
 static void on_error(struct conn *c, int uv_error)
 {
-    struct session *s = of(c);
-    if (s->client.tunnel)
-        tunnel_cut(s->client.tunnel);
-    else
-        session_close(s);
+    session_close(of(c));
 }
 
 static void on_drain(struct conn *c)
 {
     struct session *s = of(c);
-    if (s->state == SESSION_LINGER && s->client.conn.eof && conn_queued(&s->client.conn) == 0)
+    if (s->state == SESSION_LINGER && c->eof && conn_queued(c) == 0)
         session_close(s);
     else if (s->state == SESSION_LINGER)
-        deadline_arm(conn_queued(c) ? &s->client.wl->idle : &s->client.wl->worker->linger,
+        deadline_arm(conn_queued(c) ? &s->client.wl->idle : &worker_of(s)->linger,
                      &s->client.deadline);
     else if (s->state == SESSION_IDLE)
         next_request(s);
-    else if (s->exchange)
-        exchange_on_client_drain(s->exchange);
+    else if (s->state == SESSION_EXCHANGE)
+        exchange_on_drain(s->exchange);
 }
 
 static void on_readable(struct conn *c)
 {
     struct session *s = of(c);
-    if (s->state == SESSION_TUNNEL)
-        tunnel_client_readable(&s->exchange->tunnel);
-    else
-        exchange_on_client_readable(s->exchange);
+    assert(s->state == SESSION_EXCHANGE);
+    exchange_on_readable(s->exchange);
 }
 
-static const struct conn_ops session_ops = {on_read, on_eof, on_error, on_drain, on_readable};
+static const struct conn_ops session_conn_ops = {
+    .on_read = on_read,
+    .on_eof = on_eof,
+    .on_error = on_error,
+    .on_drain = on_drain,
+    .on_readable = on_readable,
+};
 
-void session_answered(struct session *s, bool keep, bool dirty)
+/* ---- answers out: as the front of an exchange ---- */
+
+static enum front_result sent(struct session *s, bool ok)
 {
-    s->exchange = NULL;
-    s->served = true;
-    if (!keep) {
-        finish(s, dirty);
+    if (!ok)
+        return FRONT_GONE;
+    return conn_queued(&s->client.conn) > CONN_HIGH_MARK ? FRONT_FULL : FRONT_OK;
+}
+
+static uv_buf_t buf_of(struct buffer *b)
+{
+    return uv_buf_init(buffer_head(b), (unsigned)buffer_len(b));
+}
+
+/* To HTTP/1.1 clients alone (RFC 9110 15.2). */
+static enum front_result pass_interim(struct front *f, const struct head *h, const char *base)
+{
+    struct session *s = of_front(f);
+    struct buffer *out = &worker_of(s)->scratch;
+    const struct rewrite_answer r = {.upgrade = h->status == 101, .body = BODY_NONE};
+    if (s->minor == 0)
+        return FRONT_OK;
+    buffer_clear(out);
+    bool ok = rewrite_answer(out, h, base, &r);
+    uv_buf_t head = buf_of(out);
+    ok = ok && conn_write(&s->client.conn, &head, 1, NULL) == 0;
+    buffer_clear(out);
+    return sent(s, ok);
+}
+
+/* Puts a piece behind the head, if there is one, and writes both. The head stands in the worker's
+ * scratch buffer. */
+static enum front_result write_piece(struct session *s, bool head, const struct front_piece *p)
+{
+    char line[BODY_CHUNK_LINE];
+    struct buffer *scratch = &worker_of(s)->scratch;
+    uv_buf_t bufs[6] = {buf_of(scratch)}, payload = uv_buf_init(p->data, (unsigned)p->len);
+    unsigned n = head ? 1 : 0;
+    bool ok = true;
+    if (s->down == BODY_CHUNKED) {
+        ok = body_put_chunk(p->framing, bufs, &n, line, payload, p->last, scratch);
+        if (head) /* composing the end may have moved it */
+            bufs[0].base = buffer_head(scratch);
+    } else if (head && p->len <= JOIN_MAX && buffer_append(scratch, p->data, p->len)) {
+        bufs[0] = buf_of(scratch); /* one buffer is cheaper for the kernel than two */
+    } else if (p->len) {
+        bufs[n++] = payload;
+    }
+    s->client.conn.last_write = p->last && s->close && exchange_has_request(s->exchange);
+    ok = ok && conn_write(&s->client.conn, bufs, n, NULL) == 0;
+    buffer_clear(scratch);
+    return sent(s, ok);
+}
+
+/* How the body ends for the client: as it came if that can be, else by chunks, else with the
+ * connection. */
+static enum body_kind client_framing(const struct session *s, enum body_kind from)
+{
+    if (from == BODY_NONE || from == BODY_LENGTH)
+        return from;
+    return s->minor == 1 ? BODY_CHUNKED : BODY_CLOSE;
+}
+
+static enum front_result pass_answer(struct front *f, const struct front_answer *a,
+                                     const struct front_piece *p)
+{
+    struct session *s = of_front(f);
+    struct worker *w = worker_of(s);
+    assert(s->state == SESSION_EXCHANGE && s->down == BODY_NONE);
+    s->down = (uint8_t)client_framing(s, a->body);
+    s->close = !s->keep_alive || s->down == BODY_CLOSE || !a->request_is_done || w->stopping;
+    const struct rewrite_answer r = {.close = s->close,
+                                     .keep_alive_10 = s->minor == 0 && !s->close,
+                                     .date = worker_date(w),
+                                     .body = s->down};
+    buffer_clear(&w->scratch);
+    if (!rewrite_answer(&w->scratch, a->head, a->base, &r))
+        return FRONT_GONE;
+    return write_piece(s, true, p);
+}
+
+static enum front_result pass_body(struct front *f, const struct front_piece *p)
+{
+    return write_piece(of_front(f), false, p);
+}
+
+static void pause_client(struct front *f)
+{
+    conn_pause(&of_front(f)->client.conn, PAUSE_PEER);
+}
+
+static void resume_client(struct front *f)
+{
+    struct session *s = of_front(f);
+    conn_resume(&s->client.conn, PAUSE_PEER);
+    if (s->state == SESSION_EXCHANGE)
+        conn_continue(&s->client.conn);
+}
+
+static bool client_is_paused(struct front *f)
+{
+    return conn_is_paused(&of_front(f)->client.conn, PAUSE_PEER);
+}
+
+static void on_owes(struct front *f, enum front_owes what)
+{
+    struct client *c = &of_front(f)->client;
+    if (what == FRONT_OWES_BODY)
+        deadline_arm(&c->wl->request, &c->deadline);
+    else if (what == FRONT_OWES_READING)
+        deadline_arm(&c->wl->idle, &c->deadline);
+    else
+        deadline_cancel(&c->deadline);
+}
+
+/* ---- ends of exchanges ---- */
+
+static void on_tunnel_end(struct tunnel *t, enum tunnel_end why)
+{
+    struct session *s = of_client(t->client);
+    assert(s->state == SESSION_TUNNEL && s->tunnel == t && why != TUNNEL_REFUSED);
+    if (why != TUNNEL_DONE) {
+        session_close(s);
         return;
     }
-    s->state = SESSION_IDLE;
-    deadline_arm(&s->client.wl->idle, &s->client.deadline);
-    conn_resume(&s->client.conn, PAUSE_PEER); /* first, as the next request may pause it again */
-    next_request(s);
+    free_tunnel(s);
+    finish(s, false);
 }
+
+static const struct tunnel_ops session_tunnel_ops = {.on_end = on_tunnel_end};
+
+static void open_tunnel(struct session *s, struct lease *lease)
+{
+    struct tunnel *t = malloc(sizeof *t);
+    if (t == NULL) {
+        lease_end(lease, false);
+        session_close(s);
+        return;
+    }
+    tunnel_init(t, &session_tunnel_ops, &s->client);
+    lease_hand_over(&t->lease, lease, NULL);
+    s->tunnel = t;
+    move(s, SESSION_TUNNEL);
+    tunnel_start(t);
+}
+
+static void answer_for_proxy(struct session *s, const struct front_end *e)
+{
+    bool dirty = !e->request_is_done;
+    bool keep =
+        !dirty && s->keep_alive && s->minor == 1 && !worker_of(s)->stopping && !s->client.conn.eof;
+    if (write_own_answer(s, e->record->status, !keep, s->method == METHOD_HEAD))
+        answered(s, keep, dirty);
+    else
+        session_close(s);
+}
+
+static void on_end(struct front *f, const struct front_end *e)
+{
+    struct session *s = of_front(f);
+    assert(s->state == SESSION_EXCHANGE);
+    s->exchange = NULL;
+    if (e->own_answer) {
+        answer_for_proxy(s, e);
+    } else if (e->record->reason == END_ANSWERED) {
+        s->down = BODY_NONE; /* it is whole, however the connection ends */
+        answered(s, !s->close && e->request_is_done, !e->request_is_done);
+    } else if (e->record->reason == END_UPGRADED) {
+        open_tunnel(s, e->lease);
+    } else {
+        session_close(s);
+    }
+}
+
+static const struct front_ops session_front = {
+    .interim = pass_interim,
+    .answer = pass_answer,
+    .body = pass_body,
+    .pause = pause_client,
+    .resume = resume_client,
+    .is_paused = client_is_paused,
+    .owes = on_owes,
+    .end = on_end,
+};
+
+/* ---- as a client ---- */
 
 static void on_stop(struct client *c)
 {
@@ -249,7 +540,7 @@ static void on_stop(struct client *c)
     if (s->served)
         next_request(s);
     else /* its first request may be on its way */
-        deadline_arm(&c->wl->worker->grace, &c->deadline);
+        deadline_arm(&worker_of(s)->grace, &c->deadline);
 }
 
 static void on_close(struct client *c)
@@ -260,9 +551,10 @@ static void on_close(struct client *c)
 static void on_request_deadline(struct client *c)
 {
     struct session *s = of_client(c);
+    assert(s->state == SESSION_HEAD || s->state == SESSION_EXCHANGE);
     if (s->state == SESSION_HEAD) {
-        drop_exchange(s);
-        refuse(s, 408);
+        free_reader(s);
+        refuse(s, END_SLOW, 408);
     } else {
         exchange_body_too_slow(s->exchange);
     }
@@ -272,6 +564,19 @@ static void on_idle_deadline(struct client *c)
 {
     session_close(of_client(c)); /* silent, or it does not read what it is sent */
 }
+
+static size_t unsent(const struct client *c)
+{
+    return conn_unsent(&c->conn);
+}
+
+static const struct client_ops session_client_ops = {
+    .stop = on_stop,
+    .close = on_close,
+    .on_request_deadline = on_request_deadline,
+    .on_idle_deadline = on_idle_deadline,
+    .unsent = unsent,
+};
 
 /* Starts to watch the client. */
 static void watch(struct session *s)
@@ -288,6 +593,7 @@ void session_on_watch_deadline(struct deadline *d)
 static void on_init(struct client *c)
 {
     struct session *s = of_client(c);
+    s->front.ops = &session_front;
     s->exchange = NULL;
     deadline_init(&s->watch);
     s->state = SESSION_IDLE;
@@ -301,9 +607,10 @@ static void on_refuse(struct client *c, bool may_linger)
 {
     static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                            "Connection: close\r\n\r\n";
+    const struct request_record r = {.reason = END_OVERFLOW, .status = 503, .answered = true};
     struct session *s = of_client(c);
     uv_buf_t buf = uv_buf_init(answer, sizeof answer - 1);
-    cell_add(&c->wl->cell->codes[503], 1);
+    record_end(c->wl, &r);
     s->state = SESSION_LINGER; /* what it has sent is thrown away */
     if (!conn_alive(&c->conn))
         conn_read_now(&c->conn);
@@ -316,17 +623,24 @@ static void on_refuse(struct client *c, bool may_linger)
         linger(s);
 }
 
+/* The request is wholly there, and no other will follow on this connection. */
+static bool is_last(const struct session *s)
+{
+    return s->state == SESSION_EXCHANGE && !s->keep_alive && !s->upgrade &&
+           exchange_has_request(s->exchange);
+}
+
 static void on_begin(struct client *c)
 {
     struct session *s = of_client(c);
-    struct worker *w = c->wl->worker;
+    struct worker *w = worker_of(s);
     deadline_arm(w->stopping ? &w->grace : &c->wl->idle, &c->deadline);
     if (c->conn.delivering)
         return;
     conn_read_now(&c->conn);
     if (s->state == SESSION_CLOSED || c->conn.started)
         return;
-    if (s->exchange && exchange_is_last(s->exchange))
+    if (is_last(s))
         deadline_arm(&w->watch, &s->watch);
     else
         watch(s);
@@ -336,12 +650,9 @@ const struct client_mode session_mode = {
     .size = sizeof(struct session),
     .use = DESCRIPTORS_CLIENT,
     .descriptors = 1,
-    .conn_ops = &session_ops,
+    .conn_ops = &session_conn_ops,
+    .ops = &session_client_ops,
     .init = on_init,
     .begin = on_begin,
     .refuse = on_refuse,
-    .stop = on_stop,
-    .close = on_close,
-    .on_request_deadline = on_request_deadline,
-    .on_idle_deadline = on_idle_deadline,
 };

@@ -3,7 +3,8 @@
 #include <assert.h>
 
 #include "proxy/key.h"
-#include "proxy/upstream.h"
+
+static const struct upstream_user_ops stream_user_ops;
 
 static struct stream *of(struct conn *c)
 {
@@ -15,14 +16,14 @@ static struct stream *of_client(struct client *c)
     return container_of(c, struct stream, client);
 }
 
-static struct stream *of_lease(struct lease *l)
+static struct stream *of_user(struct upstream_user *user)
 {
-    return container_of(l, struct stream, lease);
+    return container_of(user, struct stream, tunnel.lease.user);
 }
 
-static struct stream *of_tunnel(struct tunnel *t)
+static struct lease *lease_of(struct stream *s)
 {
-    return container_of(t, struct stream, tunnel);
+    return &s->tunnel.lease;
 }
 
 static void move(struct stream *s, enum stream_state to)
@@ -40,15 +41,16 @@ static void move(struct stream *s, enum stream_state to)
 /* What was not handed over whole must not look whole. */
 static void stream_close(struct stream *s)
 {
+    struct lease *l = lease_of(s);
     if (s->state == STREAM_CLOSED)
         return;
     move(s, STREAM_CLOSED);
     if (conn_queued(&s->client.conn))
         conn_break(&s->client.conn);
-    if (s->lease.upstream && conn_queued(&s->lease.upstream->conn))
-        conn_break(&s->lease.upstream->conn);
+    if (l->upstream && conn_queued(&l->upstream->conn))
+        conn_break(&l->upstream->conn);
     tunnel_end(&s->tunnel);
-    lease_end(&s->lease, false);
+    lease_end(l, false);
     client_end(&s->client);
 }
 
@@ -67,36 +69,28 @@ static void hand_over_descriptor(struct client *c)
 /* Lends the next server and begins to connect to it. */
 static void try_next(struct stream *s)
 {
-    if (lease_next(&s->lease) != POOL_OK) {
+    assert(s->state == STREAM_CONNECT);
+    if (lease_next(lease_of(s)) != POOL_OK) {
         stream_close(s);
         return;
     }
     hand_over_descriptor(&s->client);
-    int r = upstream_connect(&s->lease);
-    if (r < 0 && conn_error_is_local(r))
+    int uv_error = lease_connect(lease_of(s));
+    if (uv_error < 0 && conn_error_is_local(uv_error))
         stream_close(s);
-    else if (r < 0)
+    else if (uv_error < 0)
         try_failed(s); /* there is no way to it */
 }
 
-/* By its server's fault; not a byte has passed. */
+/* The server is to blame; not a byte has passed. */
 static void try_failed(struct stream *s)
 {
-    lease_failed(&s->lease);
-    lease_end(&s->lease, false);
-    if (lease_retry(&s->lease))
+    lease_blame(lease_of(s));
+    lease_end(lease_of(s), false);
+    if (lease_retry(lease_of(s)))
         try_next(s);
     else
         stream_close(s);
-}
-
-static void back_to_connect(struct stream *s)
-{
-    tunnel_end(&s->tunnel);
-    tunnel_init(&s->tunnel, s->tunnel.ops, &s->client, &s->lease); /* nobody was told of an end */
-    deadline_cancel(&s->client.deadline);
-    s->client.conn.paused &= (uint8_t)~PAUSE_PEER; /* it was this server that was full */
-    move(s, STREAM_CONNECT);
 }
 
 /* What the key is made of is known, or will not be. */
@@ -106,43 +100,28 @@ static void route(struct stream *s)
     if (s->sni.result == SNI_NAME)
         from.sni = sni_name(&s->sni);
     deadline_cancel(&s->client.deadline);
-    lease_set_key(&s->lease, s->client.wl, &from);
+    lease_set_key(lease_of(s), s->client.wl, &from);
     move(s, STREAM_CONNECT);
     try_next(s);
 }
 
-/* ---- the server's side ---- */
+/* ---- while it connects: what the server's connection tells ---- */
 
 /* Reads what the client may have sent meanwhile, and watches it from now on. */
 static void start_client(struct stream *s)
 {
     struct conn *c = &s->client.conn;
     conn_read_now(c);
-    if (s->state != STREAM_CLOSED && !c->eof && conn_start(c) < 0)
+    if (s->state == STREAM_TUNNEL && !c->eof && conn_start(c) < 0)
         tunnel_cut(&s->tunnel);
 }
 
-static void on_broken(struct lease *l, int uv_error);
-
-/* At once, as the server may be waiting for it before it speaks. */
-static int send_head(struct stream *s)
+static void on_connected(struct upstream_user *user)
 {
-    struct client *c = &s->client;
-    uv_buf_t head = uv_buf_init(c->send_head, c->send_head_len);
-    return conn_write(&s->lease.upstream->conn, &head, 1, NULL);
-}
-
-static void on_connected(struct lease *l)
-{
-    struct stream *s = of_lease(l);
-    if (lease_moved(l)) { /* while connecting */
-        lease_end(l, false);
+    struct stream *s = of_user(user);
+    if (lease_lost_key(lease_of(s))) { /* while connecting */
+        lease_end(lease_of(s), false);
         try_next(s);
-        return;
-    }
-    int r = send_head(s);
-    if (r < 0) {
-        on_broken(l, r);
         return;
     }
     move(s, STREAM_TUNNEL);
@@ -151,90 +130,62 @@ static void on_connected(struct lease *l)
         start_client(s);
 }
 
-static void on_broken(struct lease *l, int uv_error)
+static void on_broken(struct upstream_user *user, int uv_error)
 {
-    struct stream *s = of_lease(l);
-    bool our_want = conn_error_is_local(uv_error);
-    if (s->state == STREAM_CONNECT && our_want) {
+    struct stream *s = of_user(user);
+    assert(s->state == STREAM_CONNECT);
+    if (conn_error_is_local(uv_error))
         stream_close(s);
-    } else if (s->state == STREAM_CONNECT) {
+    else
         try_failed(s);
-    } else if (tunnel_untouched(&s->tunnel) && !our_want) {
-        back_to_connect(s);
-        try_failed(s);
-    } else {
-        tunnel_server_broken(&s->tunnel, uv_error);
-    }
 }
 
-static size_t on_server_bytes(struct lease *l, char *data, size_t len)
+/* Uses up no retry. */
+static void on_server_down(struct upstream_user *user)
 {
-    struct stream *s = of_lease(l);
-    assert(s->state == STREAM_TUNNEL); /* a connection is read from when it is made */
-    return tunnel_from_server(&s->tunnel, data, len);
+    struct stream *s = of_user(user);
+    assert(s->state == STREAM_CONNECT);
+    lease_end(lease_of(s), false);
+    try_next(s);
 }
 
-static void on_server_eof(struct lease *l)
-{
-    tunnel_server_eof(&of_lease(l)->tunnel);
-}
-
-static void on_server_drain(struct lease *l)
-{
-    tunnel_server_drained(&of_lease(l)->tunnel);
-}
-
-static void on_server_readable(struct lease *l)
-{
-    tunnel_server_readable(&of_lease(l)->tunnel);
-}
-
-static void on_server_down(struct lease *l)
-{
-    struct stream *s = of_lease(l);
-    if (s->state == STREAM_CONNECT) { /* uses up no retry */
-        lease_end(l, false);
-        try_next(s);
-    } else if (l->wp->pool->config->close_moved != CLOSE_MOVED_NEVER) {
-        tunnel_cut(&s->tunnel);
-    }
-}
-
-static const struct lease_ops stream_lease_ops = {
+/* A connection is read from when it is made, and then it is the tunnel's. */
+static const struct upstream_user_ops stream_user_ops = {
     .on_connected = on_connected,
     .on_broken = on_broken,
-    .on_bytes = on_server_bytes,
-    .on_eof = on_server_eof,
-    .on_drain = on_server_drain,
-    .on_readable = on_server_readable,
     .on_server_down = on_server_down,
 };
 
 /* ---- the tunnel ---- */
 
-static void on_done(struct tunnel *t)
+/* The server took nothing: another is tried. */
+static void back_to_connect(struct stream *s)
 {
-    struct stream *s = of_tunnel(t);
-    if (t->sent)
-        server_succeeded(s->lease.server);
-    stream_close(s);
-}
-
-static void on_cut(struct tunnel *t)
-{
-    stream_close(of_tunnel(t));
-}
-
-static void on_refused(struct tunnel *t)
-{
-    struct stream *s = of_tunnel(t);
-    back_to_connect(s);
+    tunnel_end(&s->tunnel);
+    tunnel_init(&s->tunnel, s->tunnel.ops, &s->client); /* nobody was told of an end */
+    lease_of(s)->user.ops = &stream_user_ops;
+    deadline_cancel(&s->client.deadline);
+    conn_clear_pause(&s->client.conn, PAUSE_PEER); /* it was this server that was full */
+    move(s, STREAM_CONNECT);
     try_failed(s);
 }
 
-static const struct tunnel_ops stream_tunnel_ops = {on_done, on_cut, on_refused};
+static void on_tunnel_end(struct tunnel *t, enum tunnel_end why)
+{
+    struct stream *s = container_of(t, struct stream, tunnel);
+    assert(s->state == STREAM_TUNNEL);
+    if (why == TUNNEL_REFUSED) {
+        back_to_connect(s);
+        return;
+    }
+    if (why == TUNNEL_DONE && t->sent)
+        server_succeeded(lease_server(&t->lease));
+    stream_close(s);
+}
 
-/* ---- the client's side ---- */
+static const struct tunnel_ops stream_tunnel_ops = {.on_end = on_tunnel_end, .takes_refused = true};
+
+/* ---- the client's side, until there is a tunnel ---- */
 
 /* data[0, len) is all that has come. */
 static void peek(struct stream *s, const char *data, size_t len)
@@ -256,54 +207,34 @@ static void begin_peek(struct stream *s)
         stream_close(s);
 }
 
+/* Nothing is taken: what comes is kept until there is a tunnel to take it. */
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
     struct stream *s = of(c);
-    switch (s->state) {
-    case STREAM_PEEK:
+    if (s->state == STREAM_PEEK)
         peek(s, data, len);
-        return 0;
-    case STREAM_CONNECT:
-        return 0; /* kept until there is somebody to take it */
-    case STREAM_TUNNEL:
-        return tunnel_from_client(&s->tunnel, data, len);
-    case STREAM_CLOSED:
-        break;
-    }
-    return len;
+    return 0;
 }
 
 static void on_eof(struct conn *c)
 {
     struct stream *s = of(c);
-    if (s->state == STREAM_TUNNEL)
-        tunnel_client_eof(&s->tunnel);
-    else if (s->state == STREAM_PEEK)
+    if (s->state == STREAM_PEEK)
         route(s);
 }
 
 static void on_error(struct conn *c, int uv_error)
 {
-    struct stream *s = of(c);
-    if (s->state == STREAM_TUNNEL)
-        tunnel_cut(&s->tunnel);
-    else
-        stream_close(s);
+    stream_close(of(c));
 }
 
+/* Nothing was written yet. */
 static void on_drain(struct conn *c)
 {
-    struct stream *s = of(c);
-    if (s->state == STREAM_TUNNEL)
-        tunnel_client_drained(&s->tunnel);
 }
 
-static void on_readable(struct conn *c)
-{
-    tunnel_client_readable(&of(c)->tunnel);
-}
-
-static const struct conn_ops stream_ops = {on_read, on_eof, on_error, on_drain, on_readable};
+static const struct conn_ops stream_conn_ops = {
+    .on_read = on_read, .on_eof = on_eof, .on_error = on_error, .on_drain = on_drain};
 
 /* ---- as a client ---- */
 
@@ -312,8 +243,8 @@ static void on_init(struct client *c)
     struct stream *s = of_client(c);
     s->state = STREAM_PEEK;
     sni_init(&s->sni);
-    lease_init(&s->lease, c->wl->pool, &stream_lease_ops);
-    tunnel_init(&s->tunnel, &stream_tunnel_ops, c, &s->lease);
+    tunnel_init(&s->tunnel, &stream_tunnel_ops, c);
+    lease_init(lease_of(s), c, c->wl->pool, &stream_user_ops);
 }
 
 static void on_begin(struct client *c)
@@ -340,11 +271,7 @@ static void on_stop(struct client *c)
 
 static void on_close(struct client *c)
 {
-    struct stream *s = of_client(c);
-    if (s->state == STREAM_TUNNEL)
-        tunnel_cut(&s->tunnel);
-    else
-        stream_close(s);
+    stream_close(of_client(c));
 }
 
 static void on_request_deadline(struct client *c)
@@ -357,16 +284,26 @@ static void on_idle_deadline(struct client *c)
     stream_close(of_client(c));
 }
 
-const struct client_mode stream_mode = {
-    .size = sizeof(struct stream),
-    .use = DESCRIPTORS_STREAM,
-    .descriptors = 2,
-    .conn_ops = &stream_ops,
-    .init = on_init,
-    .begin = on_begin,
-    .refuse = on_refuse,
+static size_t unsent(const struct client *c)
+{
+    return conn_unsent(&c->conn);
+}
+
+static const struct client_ops stream_client_ops = {
     .stop = on_stop,
     .close = on_close,
     .on_request_deadline = on_request_deadline,
     .on_idle_deadline = on_idle_deadline,
+    .unsent = unsent,
+};
+
+const struct client_mode stream_mode = {
+    .size = sizeof(struct stream),
+    .use = DESCRIPTORS_STREAM,
+    .descriptors = 2,
+    .conn_ops = &stream_conn_ops,
+    .ops = &stream_client_ops,
+    .init = on_init,
+    .begin = on_begin,
+    .refuse = on_refuse,
 };

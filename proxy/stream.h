@@ -10,7 +10,7 @@
  *   PEEK     where the key may ask for the server name: the first bytes are looked at and kept, and
  *            the request deadline runs. Whatever comes of it, the stream goes on
  *   CONNECT  a server is lent. What the client sends waits in its conn or its socket
- *   TUNNEL   bytes both ways
+ *   TUNNEL   bytes both ways: both connections are the tunnel's (tunnel.h)
  *
  * Invariants: while it is not in PEEK or CLOSED a server and a connection are lent. Another server
  * is tried only while not a byte has passed either way.
@@ -24,9 +24,8 @@ enum stream_state { STREAM_PEEK, STREAM_CONNECT, STREAM_TUNNEL, STREAM_CLOSED };
 
 struct stream {
     struct client client;
-    struct lease lease;
-    struct tunnel tunnel;
-    struct sni sni; /* PEEK */
+    struct tunnel tunnel; /* with the lease, which CONNECT needs already */
+    struct sni sni;       /* PEEK */
     enum stream_state state;
 };
 

@@ -1,6 +1,10 @@
 #include "proxy/tunnel.h"
 
-#include "proxy/upstream.h"
+#include <assert.h>
+
+static const struct conn_ops client_conn_ops;
+static const struct client_ops client_ops;
+static const struct upstream_user_ops server_ops;
 
 static struct conn *client_conn(const struct tunnel *t)
 {
@@ -9,13 +13,7 @@ static struct conn *client_conn(const struct tunnel *t)
 
 static struct conn *server_conn(const struct tunnel *t)
 {
-    return &t->lease->upstream->conn;
-}
-
-/* Whatever the tunnel was told may have been its end, and its memory gone. */
-static bool goes_on(const struct client *c, const struct tunnel *t)
-{
-    return c->tunnel == t;
+    return &t->lease.upstream->conn;
 }
 
 /* Something has passed. */
@@ -24,51 +22,100 @@ static void not_idle(struct tunnel *t)
     deadline_arm(&t->client->wl->idle, &t->client->deadline);
 }
 
-size_t tunnel_unsent(const struct tunnel *t)
+/* ---- events: the owner hears of the end when the outermost one is over ---- */
+
+static void enter(struct tunnel *t)
 {
-    return conn_unsent(client_conn(t)) + conn_unsent(server_conn(t));
+    assert(t->client->tunnel == t && t->lease.upstream);
+    t->depth++;
 }
 
-void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *client,
-                 struct lease *lease)
+static bool goes_on(const struct tunnel *t)
 {
-    *t = (struct tunnel){.ops = ops, .client = client, .lease = lease};
+    return t->end == TUNNEL_GOES_ON;
+}
+
+static void end(struct tunnel *t, enum tunnel_end why)
+{
+    assert(t->depth > 0 && why != TUNNEL_GOES_ON);
+    if (!goes_on(t))
+        return;
+    t->end = (uint8_t)why;
+    if (why != TUNNEL_CUT)
+        return;
+    conn_break(client_conn(t));
+    conn_break(server_conn(t));
+}
+
+static void leave(struct tunnel *t)
+{
+    assert(t->depth > 0);
+    if (--t->depth == 0 && !goes_on(t))
+        t->ops->on_end(t, (enum tunnel_end)t->end);
+}
+
+/* ---- life ---- */
+
+void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *client)
+{
+    t->ops = ops;
+    t->client = client;
+    t->depth = 0;
+    t->end = TUNNEL_GOES_ON;
+    t->sent = t->received = t->fin_to_server = t->fin_to_client = t->server_gone = false;
     list_init(&t->link);
 }
+
+static void client_eof(struct tunnel *t);
 
 void tunnel_start(struct tunnel *t)
 {
     struct client *c = t->client;
+    struct worker_pool *wp = t->lease.wp;
+    assert(c->tunnel == NULL && t->lease.upstream && goes_on(t));
     c->tunnel = t;
-    struct worker_pool *wp = t->lease->wp;
+    c->conn.ops = &client_conn_ops;
+    c->ops = &client_ops;
+    t->lease.user.ops = &server_ops;
     list_push_back(&wp->tunnels, &t->link);
-    if (!deadline_armed(&wp->look))
-        deadline_arm(&wp->looks, &wp->look);
+    if (!deadline_armed(&wp->probe))
+        deadline_arm(&wp->probes, &wp->probe);
     relay_init(&t->to_server, wp->worker, &c->conn, server_conn(t));
     relay_init(&t->to_client, wp->worker, server_conn(t), &c->conn);
     conn_keep_alive(&c->conn);
     conn_keep_alive(server_conn(t));
     not_idle(t);
-    conn_continue(&c->conn);          /* what came before */
-    if (goes_on(c, t) && c->conn.eof) /* it half-closed before there was a tunnel */
-        tunnel_client_eof(t);
+    enter(t);
+    if (lease_lost_key(&t->lease)) /* while the connection or the Upgrade was on its way */
+        end(t, TUNNEL_CUT);
+    else
+        conn_continue(&c->conn); /* what came before */
+    if (c->conn.eof)             /* it half-closed before there was a tunnel */
+        client_eof(t);
+    if (goes_on(t))
+        conn_continue(server_conn(t));
+    leave(t);
 }
 
 void tunnel_end(struct tunnel *t)
 {
-    if (t->client->tunnel != t)
+    struct client *c = t->client;
+    if (c->tunnel != t)
         return;
+    assert(t->depth == 0);
     list_remove(&t->link);
     relay_end(&t->to_server);
     relay_end(&t->to_client);
-    t->client->tunnel = NULL;
+    c->tunnel = NULL;
+    c->conn.ops = c->wl->mode->conn_ops;
+    c->ops = c->wl->mode->ops;
 }
 
 void tunnel_cut(struct tunnel *t)
 {
-    conn_break(client_conn(t));
-    conn_break(server_conn(t));
-    t->ops->on_cut(t);
+    enter(t);
+    end(t, TUNNEL_CUT);
+    leave(t);
 }
 
 void tunnel_recheck(struct worker_pool *wp)
@@ -76,10 +123,12 @@ void tunnel_recheck(struct worker_pool *wp)
     list_foreach_safe(it, nxt, &wp->tunnels)
     {
         struct tunnel *t = container_of(it, struct tunnel, link);
-        if (lease_moved(t->lease))
+        if (lease_lost_key(&t->lease))
             tunnel_cut(t);
     }
 }
+
+/* ---- a server that breaks ---- */
 
 /* The client's kernel has all that the server said, and its end. */
 static bool is_heard(const struct tunnel *t)
@@ -92,72 +141,86 @@ static bool is_heard(const struct tunnel *t)
  * nobody listens to it, which resets what is on its way. */
 static void give_up_server(struct tunnel *t)
 {
-    struct client *c = t->client;
+    struct conn *c = client_conn(t);
     if (is_heard(t)) {
-        tunnel_cut(t);
+        end(t, TUNNEL_CUT);
         return;
     }
     t->server_gone = true;
     relay_end(&t->to_server);
-    if (c->conn.paused & PAUSE_PEER) {
-        c->conn.paused &= (uint8_t)~PAUSE_PEER;
-        conn_continue(&c->conn);
-        if (goes_on(c, t))
-            conn_resume(&c->conn, PAUSE_PEER);
+    if (conn_is_paused(c, PAUSE_PEER)) {
+        conn_clear_pause(c, PAUSE_PEER);
+        conn_continue(c);
+        if (goes_on(t))
+            conn_resume(c, PAUSE_PEER);
     }
-    if (goes_on(c, t) && c->conn.eof)
-        tunnel_client_eof(t);
+    if (goes_on(t) && c->eof)
+        client_eof(t);
 }
 
-/* What it was sent may have been the cause: it is counted, and not taken down for it. */
-void tunnel_server_broken(struct tunnel *t, int uv_error)
+/* What the server was sent may have been the cause: the error is counted, and the server not taken
+ * down for it. */
+static void server_broken(struct tunnel *t, int uv_error)
 {
     if (server_conn(t)->eof) {
         give_up_server(t);
         return;
     }
     if (!conn_error_is_local(uv_error))
-        cell_add(&lease_cell(t->lease)->errors, 1);
-    tunnel_cut(t);
+        cell_add(&lease_cell(&t->lease)->errors, 1);
+    end(t, TUNNEL_CUT);
 }
 
 /* One of its ends. */
 static void broken(struct tunnel *t, const struct conn *c, int uv_error)
 {
     if (c == server_conn(t))
-        tunnel_server_broken(t, uv_error);
+        server_broken(t, uv_error);
     else
-        tunnel_cut(t);
+        end(t, TUNNEL_CUT);
 }
 
-void tunnel_on_look_deadline(struct deadline *d)
+/* Asks the kernel for errors of ends that are not read from. */
+static void probe(struct tunnel *t)
 {
-    struct worker_pool *wp = container_of(d, struct worker_pool, look);
+    struct conn *c = client_conn(t);
+    int uv_error = conn_unread_error(c);
+    if (uv_error == 0) {
+        c = server_conn(t);
+        uv_error = conn_unread_error(c);
+    }
+    if (uv_error == UV_EPIPE && c == server_conn(t))
+        give_up_server(t); /* its end had come before the reset, behind what is unread */
+    else if (uv_error < 0)
+        broken(t, c, uv_error);
+    else if (t->server_gone && is_heard(t))
+        end(t, TUNNEL_CUT);
+}
+
+void tunnel_on_probe_deadline(struct deadline *d)
+{
+    struct worker_pool *wp = container_of(d, struct worker_pool, probe);
+    struct generation *g = wp->generation;
+    generation_ref(g); /* the last tunnel of an older one may go */
     list_foreach_safe(it, nxt, &wp->tunnels)
     {
         struct tunnel *t = container_of(it, struct tunnel, link);
-        struct conn *c = client_conn(t);
-        int uv_error = conn_unread_error(c);
-        if (uv_error == 0) {
-            c = server_conn(t);
-            uv_error = conn_unread_error(c);
-        }
-        if (uv_error == UV_EPIPE && c == server_conn(t))
-            give_up_server(t); /* its end had come before the reset, behind what is unread */
-        else if (uv_error < 0)
-            broken(t, c, uv_error);
-        else if (t->server_gone && is_heard(t))
-            tunnel_cut(t);
+        enter(t);
+        probe(t);
+        leave(t);
     }
     if (!list_empty(&wp->tunnels))
-        deadline_arm(&wp->looks, d);
+        deadline_arm(&wp->probes, d);
+    generation_unref(g);
 }
+
+/* ---- bytes ---- */
 
 /* Writes a piece to the other side. < 0: that is broken. */
 static int pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool *none_sent)
 {
     uv_buf_t buf = uv_buf_init(data, (unsigned)len);
-    int uv_error = relay_write(r->source, r->sink, &buf, 1, none_sent);
+    int uv_error = relay_write(r, &buf, 1, none_sent);
     if (uv_error < 0)
         return uv_error;
     if (relay_pays(r))
@@ -166,34 +229,35 @@ static int pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool 
     return 0;
 }
 
-size_t tunnel_from_client(struct tunnel *t, char *data, size_t len)
+/* How many of the bytes were taken. */
+static size_t from_client(struct tunnel *t, char *data, size_t len)
 {
     bool none_sent;
-    if (client_conn(t)->paused & PAUSE_PEER)
+    if (!goes_on(t) || conn_is_paused(client_conn(t), PAUSE_PEER))
         return 0;
     if (t->server_gone)
         return len;
     int uv_error = pass(t, &t->to_server, data, len, &none_sent);
     if (uv_error == 0) {
         t->sent = true;
-    } else if (none_sent && tunnel_untouched(t) && t->ops->on_refused) {
-        t->ops->on_refused(t);
+    } else if (none_sent && !t->sent && !t->received && t->ops->takes_refused) {
+        end(t, TUNNEL_REFUSED);
         return 0; /* they wait for another server */
     } else {
-        tunnel_server_broken(t, uv_error);
+        server_broken(t, uv_error);
     }
     return len;
 }
 
-size_t tunnel_from_server(struct tunnel *t, char *data, size_t len)
+static size_t from_server(struct tunnel *t, char *data, size_t len)
 {
-    if (server_conn(t)->paused & PAUSE_PEER)
+    if (!goes_on(t) || conn_is_paused(server_conn(t), PAUSE_PEER))
         return 0;
     if (!t->received)
-        server_succeeded(t->lease->server);
+        server_succeeded(lease_server(&t->lease));
     t->received = true;
     if (pass(t, &t->to_client, data, len, NULL) < 0)
-        tunnel_cut(t);
+        end(t, TUNNEL_CUT);
     return len;
 }
 
@@ -202,30 +266,30 @@ static void maybe_done(struct tunnel *t)
 {
     if (t->fin_to_client && t->fin_to_server && conn_queued(client_conn(t)) == 0 &&
         (t->server_gone || conn_queued(server_conn(t)) == 0))
-        t->ops->on_done(t);
+        end(t, TUNNEL_DONE);
 }
 
 /* The source has ended: the sink learns it, once what was kept for it is out. */
 static void ended(struct tunnel *t, struct relay *r, bool *told)
 {
-    if (*told || conn_pending(r->source) || relay_held(r))
+    if (!goes_on(t) || *told || conn_pending(r->source) || relay_held(r))
         return;
     *told = true;
     bool gone = r == &t->to_server && t->server_gone;
     if (!gone && conn_shutdown(r->sink) < 0) {
-        tunnel_cut(t);
+        end(t, TUNNEL_CUT);
         return;
     }
     not_idle(t);
     maybe_done(t);
 }
 
-void tunnel_client_eof(struct tunnel *t)
+static void client_eof(struct tunnel *t)
 {
     ended(t, &t->to_server, &t->fin_to_server);
 }
 
-void tunnel_server_eof(struct tunnel *t)
+static void server_eof(struct tunnel *t)
 {
     ended(t, &t->to_client, &t->fin_to_client);
 }
@@ -235,6 +299,8 @@ static void turn(struct tunnel *t, struct relay *r)
 {
     size_t n;
     int uv_error;
+    if (!goes_on(t))
+        return;
     enum relay_result result = relay_turn(r, &n, &uv_error);
     if (n)
         not_idle(t);
@@ -243,57 +309,203 @@ static void turn(struct tunnel *t, struct relay *r)
     else if (result == RELAY_SOURCE && uv_error != UV_EOF)
         broken(t, r->source, uv_error);
     else if (result == RELAY_SOURCE && r == &t->to_server)
-        tunnel_client_eof(t);
+        client_eof(t);
     else if (result == RELAY_SOURCE)
-        tunnel_server_eof(t);
-}
-
-void tunnel_client_readable(struct tunnel *t)
-{
-    turn(t, &t->to_server);
-}
-
-void tunnel_server_readable(struct tunnel *t)
-{
-    turn(t, &t->to_client);
+        server_eof(t);
 }
 
 /* The sink has drained: the source goes on, first with what the pipe and it have kept. */
-static void resume(struct tunnel *t, struct relay *r)
+static void go_on(struct tunnel *t, struct relay *r)
 {
-    const struct client *c = t->client;
-    int state = relay_drained(r);
-    if (state < 0)
-        broken(t, r->sink, state);
-    if (state <= 0)
+    int uv_error;
+    switch (relay_drained(r, &uv_error)) {
+    case RELAY_REST_LOST:
+        broken(t, r->sink, uv_error);
         return;
+    case RELAY_REST_SAME:
+        return;
+    case RELAY_REST_NONE:
+        break;
+    }
     if (r->bulk)
         turn(t, r); /* mostly there is more, and then it need not be watched at all */
     else
         conn_continue(r->source);
-    if (goes_on(c, t) && !(r->source->paused & PAUSE_PEER))
+    if (goes_on(t) && !conn_is_paused(r->source, PAUSE_PEER))
         conn_resume(r->source, PAUSE_PEER);
 }
 
 static void drained(struct tunnel *t, struct relay *r)
 {
-    const struct client *c = t->client;
+    if (!goes_on(t))
+        return;
     not_idle(t);
-    resume(t, r);
-    if (goes_on(c, t) && c->conn.eof)
-        tunnel_client_eof(t);
-    if (goes_on(c, t) && server_conn(t)->eof)
-        tunnel_server_eof(t);
-    if (goes_on(c, t))
+    go_on(t, r);
+    if (goes_on(t) && client_conn(t)->eof)
+        client_eof(t);
+    if (goes_on(t) && server_conn(t)->eof)
+        server_eof(t);
+    if (goes_on(t))
         maybe_done(t);
 }
 
-void tunnel_client_drained(struct tunnel *t)
+/* ---- what the client's connection tells ---- */
+
+static struct tunnel *of_conn(struct conn *c)
 {
-    drained(t, &t->to_client);
+    return container_of(c, struct client, conn)->tunnel;
 }
 
-void tunnel_server_drained(struct tunnel *t)
+static size_t on_client_read(struct conn *c, char *data, size_t len)
 {
-    drained(t, &t->to_server);
+    struct tunnel *t = of_conn(c);
+    enter(t);
+    size_t taken = from_client(t, data, len);
+    leave(t);
+    return taken;
 }
+
+static void on_client_eof(struct conn *c)
+{
+    struct tunnel *t = of_conn(c);
+    enter(t);
+    client_eof(t);
+    leave(t);
+}
+
+static void on_client_error(struct conn *c, int uv_error)
+{
+    tunnel_cut(of_conn(c));
+}
+
+static void on_client_drain(struct conn *c)
+{
+    struct tunnel *t = of_conn(c);
+    enter(t);
+    drained(t, &t->to_client);
+    leave(t);
+}
+
+static void on_client_readable(struct conn *c)
+{
+    struct tunnel *t = of_conn(c);
+    enter(t);
+    turn(t, &t->to_server);
+    leave(t);
+}
+
+static const struct conn_ops client_conn_ops = {
+    .on_read = on_client_read,
+    .on_eof = on_client_eof,
+    .on_error = on_client_error,
+    .on_drain = on_client_drain,
+    .on_readable = on_client_readable,
+};
+
+/* ---- what the server's connection tells ---- */
+
+static struct tunnel *of_user(struct upstream_user *user)
+{
+    return container_of(user, struct tunnel, lease.user);
+}
+
+static void on_server_broken(struct upstream_user *user, int uv_error)
+{
+    struct tunnel *t = of_user(user);
+    bool untouched = !t->sent && !t->received;
+    enter(t);
+    if (untouched && t->ops->takes_refused && !conn_error_is_local(uv_error))
+        end(t, TUNNEL_REFUSED);
+    else
+        server_broken(t, uv_error);
+    leave(t);
+}
+
+static size_t on_server_bytes(struct upstream_user *user, char *data, size_t len)
+{
+    struct tunnel *t = of_user(user);
+    enter(t);
+    size_t taken = from_server(t, data, len);
+    leave(t);
+    return taken;
+}
+
+static void on_server_eof(struct upstream_user *user)
+{
+    struct tunnel *t = of_user(user);
+    enter(t);
+    server_eof(t);
+    leave(t);
+}
+
+static void on_server_drain(struct upstream_user *user)
+{
+    struct tunnel *t = of_user(user);
+    enter(t);
+    drained(t, &t->to_server);
+    leave(t);
+}
+
+static void on_server_readable(struct upstream_user *user)
+{
+    struct tunnel *t = of_user(user);
+    enter(t);
+    turn(t, &t->to_client);
+    leave(t);
+}
+
+static void on_server_down(struct upstream_user *user)
+{
+    struct tunnel *t = of_user(user);
+    if (t->lease.wp->pool->config->close_moved != CLOSE_MOVED_NEVER)
+        tunnel_cut(t);
+}
+
+static const struct upstream_user_ops server_ops = {
+    .on_broken = on_server_broken,
+    .on_bytes = on_server_bytes,
+    .on_eof = on_server_eof,
+    .on_drain = on_server_drain,
+    .on_readable = on_server_readable,
+    .on_server_down = on_server_down,
+};
+
+/* ---- as a client ---- */
+
+/* What is open may go on for as long as the worker may. */
+static void on_stop(struct client *c)
+{
+}
+
+static void on_close(struct client *c)
+{
+    tunnel_cut(c->tunnel);
+}
+
+/* Time runs for a request alone, and there is none. */
+static void on_request_deadline(struct client *c)
+{
+    assert(!"a tunnel has no request to wait for");
+}
+
+static void on_idle_deadline(struct client *c)
+{
+    struct tunnel *t = c->tunnel;
+    enter(t);
+    end(t, TUNNEL_IDLE);
+    leave(t);
+}
+
+/* Either end may be the one that still takes something. */
+static size_t unsent(const struct client *c)
+{
+    return conn_unsent(&c->conn) + conn_unsent(server_conn(c->tunnel));
+}
+
+static const struct client_ops client_ops = {
+    .stop = on_stop,
+    .close = on_close,
+    .on_request_deadline = on_request_deadline,
+    .on_idle_deadline = on_idle_deadline,
+    .unsent = unsent,
+};

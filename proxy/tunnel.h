@@ -1,10 +1,15 @@
 /* A tunnel: bytes both ways between a client and a server until both ends have ended. Of an Upgrade
  * that was answered 101, or of a TCP stream.
  *
+ *   READY --- tunnel_start ---> OPEN --- on_end(why) ---> tunnel_end ---> READY
+ *
+ * What for: while it is open, what happens to either connection comes to the tunnel alone: it has
+ * installed its own operations on both, and on the client. tunnel_end() puts the client's back.
  * Invariants: a FIN of one side is passed on to the other by itself (half-close is kept), a reset
  * as a reset; the listener's idle deadline runs while nothing moves; the server stays lent (active)
- * all the time. In the pool's list of tunnels from tunnel_start() to tunnel_end().
- * Ownership: embedded in its exchange or stream. Threads: one worker. */
+ * all the time. It is in the pool's list of tunnels exactly while it is open. on_end comes once, as
+ * the last thing of an event, so the owner may free the tunnel in it.
+ * Ownership: its owner's, a session or a stream, who also ends the lease. Threads: one worker. */
 #pragma once
 #include "proxy/client.h"
 #include "proxy/lease.h"
@@ -12,58 +17,45 @@
 
 struct tunnel;
 
+enum tunnel_end {
+    TUNNEL_GOES_ON,
+    TUNNEL_DONE,    /* both ways have ended in order and all is out */
+    TUNNEL_CUT,     /* it broke or may not go on: whichever end is closed now is reset */
+    TUNNEL_IDLE,    /* nothing has moved for too long */
+    TUNNEL_REFUSED, /* the server took not one byte, none came from it, and the client has sent none
+                       that it does not have still: another server may be tried */
+};
+
 struct tunnel_ops {
-    /* Both ways have ended in order and all is out. */
-    void (*on_done)(struct tunnel *t);
-    /* It is cut: what is closed now, either end of it, is reset. */
-    void (*on_cut)(struct tunnel *t);
-    /* The server took not one byte of the first ones, and nothing came from it; the client has them
-     * still. NULL: the tunnel is cut then. */
-    void (*on_refused)(struct tunnel *t);
+    void (*on_end)(struct tunnel *t, enum tunnel_end why);
+    bool takes_refused; /* else a tunnel that is refused counts as broken */
 };
 
 struct tunnel {
     const struct tunnel_ops *ops;
     struct client *client;
-    struct lease *lease;
+    struct lease lease;
     struct list link; /* worker_pool.tunnels */
     struct relay to_server, to_client;
+    uint8_t depth;       /* of events that are being handled, one within the other */
+    uint8_t end;         /* enum tunnel_end: what the owner is told when they are over */
     bool sent, received; /* a byte to the server, from it */
     bool fin_to_server, fin_to_client;
     bool server_gone; /* it has ended in order, and takes no more: what the client says is dropped
-                          until it has heard all, then it is cut */
+                         until it has heard all, then it is cut */
 };
 
-/* Not started: tunnel_end() does nothing. */
-void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *client,
-                 struct lease *lease);
+/* Not started; its lease is the owner's to set up. */
+void tunnel_init(struct tunnel *t, const struct tunnel_ops *ops, struct client *client);
 /* The client's and the server's bytes belong to it from now on; takes what the client has sent. */
 void tunnel_start(struct tunnel *t);
+/* Gives the client back to its owner's operations; of one that is not open: nothing. The lease
+ * stays. */
 void tunnel_end(struct tunnel *t);
-/* Ends it at once, as it can't go on or may not. */
+/* Ends an open one at once, as it can't go on or may not. */
 void tunnel_cut(struct tunnel *t);
-/* Its server's connection broke. */
-void tunnel_server_broken(struct tunnel *t, int uv_error);
 /* The owners of the pool have changed: cuts the tunnels whose keys are now served elsewhere. */
 void tunnel_recheck(struct worker_pool *wp);
-/* Of a pool: cuts the tunnels that were reset where nobody reads, or whose server takes no more and
- * was heard to the end. */
-void tunnel_on_look_deadline(struct deadline *d);
-/* Bytes that the kernel holds for either end. */
-size_t tunnel_unsent(const struct tunnel *t);
-
-/* What the two conns tell their owner, who passes it on. */
-size_t tunnel_from_client(struct tunnel *t, char *data, size_t len);
-size_t tunnel_from_server(struct tunnel *t, char *data, size_t len);
-void tunnel_client_eof(struct tunnel *t);
-void tunnel_server_eof(struct tunnel *t);
-void tunnel_client_drained(struct tunnel *t);
-void tunnel_server_drained(struct tunnel *t);
-void tunnel_client_readable(struct tunnel *t);
-void tunnel_server_readable(struct tunnel *t);
-
-/* Not a byte has passed. */
-static inline bool tunnel_untouched(const struct tunnel *t)
-{
-    return !t->sent && !t->received;
-}
+/* Once a second while a pool has tunnels: cuts those that were reset where nobody reads, or whose
+ * server takes no more and was heard to the end. */
+void tunnel_on_probe_deadline(struct deadline *d);

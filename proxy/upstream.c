@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "net/proxy_protocol.h"
 #include "proxy/descriptors.h"
 
 static struct upstream *of(struct conn *c)
@@ -12,7 +13,7 @@ static struct upstream *of(struct conn *c)
 
 static struct server_cell *cell_of(const struct upstream *u)
 {
-    return server_cell(u->server, u->wp->worker->index);
+    return worker_cell(u->worker, u->server);
 }
 
 /* Whether its server is elsewhere by now. */
@@ -21,7 +22,7 @@ static bool is_old(const struct upstream *u)
     return u->generation != server_generation(u->server);
 }
 
-/* Out of the server's list that it is in. */
+/* Out of the list of the server's cell that it is in. */
 static void leave_list(struct upstream *u)
 {
     list_remove(&u->link);
@@ -30,73 +31,10 @@ static void leave_list(struct upstream *u)
         cell_of(u)->nidle--;
 }
 
-static size_t on_read(struct conn *c, char *data, size_t len)
-{
-    struct upstream *u = of(c);
-    if (u->lease)
-        return u->lease->ops->on_bytes(u->lease, data, len);
-    upstream_close(u); /* an answer that nobody asked for */
-    return len;
-}
-
-static void on_eof(struct conn *c)
-{
-    struct upstream *u = of(c);
-    if (u->lease)
-        u->lease->ops->on_eof(u->lease);
-    else
-        upstream_close(u);
-}
-
-static void connecting_is_over(struct upstream *u)
-{
-    deadline_cancel(&u->deadline);
-    u->state = UPSTREAM_BUSY;
-}
-
-static void on_connected(struct conn *c)
-{
-    struct upstream *u = of(c);
-    connecting_is_over(u);
-    int r = conn_start(c);
-    if (r < 0)
-        u->lease->ops->on_broken(u->lease, r);
-    else
-        u->lease->ops->on_connected(u->lease);
-}
-
-static void on_error(struct conn *c, int uv_error)
-{
-    struct upstream *u = of(c);
-    if (u->state == UPSTREAM_CONNECTING)
-        connecting_is_over(u);
-    if (u->lease)
-        u->lease->ops->on_broken(u->lease, uv_error);
-    else
-        upstream_close(u);
-}
-
-static void on_drain(struct conn *c)
-{
-    struct upstream *u = of(c);
-    if (u->lease)
-        u->lease->ops->on_drain(u->lease);
-}
-
-static void on_readable(struct conn *c)
-{
-    struct upstream *u = of(c);
-    assert(u->lease); /* bulk ends with what it was begun for */
-    u->lease->ops->on_readable(u->lease);
-}
-
-static const struct conn_ops upstream_ops = {on_read,  on_eof,      on_error,
-                                             on_drain, on_readable, on_connected};
-
 static void on_closed(struct conn *c)
 {
     struct upstream *u = of(c);
-    struct worker *w = u->wp->worker;
+    struct worker *w = u->worker;
     list_remove(&u->all);
     if (u->counted)
         descriptors_give(1);
@@ -105,13 +43,103 @@ static void on_closed(struct conn *c)
     worker_maybe_done(w);
 }
 
-/* Closes the kept connection that was unused for longest, of any one server: libuv closes the
- * socket at once, so that its descriptor is the caller's. */
+static void upstream_close(struct upstream *u)
+{
+    assert(u->state != UPSTREAM_CLOSED);
+    leave_list(u);
+    u->state = UPSTREAM_CLOSED;
+    u->user = NULL;
+    conn_close(&u->conn, on_closed);
+}
+
+/* ---- what the connection says ---- */
+
+static void broken(struct upstream *u, int uv_error)
+{
+    if (u->user)
+        u->user->ops->on_broken(u->user, uv_error);
+    else
+        upstream_close(u);
+}
+
+/* The PROXY head goes out at once, as the server may be waiting for it before it speaks. */
+static int send_head(struct upstream *u)
+{
+    uv_buf_t head = uv_buf_init(u->head, u->head_len);
+    return u->head_len ? conn_write(&u->conn, &head, 1, NULL) : 0;
+}
+
+static void on_connected(struct conn *c)
+{
+    struct upstream *u = of(c);
+    assert(u->state == UPSTREAM_CONNECTING && u->user);
+    deadline_cancel(&u->deadline);
+    u->state = UPSTREAM_BUSY;
+    int uv_error = conn_start(c);
+    if (uv_error == 0)
+        uv_error = send_head(u);
+    if (uv_error < 0)
+        broken(u, uv_error);
+    else
+        u->user->ops->on_connected(u->user);
+}
+
+static size_t on_read(struct conn *c, char *data, size_t len)
+{
+    struct upstream *u = of(c);
+    if (u->user)
+        return u->user->ops->on_bytes(u->user, data, len);
+    upstream_close(u); /* an answer that nobody asked for */
+    return len;
+}
+
+static void on_eof(struct conn *c)
+{
+    struct upstream *u = of(c);
+    if (u->user)
+        u->user->ops->on_eof(u->user);
+    else
+        upstream_close(u);
+}
+
+static void on_error(struct conn *c, int uv_error)
+{
+    broken(of(c), uv_error);
+}
+
+static void on_drain(struct conn *c)
+{
+    struct upstream *u = of(c);
+    if (u->user)
+        u->user->ops->on_drain(u->user);
+}
+
+static void on_readable(struct conn *c)
+{
+    struct upstream *u = of(c);
+    assert(u->user); /* bulk ends with what it was begun for */
+    u->user->ops->on_readable(u->user);
+}
+
+static const struct conn_ops upstream_ops = {
+    .on_connected = on_connected,
+    .on_read = on_read,
+    .on_eof = on_eof,
+    .on_error = on_error,
+    .on_drain = on_drain,
+    .on_readable = on_readable,
+};
+
+/* ---- making one ---- */
+
+/* Closes the kept connection that was unused for longest, of any one server: the socket is closed
+ * at once, so that its descriptor is the caller's. */
 static bool inherit_descriptor(struct worker *w)
 {
-    for (size_t p = 0; p < w->npools; p++) {
-        for (unsigned i = 0; i < w->pools[p].pool->nservers; i++) {
-            struct list *idle = &server_cell(w->pools[p].pool->members[i].server, w->index)->idle;
+    const struct snapshot *s = w->current->snapshot;
+    for (size_t p = 0; p < s->npools; p++) {
+        for (unsigned i = 0; i < s->pools[p]->nservers; i++) {
+            struct list *idle = &worker_cell(w, s->pools[p]->members[i].server)->idle;
             if (list_empty(idle))
                 continue;
             struct upstream *u = container_of(idle->prev, struct upstream, link);
@@ -123,59 +151,78 @@ static bool inherit_descriptor(struct worker *w)
     return false;
 }
 
-/* In the server's busy list, without a lease yet. NULL: no memory. */
-static struct upstream *upstream_new(struct worker_pool *wp, struct server *server,
-                                     uint32_t generation)
+/* Whose the connection is: without an origin it is the proxy's own. */
+static void compose_head(struct upstream *u, enum config_send_head version,
+                         const struct upstream_origin *origin)
 {
-    struct upstream *u = malloc(sizeof *u);
+    size_t n = 0;
+    if (version != SEND_HEAD_OFF)
+        n = origin ? proxy_protocol_write((unsigned)version, &origin->source, &origin->destination,
+                                          u->head)
+                   : proxy_protocol_write_local((unsigned)version, u->head);
+    u->head_len = (uint8_t)n;
+}
+
+/* In the busy list of its server. NULL: no memory. */
+static struct upstream *upstream_new(struct worker_pool *wp, struct server *server,
+                                     const struct upstream_origin *origin)
+{
+    enum config_send_head version = wp->pool->config->send_head;
+    struct upstream *u = malloc(sizeof *u + (version ? PROXY_HEAD_WRITE_MAX : 0));
     if (u == NULL)
         return NULL;
-    u->wp = wp;
+    u->worker = wp->worker;
     u->server = server_ref(server);
-    u->generation = generation;
-    u->lease = NULL;
+    u->user = NULL;
     u->state = UPSTREAM_CONNECTING;
     u->reused = false;
     u->counted = true;
     deadline_init(&u->deadline);
-    list_push_back(&wp->worker->upstreams, &u->all);
+    list_push_back(&u->worker->upstreams, &u->all);
     list_push_back(&cell_of(u)->busy, &u->link);
+    compose_head(u, version, origin);
     return u;
 }
 
-int upstream_connect(struct lease *l)
+struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
+                                  const struct upstream_origin *origin, struct upstream_user *user,
+                                  int *uv_error)
 {
-    struct worker *w = l->wp->worker;
-    assert(l->server && l->upstream == NULL);
     struct addr to;
     uint32_t generation;
-    if (!server_address(l->server, &to, &generation))
-        return UV_EAI_NONAME;
-    if (!descriptors_take(DESCRIPTORS_BACKEND, 1) && !inherit_descriptor(w))
-        return UV_EMFILE;
-    struct upstream *u = upstream_new(l->wp, l->server, generation);
+    *uv_error = UV_EAI_NONAME;
+    if (!server_address(server, &to, &generation))
+        return NULL;
+    *uv_error = UV_EMFILE;
+    if (!descriptors_take(DESCRIPTORS_BACKEND, 1) && !inherit_descriptor(wp->worker))
+        return NULL;
+    *uv_error = UV_ENOMEM;
+    struct upstream *u = upstream_new(wp, server, origin);
     if (u == NULL) {
         descriptors_give(1);
-        return UV_ENOMEM;
+        return NULL;
     }
-    int r = conn_connect(&u->conn, &w->net, &upstream_ops, &to);
-    u->conn.in_limit = UPSTREAM_HEAD_MAX + 1;
-    if (r < 0) {
+    u->generation = generation;
+    *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &to);
+    u->conn.in_limit = UPSTREAM_HEAD_MAX + 1; /* the byte too many must be seen */
+    if (*uv_error < 0) {
         upstream_close(u);
-        return r;
+        return NULL;
     }
-    u->lease = l;
-    l->upstream = u;
-    deadline_arm(&u->wp->connect, &u->deadline);
-    return 0;
+    u->user = user;
+    deadline_arm(&wp->connect, &u->deadline);
+    return u;
 }
 
-bool upstream_take_idle(struct lease *l, bool sure)
+/* ---- lending ---- */
+
+struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *server, bool sure,
+                                    struct upstream_user *user)
 {
-    struct server_cell *cell = lease_cell(l);
-    assert(l->upstream == NULL);
+    struct server_cell *cell = worker_cell(wp->worker, server);
     while (!list_empty(&cell->idle)) {
         struct upstream *u = container_of(cell->idle.next, struct upstream, link);
+        assert(u->state == UPSTREAM_IDLE && u->user == NULL);
         if (is_old(u) || (sure && !conn_alive(&u->conn))) {
             upstream_close(u);
             continue;
@@ -183,44 +230,49 @@ bool upstream_take_idle(struct lease *l, bool sure)
         leave_list(u);
         list_push_back(&cell->busy, &u->link);
         u->state = UPSTREAM_BUSY;
-        u->lease = l;
+        u->user = user;
         u->reused = true;
-        l->upstream = u;
-        return true;
+        return u;
     }
-    return false;
+    return NULL;
+}
+
+void upstream_hand_over(struct upstream *u, struct upstream_user *user)
+{
+    assert(u->user && u->state != UPSTREAM_CLOSED);
+    u->user = user;
+}
+
+/* The pool under which it may wait for the next request; NULL: it may not. */
+static struct worker_pool *place_of(const struct upstream *u)
+{
+    struct server_cell *cell = cell_of(u);
+    struct worker_pool *wp = cell->home; /* of the current generation */
+    bool fits = wp && cell->nidle < wp->pool->config->max_idle_connections;
+    bool sound = !u->conn.eof && !u->conn.closing && u->head_len == 0 && !is_old(u);
+    bool usable = atomic_load_explicit(&u->server->usable, memory_order_relaxed);
+    return fits && sound && usable && !u->worker->stopping ? wp : NULL;
 }
 
 void upstream_give_back(struct upstream *u, bool keep)
 {
-    struct server_cell *cell = cell_of(u);
-    struct worker *w = u->wp->worker;
-    const struct config_pool *config = u->wp->pool->config;
-    bool fits = cell->nidle < config->max_idle_connections;
-    u->lease = NULL;
-    keep = keep && config->send_head == SEND_HEAD_OFF; /* its head says whose it is */
-    if (!keep || !fits || w->stopping || is_old(u) || u->conn.eof || u->conn.closing ||
-        !atomic_load_explicit(&u->server->usable, memory_order_relaxed)) {
+    struct worker_pool *wp = keep ? place_of(u) : NULL;
+    assert(u->user);
+    u->user = NULL;
+    if (wp == NULL) {
         upstream_close(u);
         return;
     }
+    assert(u->state == UPSTREAM_BUSY);
     list_remove(&u->link);
-    list_push_front(&cell->idle, &u->link);
+    list_push_front(&cell_of(u)->idle, &u->link);
     u->state = UPSTREAM_IDLE;
-    cell->nidle++;
-    deadline_arm(&u->wp->idle, &u->deadline);
+    cell_of(u)->nidle++;
+    deadline_arm(&wp->idle, &u->deadline);
     conn_resume(&u->conn, PAUSE_PEER);
 }
 
-void upstream_close(struct upstream *u)
-{
-    if (u->state == UPSTREAM_CLOSED)
-        return;
-    leave_list(u);
-    u->state = UPSTREAM_CLOSED;
-    u->lease = NULL;
-    conn_close(&u->conn, on_closed);
-}
+/* ---- deadlines and news of a server ---- */
 
 void upstream_on_idle_deadline(struct deadline *d)
 {
@@ -229,12 +281,20 @@ void upstream_on_idle_deadline(struct deadline *d)
 
 void upstream_on_connect_deadline(struct deadline *d)
 {
-    struct upstream *u = container_of(d, struct upstream, deadline);
-    u->lease->ops->on_broken(u->lease, UV_ETIMEDOUT);
+    broken(container_of(d, struct upstream, deadline), UV_ETIMEDOUT);
 }
 
 void upstream_close_idle(struct server_cell *cell)
 {
     while (!list_empty(&cell->idle))
         upstream_close(container_of(cell->idle.next, struct upstream, link));
+}
+
+void upstream_server_down(struct server_cell *cell)
+{
+    list_foreach_safe(it, nxt, &cell->busy)
+    {
+        struct upstream *u = container_of(it, struct upstream, link);
+        u->user->ops->on_server_down(u->user);
+    }
 }

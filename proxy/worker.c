@@ -1,3 +1,4 @@
+
 #include "proxy/worker.h"
 
 #include <assert.h>
@@ -6,80 +7,26 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "proxy/exchange.h"
+#include "proxy/generation.h"
 #include "proxy/listener.h"
-#include "proxy/pipe.h"
 #include "proxy/session.h"
-#include "proxy/stream.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
 #define LINGER_MS 2000 /* how long a client may take to read the last answer */
 #define WATCH_MS 100   /* for a last request to be answered before its client is watched */
-#define LOOK_MS 1000   /* between looks for resets of tunnels that are not read from */
 #define GRACE_MS 250   /* while stopping: for the first byte of a connection just accepted */
-
-static void init_pool(struct worker *w, struct worker_pool *wp, struct pool *pool)
-{
-    struct deadline_clock *clock = &w->net.clock;
-    const struct config_pool *c = pool->config;
-    wp->worker = w;
-    wp->pool = pool;
-    list_init(&wp->tunnels);
-    deadline_init(&wp->look);
-    deadline_queue_init(&wp->looks, clock, LOOK_MS, tunnel_on_look_deadline);
-    deadline_queue_init(&wp->connect, clock, c->connect_timeout_ms, upstream_on_connect_deadline);
-    deadline_queue_init(&wp->response, clock, c->response_timeout_ms,
-                        exchange_on_response_deadline);
-    deadline_queue_init(&wp->idle, clock, c->idle_timeout_ms, upstream_on_idle_deadline);
-}
-
-static void init_listener(struct worker *w, struct worker_listener *wl,
-                          struct snapshot_listener *shared)
-{
-    struct deadline_clock *clock = &w->net.clock;
-    wl->worker = w;
-    wl->shared = shared;
-    wl->config = shared->config;
-    wl->cell = &shared->stats->cells[w->index];
-    wl->pool = &w->pools[shared->config->pool];
-    wl->mode = wl->config->mode == MODE_TCP ? &stream_mode : &session_mode;
-    deadline_queue_init(&wl->request, clock, wl->config->request_timeout_ms,
-                        client_on_request_deadline);
-    deadline_queue_init(&wl->idle, clock, wl->config->idle_timeout_ms, client_on_idle_deadline);
-}
-
-void worker_maybe_done(struct worker *w)
-{
-    if (!w->stopping || !list_empty(&w->clients) || !list_empty(&w->upstreams) ||
-        uv_is_closing((uv_handle_t *)&w->mailbox.async))
-        return;
-    mailbox_close(&w->mailbox);
-    net_close(&w->net);
-}
-
-struct str worker_date(struct worker *w)
-{
-    uint64_t now = uv_now(&w->loop);
-    if (w->date_ms == 0 || now - w->date_ms >= 500) {
-        struct tm tm;
-        time_t t = time(NULL);
-        gmtime_r(&t, &tm);
-        w->date_len = strftime(w->date, sizeof w->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-        w->date_ms = now;
-    }
-    return (struct str){w->date, w->date_len};
-}
 
 static void close_idle_upstreams(struct worker *w)
 {
-    for (size_t p = 0; p < w->npools; p++)
-        for (unsigned i = 0; i < w->pools[p].pool->nservers; i++)
-            upstream_close_idle(server_cell(w->pools[p].pool->members[i].server, w->index));
+    const struct snapshot *s = w->current->snapshot;
+    for (size_t p = 0; p < s->npools; p++)
+        for (unsigned i = 0; i < s->pools[p]->nservers; i++)
+            upstream_close_idle(worker_cell(w, s->pools[p]->members[i].server));
 }
 
 static void stop(struct worker *w)
@@ -104,28 +51,23 @@ static void abort_all(struct worker *w)
     list_foreach_safe(it, nxt, &w->clients)
     {
         struct client *c = container_of(it, struct client, all);
-        c->wl->mode->close(c);
+        c->ops->close(c);
     }
 }
 
 /* Closes the server's kept connections, and sends what waits on it elsewhere. */
 static void server_down(struct worker *w, const struct server *server)
 {
-    struct server_cell *cell = server_cell(server, w->index);
-    upstream_close_idle(cell);
-    list_foreach_safe(it, nxt, &cell->busy)
-    {
-        struct upstream *u = container_of(it, struct upstream, link);
-        if (u->lease)
-            u->lease->ops->on_server_down(u->lease);
-    }
+    upstream_close_idle(worker_cell(w, server));
+    upstream_server_down(worker_cell(w, server));
 }
 
 static void owners_changed(struct worker *w, const struct pool_totals *pool)
 {
-    for (size_t p = 0; p < w->npools; p++)
-        if (w->pools[p].pool->totals == pool)
-            tunnel_recheck(&w->pools[p]);
+    struct generation *g = w->current;
+    for (size_t p = 0; p < g->snapshot->npools; p++)
+        if (g->pools[p].pool->totals == pool)
+            tunnel_recheck(&g->pools[p]);
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -136,10 +78,13 @@ static void on_message(struct mailbox *m, struct message *msg)
         server_down(w, msg->object);
         break;
     case WORKER_SERVER_MOVED:
-        upstream_close_idle(server_cell(msg->object, w->index)); /* those that are busy finish */
+        upstream_close_idle(worker_cell(w, msg->object)); /* those that are busy finish */
         break;
     case WORKER_OWNERS_CHANGED:
         owners_changed(w, msg->object);
+        break;
+    case WORKER_GENERATION:
+        generation_take_up(w, msg->object);
         break;
     case WORKER_STOP:
         stop(w);
@@ -154,7 +99,7 @@ static void on_message(struct mailbox *m, struct message *msg)
 static bool open_listeners(struct worker *w, const int *fds, struct error *e)
 {
     for (size_t i = 0; i < w->nlisteners; i++) {
-        const struct config_listener *config = w->listeners[i].config;
+        const struct config_listener *config = w->listeners[i].now->config;
         int fd = dup(fds[i]); /* the caller keeps its own until all has worked */
         if (fd < 0)
             error_errno(e, errno, "dup");
@@ -169,7 +114,7 @@ static bool open_listeners(struct worker *w, const int *fds, struct error *e)
 bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
                  const int *fds, struct error *e)
 {
-    *w = (struct worker){.index = index, .snapshot = s, .control = control};
+    *w = (struct worker){.index = index, .control = control};
     list_init(&w->clients);
     list_init(&w->upstreams);
     int r = uv_loop_init(&w->loop);
@@ -186,14 +131,12 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, client_on_close_deadline);
     deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
     deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, client_on_close_deadline);
-    w->npools = s->npools;
-    w->pools = mem_zalloc_array(s->npools, sizeof *w->pools);
-    for (size_t i = 0; i < s->npools; i++)
-        init_pool(w, &w->pools[i], s->pools[i]);
+    w->reader = mem_zalloc(sizeof *w->reader);
     w->nlisteners = s->nlisteners;
     w->listeners = mem_zalloc_array(s->nlisteners, sizeof *w->listeners);
     for (size_t i = 0; i < s->nlisteners; i++)
-        init_listener(w, &w->listeners[i], &s->listeners[i]);
+        w->listeners[i].worker = w;
+    generation_take_up(w, s);
     if (open_listeners(w, fds, e))
         return true;
     stop(w);
@@ -245,13 +188,12 @@ void worker_deinit(struct worker *w)
     int r = uv_loop_close(&w->loop);
     assert(r == 0);
     (void)r;
-    for (size_t i = 0; i < w->npools; i++)
-        pool_view_deinit(&w->pools[i].view);
-    free(w->pools);
+    generation_unref(w->current);
     free(w->listeners);
     mailbox_deinit(&w->mailbox);
     exchange_free_spares(w);
-    pipe_free_spares(w);
+    pipe_free_spares(&w->pipes);
+    free(w->reader);
     buffer_release(&w->scratch);
     net_deinit(&w->net);
 }

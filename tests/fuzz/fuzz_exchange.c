@@ -127,19 +127,15 @@ static void init_once(void)
 
 /* In place of proxy/listener.c: clients come by world_open(). */
 
-bool listener_start(struct worker_listener *wl, int fd, struct error *e)
+bool listener_start(struct listener *l, int fd, struct error *e)
 {
-    wl->listening = true;
+    l->listening = true;
     return close(fd) == 0;
 }
 
-void listener_resume(struct worker_listener *wl)
+void listener_stop(struct listener *l)
 {
-}
-
-void listener_stop(struct worker_listener *wl)
-{
-    wl->listening = false;
+    l->listening = false;
 }
 
 /* ---- control ---- */

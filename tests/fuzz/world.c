@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "proxy/exchange.h"
 #include "proxy/session.h"
+#include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
 struct world world;
@@ -284,9 +285,10 @@ static struct backend *backend_of(struct memory_wire *w)
 static struct caller *sender(const struct backend *b)
 {
     struct upstream *u = container_of(b->wire.conn, struct upstream, conn);
-    MUST(u->lease && u->lease->upstream == u);
-    const struct exchange *x = container_of(u->lease, struct exchange, lease);
-    struct memory_wire *w = memory_wire_of(&x->session->client.conn);
+    MUST(u->user);
+    const struct lease *l = container_of(u->user, struct lease, user);
+    MUST(l->upstream == u);
+    struct memory_wire *w = memory_wire_of(&l->client->conn);
     MUST(w->state == MEMORY_OPEN);
     return client_of(w);
 }
@@ -556,20 +558,29 @@ static bool holds_answer(const struct conn *c)
 /* What can go on goes on: nobody waits for a drain that has been, or sits on bytes. */
 static void check_flow(const struct exchange *x)
 {
-    const struct conn *down = &x->session->client.conn, *up;
+    const struct conn *down = x->conn, *up;
     check_reads(down);
-    if (x->attempt != ATTEMPT_SENT)
+    if (x->attempt < ATTEMPT_SENT)
         return;
     up = &x->lease.upstream->conn;
     check_reads(up);
     if (conn_queued(down) == 0) {
-        MUST(!(up->paused & PAUSE_PEER));
+        MUST(!conn_is_paused(up, PAUSE_PEER));
         MUST(x->answer == ANSWER_WAIT ? !holds_answer(up) : conn_pending(up) == 0);
     }
-    if (conn_queued(up) == 0 && !x->write_dead) {
-        MUST(!(down->paused & PAUSE_PEER));
-        MUST((x->request == REQUEST_DONE && x->answer != ANSWER_TUNNEL) || conn_pending(down) == 0);
+    if (conn_queued(up) == 0 && x->attempt == ATTEMPT_SENT) {
+        MUST(!conn_is_paused(down, PAUSE_PEER));
+        MUST(x->request == REQUEST_DONE || conn_pending(down) == 0);
     }
+}
+
+static void check_tunnel_flow(const struct tunnel *t)
+{
+    const struct conn *down = &t->client->conn, *up = &t->lease.upstream->conn;
+    check_reads(down);
+    check_reads(up);
+    MUST(conn_queued(down) || (!conn_is_paused(up, PAUSE_PEER) && conn_pending(up) == 0));
+    MUST(conn_queued(up) || (!conn_is_paused(down, PAUSE_PEER) && conn_pending(down) == 0));
 }
 
 static void check_connects(void)
@@ -590,12 +601,19 @@ void world_check(void)
     {
         const struct session *s = container_of(it, struct session, client.all);
         connections += s->state != SESSION_CLOSED;
-        if (s->exchange == NULL)
+        const struct lease *l = NULL;
+        if (s->state == SESSION_EXCHANGE) {
+            check_flow(s->exchange);
+            l = &s->exchange->lease;
+        } else if (s->state == SESSION_TUNNEL) {
+            check_tunnel_flow(s->tunnel);
+            l = &s->tunnel->lease;
+        }
+        if (l == NULL)
             continue;
-        check_tried(&s->exchange->lease);
-        check_flow(s->exchange);
-        if (s->exchange->lease.server)
-            active[s->exchange->lease.member->id]++;
+        check_tried(l);
+        MUST(l->member);
+        active[l->member->id]++;
     }
     for (unsigned i = 0; i < WORLD_SERVERS; i++) {
         MUST(atomic_load(&p->members[i].server->active) == active[i]);

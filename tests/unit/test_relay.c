@@ -10,7 +10,6 @@
 
 #include "base/mem.h"
 #include "proxy/descriptors.h"
-#include "proxy/worker.h"
 #include "tests/lib/unit.h"
 
 #define BIG (24u << 20)
@@ -55,7 +54,7 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     if (c->paused & PAUSE_PEER)
         return 0;
     w->plain += len;
-    if (relay_write(c, &w->sink, &buf, 1, NULL) < 0)
+    if (relay_write(&w->relay, &buf, 1, NULL) < 0)
         w->sink_error = true;
     else if (relay_pays(&w->relay) && w->most)
         relay_begin(&w->relay, w->most);
@@ -118,10 +117,10 @@ static void ignore(struct conn *c)
 static void on_sink_drain(struct conn *c)
 {
     struct way *w = container_of(c, struct way, sink);
-    int state = relay_drained(&w->relay);
-    if (state < 0)
-        w->sink_error = true;
-    if (state <= 0)
+    int uv_error;
+    enum relay_rest rest = relay_drained(&w->relay, &uv_error);
+    w->sink_error |= rest == RELAY_REST_LOST;
+    if (rest != RELAY_REST_NONE)
         return;
     if (w->relay.bulk)
         take_turn(w);
@@ -198,8 +197,8 @@ static void finish(struct way *w)
     uv_run(&w->loop, UV_RUN_DEFAULT);
     net_deinit(&w->net);
     ck_assert_int_eq(uv_loop_close(&w->loop), 0);
-    pipe_free_spares(&w->worker);
-    ck_assert_uint_eq(w->worker.npipes, 0);
+    pipe_free_spares(&w->worker.pipes);
+    ck_assert_uint_eq(w->worker.pipes.npipes, 0);
     close(w->from);
     close(w->to);
 }
@@ -308,12 +307,12 @@ START_TEST(without_a_pipe_it_is_copied)
 {
     struct way w;
     start(&w, false, UINT64_MAX);
-    w.worker.npipes = 1 << 20; /* it has as many as it may */
+    w.worker.pipes.npipes = 1 << 20; /* it has as many as it may */
     ck_assert_int_eq(conn_start(&w.source), 0);
     UNTIL(&w, (send_to(&w, BIG), receive(&w), w.got == BIG));
     ck_assert(w.was_bulk); /* it was tried */
     ck_assert_uint_eq(w.plain, BIG);
-    w.worker.npipes = 0;
+    w.worker.pipes.npipes = 0;
     finish(&w);
 }
 END_TEST
@@ -354,22 +353,22 @@ END_TEST
 
 START_TEST(spare_pipes_are_few_and_counted)
 {
-    struct worker w = {0};
+    struct pipe_store store = {0};
     struct pipe *pipes[300];
     unsigned n = 0;
-    while (n < 300 && (pipes[n] = pipe_take(&w)) != NULL)
+    while (n < 300 && (pipes[n] = pipe_take(&store, 0)) != NULL)
         n++;
     ck_assert_uint_gt(n, 8);
     ck_assert_uint_lt(n, 300); /* a worker's are bounded */
-    ck_assert_uint_eq(w.npipes, n);
+    ck_assert_uint_eq(store.npipes, n);
     for (unsigned i = 0; i < n; i++) {
         pipes[i]->held = i % 2; /* one that is not empty can't be used again */
-        pipe_give(&w, pipes[i]);
+        pipe_give(&store, pipes[i]);
     }
-    ck_assert_uint_le(w.npipes, 8);
-    ck_assert_uint_eq(w.npipes, w.nspare_pipes);
-    pipe_free_spares(&w);
-    ck_assert_uint_eq(w.npipes, 0);
+    ck_assert_uint_le(store.npipes, 8);
+    ck_assert_uint_eq(store.npipes, store.nspare);
+    pipe_free_spares(&store);
+    ck_assert_uint_eq(store.npipes, 0);
 }
 END_TEST
 

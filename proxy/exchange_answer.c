@@ -1,0 +1,246 @@
+/* The way down: interim answers, the final head, and its body pass on to the front. */
+#include "proxy/exchange_parts.h"
+
+#define MAX_INTERIM 16 /* 1xx answers to one request */
+
+/* The answer is handed over whole. leftover: bytes came behind it. */
+static void answer_done(struct exchange *x, bool leftover)
+{
+    bool sent = x->request == REQUEST_DONE && x->attempt == ATTEMPT_SENT;
+    bool on_its_way = conn_queued(exchange_server_conn(x)) || relay_held(&x->request_body.relay);
+    exchange_move_answer(x, ANSWER_DONE);
+    x->record.answered = true;
+    exchange_end_attempt(x, x->answer_keep && sent && !leftover && !on_its_way);
+    exchange_end(x, END_ANSWERED);
+}
+
+/* The front has got a piece of the answer. */
+static void passed(struct exchange *x, enum front_result r)
+{
+    if (r == FRONT_GONE)
+        exchange_end(x, END_CLIENT_LEFT);
+    else if (r == FRONT_FULL)
+        conn_pause(exchange_server_conn(x), PAUSE_PEER);
+    x->moved |= MOVED_CLIENT;
+}
+
+/* What follows behind a piece of the body. Returns how many of the bytes the answer took. */
+static size_t piece_passed(struct exchange *x, enum front_result r, struct body_piece piece,
+                           size_t len)
+{
+    passed(x, r);
+    if (exchange_is_over(x))
+        return len;
+    if (piece.result == FRAMING_DONE) {
+        answer_done(x, piece.used < len);
+        return piece.used;
+    }
+    x->moved |= MOVED_ANSWER;
+    if (x->conn)
+        body_consider_bulk(&x->answer_body);
+    return piece.used;
+}
+
+static struct front_piece front_piece(const struct exchange *x, char *data, struct body_piece piece)
+{
+    return (struct front_piece){data, piece.payload, piece.result == FRAMING_DONE,
+                                &x->answer_body.framing};
+}
+
+static size_t pass_body(struct exchange *x, char *data, size_t len)
+{
+    struct body_piece piece = body_decode(&x->answer_body, data, len);
+    if (piece.result == FRAMING_ERROR) {
+        exchange_attempt_failed(x, END_FAILED);
+        return len;
+    }
+    x->record.sent += piece.used;
+    const struct front_piece p = front_piece(x, data, piece);
+    return piece_passed(x, x->front->ops->body(x->front, &p), piece, len);
+}
+
+/* A 1xx is passed on, but no second 100. Returns how many bytes it had. */
+static size_t pass_interim(struct exchange *x, const char *base)
+{
+    size_t size = x->head.size;
+    bool go_ahead = x->head.status == 100;
+    if (++x->interim > MAX_INTERIM) {
+        exchange_attempt_failed(x, END_FAILED);
+        return size;
+    }
+    if (!go_ahead || !x->continued)
+        passed(x, x->front->ops->interim(x->front, &x->head, base));
+    if (exchange_is_over(x))
+        return size;
+    x->record.sent += size;
+    x->continued |= go_ahead;
+    if (go_ahead && x->request == REQUEST_EXPECT)
+        exchange_move_request(x, REQUEST_BODY);
+    parser_init_answer(&x->parser, &x->head, UPSTREAM_HEAD_MAX);
+    return size;
+}
+
+/* The connection changes its protocol, and hands: a tunnel goes on with it. */
+static size_t switch_protocols(struct exchange *x, const char *base)
+{
+    size_t size = x->head.size;
+    server_succeeded(lease_server(&x->lease));
+    passed(x, x->front->ops->interim(x->front, &x->head, base));
+    if (exchange_is_over(x))
+        return size;
+    exchange_move_answer(x, ANSWER_DONE);
+    x->record.status = 101;
+    x->record.sent += size;
+    x->record.answered = true;
+    exchange_end(x, END_UPGRADED);
+    return size;
+}
+
+static bool status_is_failure(const struct exchange *x, unsigned status)
+{
+    const struct config_passive *p = &x->lease.wp->pool->config->passive;
+    for (size_t i = 0; i < p->nstatuses; i++)
+        if (status >= p->statuses[i].from && status <= p->statuses[i].to)
+            return true;
+    return false;
+}
+
+/* The final head is there, at base. */
+static size_t begin_answer(struct exchange *x, char *base, size_t len)
+{
+    const struct head *h = &x->head;
+    size_t size = h->size;
+    enum body_kind kind = framing_of_answer(h, x->method == METHOD_HEAD);
+    body_init(&x->answer_body, kind, h->content_length, UPSTREAM_HEAD_MAX);
+    struct body_piece piece = body_decode(&x->answer_body, base + size, len - size);
+    if (piece.result == FRAMING_ERROR) { /* seen before anything is passed on */
+        framing_deinit(&x->answer_body.framing);
+        exchange_attempt_failed(x, END_FAILED);
+        return len;
+    }
+    if (status_is_failure(x, h->status))
+        lease_blame(&x->lease);
+    else
+        server_succeeded(lease_server(&x->lease));
+    exchange_move_answer(x, ANSWER_BODY);
+    x->answer_keep = h->keep_alive && kind != BODY_CLOSE;
+    x->record.status = h->status;
+    x->record.first_byte_ms = uv_now(&exchange_worker(x)->loop);
+    x->record.sent += size + piece.used;
+    const struct front_answer a = {h, base, kind, x->request == REQUEST_DONE};
+    const struct front_piece p = front_piece(x, base + size, piece);
+    return size + piece_passed(x, x->front->ops->answer(x->front, &a, &p), piece, len - size);
+}
+
+static size_t read_answer_head(struct exchange *x, char *data, size_t len)
+{
+    x->heard = true;
+    switch (parser_execute(&x->parser, &x->head, data, len)) {
+    case PARSE_MORE:
+        return 0;
+    case PARSE_ERROR:
+        exchange_attempt_failed(x, END_FAILED);
+        return len;
+    case PARSE_DONE:
+        break;
+    }
+    unsigned status = x->head.status;
+    if (status == 101) {
+        if (x->upgrade && x->head.upgrade && x->request == REQUEST_DONE)
+            return switch_protocols(x, data);
+        exchange_attempt_failed(x, END_FAILED); /* not asked for, or it does not say to what */
+        return len;
+    }
+    return status < 200 ? pass_interim(x, data) : begin_answer(x, data, len);
+}
+
+size_t exchange_take_answer(struct exchange *x, char *data, size_t len)
+{
+    if (x->attempt < ATTEMPT_SENT) { /* an answer before the question */
+        exchange_broken(x, UV_ECONNRESET);
+        return len;
+    }
+    if (conn_is_paused(exchange_server_conn(x), PAUSE_PEER))
+        return 0;
+    return x->answer == ANSWER_WAIT ? read_answer_head(x, data, len) : pass_body(x, data, len);
+}
+
+/* What comes behind an answer that ends in bulk is not known until it is looked for. */
+void exchange_pass_bulk_down(struct exchange *x)
+{
+    size_t n;
+    int uv_error;
+    enum relay_result result = body_turn(&x->answer_body, &n, &uv_error);
+    x->record.sent += n;
+    x->moved |= MOVED_CLIENT | (n ? MOVED_ANSWER : 0);
+    if (result == RELAY_SINK)
+        exchange_end(x, END_CLIENT_LEFT);
+    else if (result == RELAY_SOURCE)
+        exchange_broken(x, uv_error == UV_EOF ? UV_ECONNRESET : uv_error);
+    else if (body_is_handed_over(&x->answer_body))
+        answer_done(x, !conn_alive(exchange_server_conn(x)));
+}
+
+void exchange_server_eof(struct exchange *x)
+{
+    struct conn *up = exchange_server_conn(x);
+    bool waits = conn_pending(up) && conn_is_paused(up, PAUSE_PEER);
+    if (waits)
+        return; /* bytes of the answer still wait for the client: told again when they are out */
+    if (x->answer == ANSWER_BODY && x->answer_body.framing.kind == BODY_CLOSE &&
+        x->attempt != ATTEMPT_RESET) {
+        const struct front_piece p = {.last = true, .framing = &x->answer_body.framing};
+        passed(x, x->front->ops->body(x->front, &p));
+        if (!exchange_is_over(x))
+            answer_done(x, false);
+    } else {
+        exchange_broken(x, UV_ECONNRESET);
+    }
+}
+
+/* The front has drained. */
+static enum relay_rest answer_drained(struct exchange *x)
+{
+    int uv_error;
+    if (x->conn)
+        return relay_drained(&x->answer_body.relay, &uv_error);
+    conn_clear_pause(exchange_server_conn(x), PAUSE_PEER);
+    return RELAY_REST_NONE;
+}
+
+static void go_on_with_answer(struct exchange *x)
+{
+    struct conn *up = exchange_server_conn(x);
+    if (x->answer_body.relay.bulk)
+        exchange_pass_bulk_down(x);
+    else if (x->answer == ANSWER_BODY && body_is_handed_over(&x->answer_body))
+        answer_done(x, !conn_alive(up));
+    else
+        conn_continue(up);
+    if (exchange_is_over(x) || up->closing) /* the latter: another attempt is on */
+        return;
+    if (up->eof && !conn_is_paused(up, PAUSE_PEER)) /* all was taken that can be */
+        exchange_server_eof(x);
+    else
+        conn_resume(up, 0);
+}
+
+void exchange_on_drain(struct exchange *x)
+{
+    exchange_enter(x);
+    if (!exchange_is_over(x) && x->lease.upstream &&
+        conn_is_paused(exchange_server_conn(x), PAUSE_PEER)) {
+        x->moved |= MOVED_CLIENT;
+        switch (answer_drained(x)) {
+        case RELAY_REST_NONE:
+            go_on_with_answer(x);
+            break;
+        case RELAY_REST_SAME:
+            break;
+        case RELAY_REST_LOST:
+            exchange_end(x, END_CLIENT_LEFT);
+            break;
+        }
+    }
+    exchange_settle(x);
+}

@@ -1,0 +1,326 @@
+/* The way up: the head is composed, and the body passes on to the server.
+ *
+ * Bytes that were sent are kept for another try while there may be one. */
+#include "http/rewrite.h"
+#include "proxy/client.h"
+#include "proxy/exchange_parts.h"
+#include "proxy/key.h"
+
+static uv_buf_t buf_of(struct buffer *b)
+{
+    return uv_buf_init(buffer_head(b), (unsigned)buffer_len(b));
+}
+
+/* ---- the head ---- */
+
+/* False: no memory. */
+static bool compose(struct exchange *x, const struct head *h, const char *base)
+{
+    struct str peer = client_source(x->lease.client);
+    struct key_source from = {.head = h, .base = base, .peer = peer};
+    const struct rewrite_request r = {peer, STR("http"), h->upgrade};
+    lease_set_key(&x->lease, x->wl, &from);
+    buffer_clear(&x->out);
+    if (!rewrite_request(&x->out, h, base, &r))
+        return false;
+    x->out_fixed = x->out.end;
+    return true;
+}
+
+/* All that is needed of the head is taken from it. */
+static void take_head(struct exchange *x, const struct head *h)
+{
+    x->record.started_ms = uv_now(&exchange_worker(x)->loop);
+    x->record.received = h->size;
+    x->method = h->method;
+    x->upgrade = h->upgrade;
+    x->needs_host = h->host.len == 0 && !h->has_host;
+    body_init(&x->request_body, h->body, h->content_length, x->wl->config->max_header_size);
+    if (h->body == BODY_NONE)
+        exchange_move_request(x, REQUEST_DONE);
+    else
+        exchange_move_request(x, h->expect_continue ? REQUEST_EXPECT : REQUEST_BODY);
+    cell_add(&x->wl->cell->requests, 1);
+}
+
+size_t exchange_start(struct exchange *x, const struct head *h, const char *base, char *data,
+                      size_t len)
+{
+    size_t used = 0;
+    exchange_enter(x);
+    take_head(x, h);
+    if (h->limited && h->max_forwards == 0) /* we are the last to be asked (RFC 9110 7.6.2) */
+        exchange_end_by_proxy(x, END_REFUSED, x->method == METHOD_OPTIONS ? 200 : 501);
+    else if (!compose(x, h, base))
+        exchange_end_by_proxy(x, END_NO_MEMORY, 503);
+    else
+        exchange_pick(x);
+    if (x->attempt == ATTEMPT_READY && len) /* goes out in one write with the head */
+        used = exchange_take_body(x, data, len);
+    if (x->attempt == ATTEMPT_READY)
+        exchange_flush(x);
+    exchange_settle(x);
+    return used;
+}
+
+/* The body bytes that were sent are not at hand any more. */
+static void lose_replay(struct exchange *x)
+{
+    exchange_move_replay(x, REPLAY_LOST);
+    exchange_trim(&x->kept);
+}
+
+/* Bytes of the request may have reached the server. */
+static void note_sent(struct exchange *x)
+{
+    if (x->replay != REPLAY_FRESH)
+        return;
+    if (method_idempotent(x->method))
+        exchange_move_replay(x, REPLAY_KEPT);
+    else
+        lose_replay(x);
+}
+
+/* Keeps these body bytes for another try; without memory there is none. */
+static void keep_bytes(struct exchange *x, const uv_buf_t *bufs, unsigned n)
+{
+    for (unsigned i = 0; i < n && x->replay != REPLAY_LOST; i++)
+        if (!buffer_append(&x->kept, bufs[i].base, bufs[i].len))
+            lose_replay(x);
+}
+
+/* What went out of the body is kept while another try is possible and it fits. */
+static void keep_sent(struct exchange *x, const uv_buf_t *bufs, unsigned n)
+{
+    size_t total = buffer_len(&x->kept);
+    if (x->replay == REPLAY_LOST)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        total += bufs[i].len;
+    if (total > EXCHANGE_REPLAY_MAX || x->answer != ANSWER_WAIT)
+        lose_replay(x);
+    else
+        keep_bytes(x, bufs, n);
+}
+
+/* The server takes no more of the request; what it has answered before that can be read. */
+void exchange_go_deaf(struct exchange *x, int uv_error)
+{
+    /* EPIPE: the server had ended its side in order. Behind a reset reading will show an end, too,
+     * but not one in order. */
+    exchange_move_attempt(x, uv_error == UV_EPIPE ? ATTEMPT_DEAF : ATTEMPT_RESET);
+    relay_end(&x->request_body.relay);
+    exchange_pause_front(x);
+}
+
+enum send_result {
+    SEND_OK,    /* also if it failed in the middle: reading will tell what became of it */
+    SEND_NONE,  /* broken before one byte of the request was out */
+    SEND_LOCAL, /* no memory */
+};
+
+/* The head is among the buffers if the attempt is READY. */
+static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsigned n)
+{
+    bool none_sent, head = x->attempt == ATTEMPT_READY;
+    int uv_error = conn_write(exchange_server_conn(x), bufs, n, &none_sent);
+    if (uv_error < 0 && conn_error_is_local(uv_error))
+        return SEND_LOCAL;
+    if (uv_error < 0 && head && none_sent)
+        return SEND_NONE;
+    note_sent(x);
+    if (uv_error < 0) {
+        exchange_go_deaf(x, uv_error);
+        return SEND_OK;
+    }
+    if (head)
+        exchange_move_attempt(x, ATTEMPT_SENT);
+    if (conn_queued(exchange_server_conn(x)) > CONN_HIGH_MARK)
+        exchange_pause_front(x);
+    return SEND_OK;
+}
+
+/* Sends a head for which no body bytes have come. */
+void exchange_flush(struct exchange *x)
+{
+    uv_buf_t bufs[2] = {buf_of(&x->out), buf_of(&x->kept)};
+    switch (send_up(x, bufs, bufs[1].len ? 2 : 1)) {
+    case SEND_OK:
+        break;
+    case SEND_NONE:
+        exchange_broken(x, UV_EPIPE);
+        break;
+    case SEND_LOCAL:
+        exchange_end(x, END_NO_MEMORY);
+        break;
+    }
+}
+
+/* Sends bufs[0, n), of which those from `body` on are the body's. */
+static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsigned body)
+{
+    if (n == body) /* framing alone: nothing to pass on yet */
+        return;
+    switch (send_up(x, bufs, n)) {
+    case SEND_OK:
+        keep_sent(x, bufs + body, n - body);
+        /* Behind an Upgrade a tunnel may follow, whose bytes have to stay behind the body's. */
+        if (x->attempt == ATTEMPT_SENT && !exchange_may_resend(x) && !x->upgrade && x->conn)
+            body_consider_bulk(&x->request_body);
+        break;
+    case SEND_NONE: /* the client will not give these bytes again */
+        keep_bytes(x, bufs + body, n - body);
+        if (exchange_may_resend(x))
+            exchange_broken(x, UV_EPIPE);
+        else
+            exchange_end_by_proxy(x, END_NO_MEMORY, 503);
+        break;
+    case SEND_LOCAL:
+        exchange_end(x, END_NO_MEMORY);
+        break;
+    }
+}
+
+static void refuse_body(struct exchange *x)
+{
+    if (x->answer == ANSWER_WAIT)
+        exchange_end_by_proxy(x, END_REFUSED, framing_status(&x->request_body.framing));
+    else
+        exchange_end(x, END_REFUSED);
+}
+
+/* A piece of the body goes up, behind the head if that waits. */
+static void pass_up(struct exchange *x, uv_buf_t payload, bool last)
+{
+    char line[BODY_CHUNK_LINE];
+    uv_buf_t bufs[6] = {buf_of(&x->out), buf_of(&x->kept)};
+    unsigned body = x->attempt == ATTEMPT_READY ? 2 : 0, n = body;
+    struct buffer *scratch = &exchange_worker(x)->scratch;
+    const struct framing *f = &x->request_body.framing;
+    bool ok = true;
+    buffer_clear(scratch);
+    if (f->kind == BODY_CHUNKED)
+        ok = body_put_chunk(f, bufs, &n, line, payload, last, scratch);
+    else if (payload.len)
+        bufs[n++] = payload;
+    if (ok)
+        send_body(x, bufs, n, body);
+    else
+        exchange_end(x, END_NO_MEMORY);
+    buffer_clear(scratch);
+}
+
+/* How many bytes were taken: none while there is nobody to take them. */
+size_t exchange_take_body(struct exchange *x, char *data, size_t len)
+{
+    bool sending = x->attempt == ATTEMPT_READY || x->attempt == ATTEMPT_SENT;
+    if (exchange_is_over(x) || !sending || !exchange_has_body_to_come(x) ||
+        exchange_front_is_paused(x))
+        return 0;
+    struct body_piece p = body_decode(&x->request_body, data, len);
+    if (p.result == FRAMING_ERROR) {
+        refuse_body(x);
+        return len;
+    }
+    x->record.received += p.used;
+    x->moved |= MOVED_REQUEST;
+    if (p.result == FRAMING_DONE)
+        exchange_move_request(x, REQUEST_DONE);
+    else if (x->request == REQUEST_EXPECT)
+        exchange_move_request(x, REQUEST_BODY); /* the client does not wait for the 100 */
+    pass_up(x, uv_buf_init(data, (unsigned)p.payload), p.result == FRAMING_DONE);
+    return p.used;
+}
+
+size_t exchange_on_body(struct exchange *x, char *data, size_t len)
+{
+    exchange_enter(x);
+    size_t used = exchange_take_body(x, data, len);
+    exchange_settle(x);
+    return used;
+}
+
+/* The request is wholly there once its last byte was taken from the client, even if it waits in the
+ * pipe: as if it were queued. */
+static void pass_bulk_up(struct exchange *x)
+{
+    size_t n;
+    int uv_error;
+    enum relay_result result = body_turn(&x->request_body, &n, &uv_error);
+    x->record.received += n;
+    x->moved |= n ? MOVED_REQUEST : 0;
+    if (result == RELAY_SOURCE || (result == RELAY_SINK && conn_error_is_local(uv_error))) {
+        exchange_end(x, END_CLIENT_LEFT); /* the body is cut, or its end lost */
+        return;
+    }
+    if (result == RELAY_SINK)
+        exchange_go_deaf(x, uv_error);
+    if (x->request_body.framing.left == 0)
+        exchange_move_request(x, REQUEST_DONE);
+}
+
+void exchange_on_readable(struct exchange *x)
+{
+    exchange_enter(x);
+    if (!exchange_is_over(x))
+        pass_bulk_up(x);
+    exchange_settle(x);
+}
+
+void exchange_body_too_slow(struct exchange *x)
+{
+    exchange_enter(x);
+    if (x->answer == ANSWER_WAIT)
+        exchange_end_by_proxy(x, END_SLOW, 408);
+    else
+        exchange_end(x, END_SLOW);
+    exchange_settle(x);
+}
+
+void exchange_abandon(struct exchange *x, enum end_reason why)
+{
+    exchange_enter(x);
+    x->front = NULL;
+    exchange_end(x, why);
+    exchange_settle(x);
+}
+
+/* The server has drained. */
+static enum relay_rest request_drained(struct exchange *x, int *uv_error)
+{
+    if (x->conn)
+        return relay_drained(&x->request_body.relay, uv_error);
+    return exchange_front_is_paused(x) ? RELAY_REST_NONE : RELAY_REST_SAME;
+}
+
+static void go_on_with_request(struct exchange *x)
+{
+    if (exchange_has_body_to_come(x))
+        x->moved |= MOVED_SERVER;
+    if (x->request_body.relay.bulk)
+        pass_bulk_up(x); /* mostly there is more, and then it need not be watched at all */
+    if (exchange_is_over(x) || exchange_is_deaf(x) ||
+        (x->conn && conn_is_paused(x->conn, PAUSE_PEER)))
+        return;
+    exchange_resume_front(x); /* also when all is sent: that the client goes has to be seen */
+}
+
+void exchange_server_drained(struct exchange *x)
+{
+    int uv_error;
+    switch (request_drained(x, &uv_error)) {
+    case RELAY_REST_NONE:
+        go_on_with_request(x);
+        break;
+    case RELAY_REST_SAME:
+        if (relay_held(&x->request_body.relay))
+            x->moved |= MOVED_SERVER;
+        break;
+    case RELAY_REST_LOST:
+        if (conn_error_is_local(uv_error))
+            exchange_end(x, END_NO_MEMORY);
+        else
+            exchange_go_deaf(x, uv_error);
+        break;
+    }
+}

@@ -1,0 +1,129 @@
+/* The ground that everything in proxy/ stands on: what one worker thread has, and the configuration
+ * as this thread sees it.
+ *
+ * What for: sessions, exchanges, tunnels and connections of a thread share its loop, its buffers,
+ * its lists and its free memory. Configuration comes in generations: a worker always has a current
+ * one, and what began under an older one goes on under it.
+ *
+ *   worker ---> generation (current) <--- clients between two requests, the exchanges under way
+ *                 |      \
+ *                 |       snapshot: a counted reference; the pools and listeners of all threads
+ *                 worker_pool[], worker_listener[]: this thread's deadlines and views of them
+ *
+ * Invariants: all of this belongs to one thread, so no count and no list in here is atomic. A
+ * generation lives while it is current or somebody holds a reference; then its queues hold no
+ * deadline. A server's connections are found by the server's own cell of this worker, whatever
+ * generation they were made under.
+ * Ownership: the worker owns its listeners, clients, upstreams and free lists.
+ * Threads: the worker's. */
+#pragma once
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "net/conn.h"
+#include "net/mailbox.h"
+#include "pool/snapshot.h"
+#include "proxy/pipe.h"
+
+struct worker;
+struct exchange;
+struct head_reader;
+struct client_mode;
+
+/* What a worker says to control; a server comes with a reference. */
+enum control_message {
+    CONTROL_PASSIVE_DOWN, /* object: struct server; live traffic failed too often */
+    CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
+};
+
+/* A listening socket of this thread. It outlives generations. */
+struct listener {
+    struct worker *worker;
+    struct worker_listener *now; /* of the current generation */
+    uv_poll_t poll;
+    int fd;
+    bool listening;          /* fd and poll are open */
+    struct deadline backoff; /* accept failed for want of something: it is tried again then */
+    struct deadline_queue backoffs;
+    uint64_t refused;           /* connections since the last line in the log about it */
+    uint64_t refused_logged_ms; /* 0: never */
+};
+
+/* A pool of one generation. */
+struct worker_pool {
+    struct worker *worker;
+    struct generation *generation;
+    struct pool *pool;
+    struct pool_view view;
+    struct list tunnels;
+    struct deadline probe; /* armed while there are tunnels, see tunnel_on_probe_deadline() */
+    struct deadline_queue probes, connect, response, idle;
+};
+
+/* A listener of one generation. */
+struct worker_listener {
+    struct worker *worker;
+    struct generation *generation;
+    struct listener *listener;
+    struct snapshot_listener *shared;
+    const struct config_listener *config;
+    struct listener_cell *cell; /* this worker's counters */
+    const struct client_mode *mode;
+    struct worker_pool *pool;
+    struct deadline_queue request, idle;
+};
+
+struct generation {
+    unsigned refs;
+    struct worker *worker;
+    struct snapshot *snapshot;
+    struct worker_pool *pools;         /* snapshot->npools, same index */
+    struct worker_listener *listeners; /* snapshot->nlisteners, same index */
+};
+
+struct worker {
+    unsigned index;
+    struct mailbox *control;
+    uv_loop_t loop;
+    uv_thread_t thread;
+    struct mailbox mailbox;
+    struct net net;
+    struct generation *current;
+    struct listener *listeners; /* the sockets, which outlive generations */
+    size_t nlisteners;
+    struct deadline_queue linger; /* clients that only have to read what was sent */
+    struct deadline_queue watch;  /* sessions that are not read from yet */
+    struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
+    struct list clients, upstreams;
+    struct head_reader *reader; /* of heads that come in one piece, see session.c */
+    struct exchange *spare;     /* free list */
+    unsigned nspare;
+    struct pipe_store pipes;
+    struct buffer scratch; /* heads being composed; empty between callbacks */
+    bool stopping;
+    uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */
+    size_t date_len;
+    char date[64]; /* "Date: ...\r\n" */
+};
+
+static inline void generation_ref(struct generation *g)
+{
+    g->refs++;
+}
+/* The last reference frees it; no deadline may be left in its queues. It may be a deadline of one
+ * of these queues that is expiring just now. */
+void generation_unref(struct generation *g);
+
+/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110 5.6.7) of now, to the second; stands until
+ * the next call. */
+struct str worker_date(struct worker *w);
+/* A client or an upstream is gone: a stopping worker ends once the last of them is. */
+void worker_maybe_done(struct worker *w);
+
+/* This worker's part of a server: its counters and connections. */
+static inline struct server_cell *worker_cell(const struct worker *w, const struct server *s)
+{
+    return server_cell(s, w->index);
+}
