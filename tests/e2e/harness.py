@@ -18,7 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RINGPROXY = os.environ.get('RINGPROXY', str(ROOT / 'build' / 'ringproxy'))
 RINGBENCH = os.environ.get('RINGBENCH', str(ROOT / 'build' / 'ringbench'))
-FORWARDER = os.environ.get('FORWARDER', str(ROOT / 'build' / 'bench' / 'forwarder'))
+FORWARDER = os.environ.get('FORWARDER', str(ROOT / 'build' / 'bench' / 'compare' / 'forwarder'))
 # Sanitizers slow everything down; upper bounds of time are stretched by this, lower ones never.
 SLOW = 3.0 if os.environ.get('E2E_SANITIZED') else 1.0
 

@@ -1,4 +1,4 @@
-"""bench/compare: its arithmetic, the configurations it gives the proxies, and small runs of it. What the
+"""bench/compare/compare: its arithmetic, the configurations it gives the proxies, and small runs of it. What the
 figures are is never asked here, but that there are some."""
 
 import concurrent.futures
@@ -24,9 +24,9 @@ from harness import FORWARDER, RINGBENCH, RINGPROXY, ROOT, SLOW
 from scripted import Backend, TcpBackend
 
 sys.path.insert(0, str(ROOT / 'bench'))
-from comparison import figures, measure, processes, proxies, report, workloads  # noqa: E402
+from compare import figures, measure, processes, proxies, report, workloads  # noqa: E402
 
-COMPARE = ROOT / 'bench' / 'compare'
+COMPARE = ROOT / 'bench' / 'compare' / 'compare'
 DOC = ROOT / 'docs' / 'performance.md'
 ALL = ('ringproxy', 'haproxy', 'nginx', 'forwarder')
 
@@ -249,7 +249,7 @@ def test_the_markers_are_in_the_document():
 # --- the same work for all --------------------------------------------------------------------
 
 class Served:
-    """A proxy with the configuration of bench/compare before three scripted backends."""
+    """A proxy with the configuration of bench/compare/proxies.py before three scripted backends."""
 
     def __init__(self, name, kind=Backend):
         self.proxy = proxies.find(name, {'ringproxy': RINGPROXY})
@@ -389,7 +389,7 @@ def test_nginx_without_its_module_is_left_out_of_tcp_alone(arguments, there, mis
 # --- runs of it -------------------------------------------------------------------------------
 
 class Runs:
-    """bench/compare with its temporary folder in one of ours."""
+    """bench/compare/compare with its temporary folder in one of ours."""
 
     def __init__(self, folder):
         self.temporary = folder / 'temporary'

@@ -1,4 +1,4 @@
-"""bench/forwarder, the bare forwarder that bench/compare measures beside the proxies: a byte lost or
+"""bench/compare/forwarder, the bare forwarder that bench/compare/compare measures beside the proxies: a byte lost or
 an end not passed on would make its figures worthless."""
 
 import socket

@@ -1,5 +1,5 @@
-/* Says whose each key is under a layout of bench/layout.h, for tests that compare it with a program
- * that has this layout.
+/* Says whose each key is under a layout of bench/ring/layout.h, for tests that compare it with a
+ * program that has this layout.
  *
  *   layout_owners LAYOUT VNODES NAME... < keys, one a line > names, one a line
  *
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "bench/layout.h"
+#include "bench/ring/layout.h"
 
 static void print_owners(const struct layout *l, const void *built, char **names)
 {

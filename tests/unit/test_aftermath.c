@@ -1,6 +1,6 @@
 /* From what happened to figures: tables of runs. Times are in milliseconds, servers are letters:
  * 'A' to 'D' backends, 'S' a standby, '-' nobody. */
-#include "bench/aftermath.h"
+#include "bench/failover/aftermath.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "bench/distance.h"
+#include "bench/report/distance.h"
 #include "tests/lib/unit.h"
 
 static json_t *histogram(const char *text)

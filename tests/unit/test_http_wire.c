@@ -1,4 +1,4 @@
-#include "bench/http_wire.h"
+#include "bench/load/http_wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>

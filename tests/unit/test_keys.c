@@ -1,4 +1,4 @@
-#include "bench/keys.h"
+#include "bench/load/keys.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "bench/latency.h"
+#include "bench/load/latency.h"
 
 #include "tests/lib/unit.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "bench/ketama.h"
-#include "bench/layout.h"
+#include "bench/ring/ketama.h"
+#include "bench/ring/layout.h"
 #include "ring/hash.h"
 #include "tests/lib/unit.h"
 

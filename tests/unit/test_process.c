@@ -1,5 +1,5 @@
 /* Children that are started, signalled and waited for, and waits that are broken off. */
-#include "bench/process.h"
+#include "bench/failover/process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/wait.h"
+#include "bench/failover/wait.h"
 #include "tests/lib/unit.h"
 
 #define LONG_MS 60000

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/report.h"
+#include "bench/report/report.h"
 #include "tests/lib/unit.h"
 
 static const char opening[] = "<script type=\"application/json\" id=\"results\">";

@@ -1,5 +1,5 @@
 /* Scenarios as people write them: what is loaded, and every message about what is not. */
-#include "bench/scenario.h"
+#include "bench/failover/scenario.h"
 
 #include <stdio.h>
 #include <string.h>

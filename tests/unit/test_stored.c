@@ -2,7 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/stored.h"
+#include "bench/report/stored.h"
 #include "tests/lib/unit.h"
 
 static char path[] = "/tmp/test_result.XXXXXX";

@@ -1,0 +1,40 @@
+/* Bytes as fast as they go over a number of connections: down (a `source`: it sends without end
+ * after the first byte that it gets), up (a `sink`), or both ways at once (an echo server).
+ *
+ * What is received is thrown away in the kernel (MSG_TRUNC), so that the receiver costs little.
+ * Ownership: the result is the caller's: bulk_result_deinit(). Threads: the caller's alone; SIGINT
+ * and SIGTERM end it early. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/error.h"
+#include "bench/load/load.h"
+
+struct bulk_options {
+    struct addr target;
+    unsigned connections;
+    uint64_t duration_ns;
+    uint64_t timeout_ns; /* to connect */
+    bool up, down;
+    bool progress; /* a line on stderr */
+};
+
+struct bulk_cell {
+    uint64_t bytes_in, bytes_out;
+};
+
+struct bulk_result {
+    double seconds, cpu_seconds;
+    uint64_t bytes_in, bytes_out;
+    uint64_t failed; /* connections that broke or ended */
+    uint64_t errors[LOAD_ERRORS];
+    uint64_t interval_ns;
+    unsigned ncells;
+    struct bulk_cell *cells; /* LOAD_CELLS at most */
+};
+
+/* False: the text says why; no connection could be made at all. */
+bool bulk_run(const struct bulk_options *o, struct bulk_result *r, struct error *e);
+void bulk_result_deinit(struct bulk_result *r);

@@ -1,0 +1,30 @@
+/* HTTP/1.1 as a load says it: requests from a template with a hole for the key, answers through
+ * http/parser and http/framing.
+ *
+ * Ownership: http_wire_new() to http_wire_free(); nothing of the options is needed after it.
+ * Threads: read-only once made. */
+#pragma once
+#include "base/error.h"
+#include "base/str.h"
+#include "bench/load/keys.h"
+#include "bench/load/wire.h"
+
+struct http_wire_options {
+    struct str method; /* "GET" */
+    struct str target; /* path with the query, "/" at least */
+    struct str host;   /* the Host field */
+    struct str fields; /* further field lines, each with its CRLF */
+    struct str body;
+    bool has_body;            /* a Content-Length is sent, also of an empty one */
+    const char *key_in;       /* "header:NAME", "query:NAME", "cookie:NAME", "path" (the key is
+                                 appended to the path); NULL: nowhere */
+    const char *backend_from; /* "header:NAME", "body" (its first word, without dots at its end),
+                                 "none" */
+    bool close;               /* Connection: close */
+};
+
+/* NULL: the text says what is wrong and what is allowed. */
+struct wire *http_wire_new(const struct http_wire_options *o, struct error *e);
+void http_wire_free(struct wire *w); /* NULL is fine */
+/* Whether each of these keys can stand where it is to be put. */
+bool http_wire_check_keys(const struct wire *w, const struct keys *k, struct error *e);

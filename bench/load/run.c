@@ -1,0 +1,74 @@
+#include "bench/load/run.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#define LOOK_NS 20000000 /* how often it is asked whether the load is over */
+#define LINE_NS 1000000000u
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    int r = clock_gettime(CLOCK_MONOTONIC, &t);
+    assert(r == 0);
+    (void)r;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void print_line(const struct load *l, struct load_progress *last)
+{
+    struct load_progress p;
+    load_progress(l, &p);
+    double seconds = p.seconds - last->seconds;
+    double rate = seconds > 0 ? (double)(p.answered - last->answered) / seconds : 0;
+    fprintf(stderr, "\r%6.1f s  %9.0f requests/s  %12" PRIu64 " answered  %8" PRIu64 " failed ",
+            p.seconds, rate, p.answered, p.failed);
+    *last = p;
+}
+
+static void on_signal(struct load *l, unsigned *signals)
+{
+    if ((*signals)++ == 0)
+        load_stop(l);
+    else
+        load_abort(l);
+}
+
+static void watch(struct load *l, const sigset_t *stop, bool progress)
+{
+    const struct timespec look = {.tv_nsec = LOOK_NS};
+    struct load_progress last = {0};
+    unsigned signals = 0;
+    uint64_t line_at = load_started_ns(l) + LINE_NS;
+    while (!load_over(l)) {
+        if (sigtimedwait(stop, NULL, &look) > 0)
+            on_signal(l, &signals);
+        if (progress && now_ns() >= line_at) {
+            print_line(l, &last);
+            line_at += LINE_NS;
+        }
+    }
+    if (progress)
+        fprintf(stderr, "\r%79s\r", "");
+}
+
+struct load_result *run_load(const struct load_options *o, bool progress, struct error *e)
+{
+    sigset_t stop, before;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGTERM);
+    struct load *l = load_start(o, e); /* while it connects a signal ends all of it, as ever */
+    if (l == NULL)
+        return NULL;
+    pthread_sigmask(SIG_BLOCK, &stop, &before);
+    watch(l, &stop, progress);
+    struct load_result *r = load_finish(l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
+}

@@ -1,9 +1,0 @@
-/* Ping-pong: a message of a fixed size is sent, as many bytes come back from an echo server.
- *
- * Ownership: pong_wire_new() to pong_wire_free(). Threads: read-only once made. */
-#pragma once
-#include "bench/wire.h"
-
-/* size: bytes of a message, at least 1. */
-struct wire *pong_wire_new(uint64_t size);
-void pong_wire_free(struct wire *w); /* NULL is fine */
