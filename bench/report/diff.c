@@ -355,13 +355,21 @@ static int diff(const struct options *o, json_t *const *r)
     return code;
 }
 
+/* The figures of a ring are a table of their own: there is no load to compare. */
+static bool is_of_load(const char *file, const json_t *r, struct error *e)
+{
+    if (stored_is_ring(r))
+        error_set(e, 0, "%s: a result of kind ring; diff compares loads", file);
+    return !stored_is_ring(r);
+}
+
 static int load_and_diff(const struct options *o)
 {
     json_t *r[2] = {NULL, NULL};
     struct error e;
     int code = BENCH_USAGE;
     for (int i = 0; i < 2; i++)
-        if ((r[i] = stored_load(o->file[i], &e)) == NULL)
+        if ((r[i] = stored_load(o->file[i], &e)) == NULL || !is_of_load(o->file[i], r[i], &e))
             goto done;
     if (stored_comparable(o->file[0], r[0], o->file[1], r[1], &e))
         code = diff(o, r);

@@ -1,15 +1,25 @@
 #!/usr/bin/env python3
 """Makes a file part of the program: embed.py FILE HEADER NAME writes a header with the bytes of
-FILE as the array NAME. Numbers, since a string literal of that length is not portable C."""
+FILE as the array NAME. Numbers, since a string literal of that length is not portable C.
 
+A line {{PIECE}} of FILE stands for the file PIECE beside it."""
+
+import pathlib
+import re
 import sys
 
 PER_LINE = 24
+PIECE = re.compile(rb'^\{\{(.*)\}\}\n', re.M)
+
+
+def joined(path):
+    def piece(found):
+        return path.with_name(found.group(1).decode()).read_bytes()
+    return PIECE.sub(piece, path.read_bytes())
 
 
 def main(source, header, name):
-    with open(source, 'rb') as f:
-        data = f.read()
+    data = joined(pathlib.Path(source))
     if not data:
         sys.exit(f'embed.py: {source} is empty')
     with open(header, 'w', encoding='ascii') as f:

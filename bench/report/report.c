@@ -81,14 +81,15 @@ bool report_write(const char *path, json_t *const *results, size_t n, struct err
 
 /* ---- `ringbench report` ---- */
 
-static const char usage[] =
-    "usage: ringbench report FILE.json... -o FILE.html\n"
-    "\n"
-    "Draws results that `ringbench http --json` or `ringbench tcp --json` has written, as one "
-    "page\n"
-    "that needs nothing but a browser. Up to 8 results of one kind are compared with each other.\n"
-    "\n"
-    "  -o, --output FILE  the page\n";
+static const char usage[] = "usage: ringbench report FILE.json... -o FILE.html\n"
+                            "\n"
+                            "Draws results that `ringbench http --json`, `ringbench tcp --json` or "
+                            "`ringbench ring --json`\n"
+                            "has written, as one page that needs nothing but a browser. Up to 8 "
+                            "results of one kind go into\n"
+                            "a page beside each other.\n"
+                            "\n"
+                            "  -o, --output FILE  the page\n";
 
 static int bad_usage(const char *what)
 {

@@ -1,8 +1,8 @@
 /* A result as a page to look at: one HTML file with everything in it.
  *
- * report.html is the page, made a part of the program when it is built; the results go into it as
- * JSON, and its script draws them. The file needs nothing but a browser: it loads nothing, and its
- * own policy forbids it to.
+ * page/page.html and its pieces become a part of the program when it is built. The results go into
+ * the page as JSON, and its script draws them. The file needs nothing but a browser: it loads
+ * nothing, and its own policy forbids it to.
  *
  * Invariants: no byte of a result can end the element that holds it; the script puts what it reads
  * from there into the page as text alone.

@@ -48,6 +48,20 @@ static const struct member of_bulk[] = {
     {"mib_per_cpu_second", NUMBER, true},
 };
 
+static const struct member of_ring[] = {
+    {"version", TEXT, false},
+    {"keys", COUNT, false},
+    {"rounds", COUNT, false},
+    {"rings", ARRAY, false},
+};
+
+static const struct member of_one_ring[] = {
+    {"layout", TEXT, false},       {"backends", COUNT, false}, {"vnodes", COUNT, true},
+    {"find_ns", NUMBER, false},    {"shares", TEXT, false},    {"share_max", NUMBER, false},
+    {"moved", NUMBER, false},      {"least", NUMBER, false},   {"added_moved", NUMBER, true},
+    {"added_least", NUMBER, true},
+};
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static bool has_shape(const json_t *v, enum shape shape)
@@ -136,8 +150,26 @@ static bool check_timeline(const json_t *t, struct error *e)
     return false;
 }
 
+static bool check_ring(const json_t *r, struct error *e)
+{
+    size_t i;
+    json_t *ring;
+    if (!check_members(r, of_ring, COUNT_OF(of_ring), e))
+        return false;
+    json_array_foreach(json_object_get(r, "rings"), i, ring)
+    {
+        if (check_members(ring, of_one_ring, COUNT_OF(of_one_ring), e))
+            continue;
+        error_prefix(e, "rings[%zu]", i);
+        return false;
+    }
+    return true;
+}
+
 static bool check(const json_t *r, struct error *e)
 {
+    if (stored_is_ring(r))
+        return check_ring(r, e);
     if (!json_is_object(r) || !json_object_get(r, "ringbench")) {
         error_set(e, 0, "not a result of ringbench");
         return false;
@@ -159,8 +191,17 @@ static const char *text_of(const json_t *o, const char *name)
     return s ? s : "";
 }
 
+/* The results of a load have "ringbench" where these have "version". */
+bool stored_is_ring(const json_t *result)
+{
+    return json_object_get(result, "ringbench") == NULL &&
+           json_is_array(json_object_get(result, "rings"));
+}
+
 const char *stored_kind(const json_t *result)
 {
+    if (stored_is_ring(result))
+        return "ring";
     const char *kind = text_of(result, "kind");
     const char *mode = text_of(json_object_get(result, "options"), "mode");
     if (strcmp(kind, "http") == 0)

@@ -1,4 +1,5 @@
-/* A result as `ringbench http` and `ringbench tcp` write it with --json, read back from its file.
+/* A result as `ringbench http`, `ringbench tcp` and `ringbench ring` write it with --json, read
+ * back from its file.
  *
  * Invariants: what stored_load() gives has every member that its kind must have, of the right type
  * and not negative, so that who reads it need not ask again; the counts of the histogram can be
@@ -12,12 +13,14 @@
 
 /* NULL: the error reads "FILE: what is wrong". */
 json_t *stored_load(const char *path, struct error *e);
-/* "http", "tcp ping-pong" or "tcp bulk"; NULL if it is none of them. */
+/* "http", "tcp ping-pong", "tcp bulk" or "ring"; NULL if it is none of them. */
 const char *stored_kind(const json_t *result);
 /* Whether b is of the kind of a; if not, the error names file_b. */
 bool stored_comparable(const char *file_a, const json_t *a, const char *file_b, const json_t *b,
                        struct error *e);
 /* A tcp bulk result has bytes and no requests. */
 bool stored_is_bulk(const json_t *result);
+/* A ring result has neither: it is of no load. */
+bool stored_is_ring(const json_t *result);
 /* Answers with status 400 or more. */
 double stored_refused(const json_t *result);

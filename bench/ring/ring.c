@@ -1,5 +1,6 @@
 /* `ringbench ring`: what the ring costs and how it spreads and moves keys, beside other layouts,
- * without a network. Options and the order of things; figures are made in ring_measure.c. */
+ * without a network. This file has the options and the order of the steps; ring_measure.c makes the
+ * figures. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 
 #include "base/mem.h"
 #include "bench/bench.h"
+#include "bench/report/report.h"
 #include "bench/ring/ring_report.h"
 
 #define LIST_MAX 32
@@ -42,7 +44,7 @@ static const char usage_tail[] =
     "  --vnodes LIST    numbers of points a backend, 1 to 4096 (default 160,512)\n"
     "  --keys N         random keys (default 1000000); up to 250000 of them are in a timed pass\n"
     "  --json           one JSON document instead of tables\n"
-    "  --plot FILE      also charts over the number of backends, as an SVG\n"
+    "  --plot FILE      also charts over the number of backends, as an HTML page\n"
     "\n"
     "find        ns of CPU time a lookup, hash excluded, independent lookups one after another\n"
     "chained     the same, but each lookup waits for the one before\n"
@@ -87,7 +89,7 @@ static bool measure(struct run *r, const struct layout *l, unsigned backends, un
         return false;
     }
     if (r->o->json)
-        ring_json_row(f, r->n == 0);
+        ring_json_row(stdout, f, r->n == 0);
     else
         ring_cost_row(f);
     fflush(stdout); /* a failure stays and is found at the end */
@@ -137,24 +139,49 @@ static bool promise_kept(const struct run *r)
     return kept;
 }
 
-static bool write_plot(const struct run *r, FILE *plot)
+/* The document that --json prints, as values; the caller's reference. NULL: memory is short. */
+static json_t *document(const struct run *r)
 {
-    if (r->n > 0)
-        ring_plot(plot, r->figures, r->n);
-    bool ok = !ferror(plot);
-    if (fclose(plot) != 0)
-        ok = false;
+    char *text = NULL;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    if (to == NULL)
+        return NULL;
+    ring_json_head(to, r->o->keys);
+    for (size_t i = 0; i < r->n; i++)
+        ring_json_row(to, &r->figures[i], i == 0);
+    ring_json_end(to);
+    json_t *all = fclose(to) == 0 ? json_loadb(text, n, 0, NULL) : NULL;
+    free(text);
+    return all;
+}
+
+static bool write_page(const struct run *r)
+{
+    struct error e;
+    json_t *all = document(r);
+    bool ok = all && report_write(r->o->plot, &all, 1, &e);
     if (!ok)
-        fprintf(stderr, "ringbench ring: %s: %s\n", r->o->plot, strerror(errno));
+        fprintf(stderr, "ringbench ring: %s\n", all ? e.text : "memory is short");
+    json_decref(all);
     return ok;
+}
+
+/* Known before seconds are spent on figures. False: said why. */
+static bool can_write(const char *path)
+{
+    FILE *f = fopen(path, "we");
+    if (f == NULL)
+        fprintf(stderr, "ringbench ring: %s: %s\n", path, strerror(errno));
+    return f && fclose(f) == 0;
 }
 
 static int run_all(struct run *r)
 {
-    r->o->json ? ring_json_head(r->o->keys) : ring_cost_head();
+    r->o->json ? ring_json_head(stdout, r->o->keys) : ring_cost_head();
     bool ok = measure_all(r);
     if (r->o->json)
-        ring_json_end();
+        ring_json_end(stdout);
     else
         ring_keys_table(r->figures, r->n);
     return ok && promise_kept(r) ? BENCH_OK : BENCH_FAILED;
@@ -162,16 +189,13 @@ static int run_all(struct run *r)
 
 static int run(const struct options *o)
 {
-    FILE *plot = NULL;
-    if (o->plot && (plot = fopen(o->plot, "we")) == NULL) {
-        fprintf(stderr, "ringbench ring: %s: %s\n", o->plot, strerror(errno));
+    if (o->plot && !can_write(o->plot))
         return BENCH_FAILED;
-    }
     struct run r = {.o = o};
     r.figures = mem_zalloc_array(o->nlayouts * o->backends.n * o->vnodes.n, sizeof *r.figures);
     ring_keys_init(&r.keys, o->keys);
     int code = run_all(&r);
-    if (plot && !write_plot(&r, plot))
+    if (o->plot && !write_page(&r))
         code = BENCH_FAILED;
     ring_keys_deinit(&r.keys);
     free(r.figures);

@@ -1,4 +1,4 @@
-/* The figures of `ringbench ring` as a table, as JSON, as a plot.
+/* The figures of `ringbench ring` as tables and as JSON.
  *
  * Errors of writing are the caller's to look for (ferror). Threads: the main thread. */
 #pragma once
@@ -13,9 +13,8 @@ void ring_cost_row(const struct ring_figures *f);
 /* ... and one of where the keys are, when all n are there. */
 void ring_keys_table(const struct ring_figures *f, size_t n);
 
-void ring_json_head(size_t keys);
-void ring_json_row(const struct ring_figures *f, bool first);
-void ring_json_end(void);
-
-/* An SVG; n at least 1. */
-void ring_plot(FILE *to, const struct ring_figures *f, size_t n);
+/* The document that docs/ringbench.md describes: its head, a row for each size of each layout, its
+ * end. */
+void ring_json_head(FILE *to, size_t keys);
+void ring_json_row(FILE *to, const struct ring_figures *f, bool first);
+void ring_json_end(FILE *to);

@@ -2,7 +2,13 @@
 agree, so that a test can tell a figure that was drawn wrong."""
 
 import json
+import pathlib
 import random
+import shutil
+import subprocess
+import xml.etree.ElementTree
+
+import pytest
 
 ERRORS = ('connect', 'reset', 'closed', 'timeout', 'malformed', 'unfinished')
 QUANTILES = ('p50', 'p90', 'p99', 'p99.9', 'p99.99')
@@ -17,6 +23,22 @@ def embedded(page):
     head, rest = page.split(OPENING)
     inner, tail = rest.split('</script>', 1)
     return json.loads(inner), head + tail
+
+
+NODE = shutil.which('node')
+PLOT_WIDTH = 540
+
+
+def drawn(path):
+    """The document that the script of a page makes, without a browser; its `title` is the page's."""
+    if NODE is None:
+        pytest.skip('no node')
+    script = pathlib.Path(__file__).with_name('draw_page.js')
+    done = subprocess.run([NODE, str(script), str(path), str(PLOT_WIDTH)], capture_output=True, text=True,
+                          check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, ''), done.stderr
+    assert 'could not be drawn' not in done.stdout
+    return xml.etree.ElementTree.fromstring(done.stdout)
 
 
 def bucket(us):

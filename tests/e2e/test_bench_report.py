@@ -13,7 +13,7 @@ import pytest
 
 import bench_results as results
 import harness
-from bench_results import embedded
+from bench_results import drawn, embedded
 from harness import RINGBENCH, run
 
 def report(*arguments):
@@ -47,6 +47,17 @@ SAMPLES = {
 def test_the_page_holds_the_result_as_it_was(save, name):
     result = SAMPLES[name]()
     assert embedded(made(save, result))[0] == [result]
+
+
+@pytest.mark.parametrize('name', SAMPLES)
+def test_the_script_draws_every_kind_of_result(save, name):
+    result = SAMPLES[name]()
+    path = save('one', result).with_suffix('.html')
+    made(save, result)
+    text = ' '.join(drawn(path).itertext())
+    assert not re.search(r'\bNaN\b|\bInfinity\b|\bundefined\b', text)
+    if 'answered' in result:
+        assert f"{result['answered']:,} of {result['sent']:,} sent" in text
 
 
 def test_the_page_needs_nothing_from_elsewhere(save):

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import os
 import pathlib
 import re
@@ -11,11 +12,11 @@ import xml.etree.ElementTree
 import pytest
 
 import harness
+from bench_results import drawn, embedded
 from harness import RINGBENCH, accepts, free_port, wait_until
 
 LAYOUTS = ['ringproxy', 'ketama', 'maglev', 'rendezvous', 'modulo']
 SMALL = ('--backends', '5,40', '--vnodes', '20,60', '--keys', '20000')
-SVG = '{http://www.w3.org/2000/svg}'
 
 
 def ring(*arguments):
@@ -182,63 +183,110 @@ def test_help_names_every_layout_and_option():
 # --- the plot ---------------------------------------------------------------------------------
 
 def plot(path, *arguments):
+    """What the page shows; it holds what --json prints."""
     done = ring('--json', '--plot', path, *arguments)
     assert done.returncode == 0, done.stderr
-    json.loads(done.stdout)
-    return xml.etree.ElementTree.parse(path).getroot()
+    assert embedded(path.read_text())[0] == [json.loads(done.stdout)]
+    return drawn(path)
+
+
+def charts_of(root):
+    return [f.find('.//svg') for f in root.iter('figure')]
+
+
+def paths(chart, name):
+    return [p for p in chart.iter('path') if (p.get('class') or '').split() == ['ring', name]]
 
 
 def texts(root):
-    return [t.text for t in root.iter(f'{SVG}text')]
+    return [t.text for t in root.iter('text')]
 
 
 def test_the_plot_has_four_charts_with_a_line_each(tmp_path):
-    path = tmp_path / 'ring.svg'
-    root = plot(path, *SMALL)
-    assert root.tag == f'{SVG}svg'
-    charts = root.findall(f'{SVG}g')
+    root = plot(tmp_path / 'ring.html', *SMALL)
+    assert root.get('title').startswith('Where keys go, and what it costs')
+    charts = charts_of(root)
     assert len(charts) == 4
     series = ['ringproxy, 20 vnodes', 'ringproxy, 60 vnodes', 'ketama, 20 vnodes',
               'ketama, 60 vnodes', 'maglev', 'rendezvous', 'modulo']
     for i, chart in enumerate(charts):
-        lines = [p for p in chart.iter(f'{SVG}path') if 'line' in p.get('class')]
-        marks = [p for p in chart.iter(f'{SVG}path') if 'mark' in p.get('class')]
-        drawn = [s for s in series if i != 1 or s != 'rendezvous']  # sampled shares are not
-        assert len(lines) == len(drawn)
-        titles = [m.find(f'{SVG}title').text for m in marks]
-        assert [re.sub(': .*', '', t) for t in titles] == [f'{s}, {n}' for s in drawn
+        shown = [s for s in series if i != 1 or s != 'rendezvous']  # sampled shares are not
+        assert len(paths(chart, 'line')) == len(shown)
+        titles = [m.find('title').text for m in paths(chart, 'marker')]
+        assert [re.sub(': .*', '', t) for t in titles] == [f'{s}, {n}' for s in shown
                                                            for n in (5, 40)]
-    assert [t for t in texts(root) if t in series] == series  # the legend
+    assert [''.join(item.itertext()) for item in root.iter('li')][-len(series):] == series  # the legend
+
+
+def test_the_marks_lie_where_the_figures_are(tmp_path):
+    """Against the labels of the axes: the logarithm of a size across, and of the times up."""
+    path = tmp_path / 'ring.html'
+    chart = charts_of(plot(path, '--layout', 'modulo', '--backends', '10,100,1000', '--keys', '1000'))[2]
+    rings = embedded(path.read_text())[0][0]['rings']
+
+    at = {float(t.text): float(t.get('y')) for t in chart.iter('text')
+          if t.get('x') == '50' and t.text in ('1', '10', '100', '1000')}
+    (low, a), (high, b) = min(at.items()), max(at.items())
+
+    def up(v):
+        return a + (b - a) * math.log(v / low) / math.log(high / low)
+    for mark, r in zip(paths(chart, 'marker'), rings, strict=True):
+        _, y = map(float, re.match(r'translate\((\S+) (\S+)\)', mark.get('transform')).groups())
+        assert y == pytest.approx(up(r['moved'] / r['least']) - 4, abs=0.3)  # a label stands 4 below its line
+    xs = [float(m.get('transform')[10:].split()[0]) for m in paths(chart, 'marker')]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.3)
 
 
 def test_the_plot_stays_inside_and_has_no_holes(tmp_path):
-    path = tmp_path / 'ring.svg'
+    path = tmp_path / 'ring.html'
     root = plot(path, '--backends', '4096,1,7,300', '--vnodes', '1,33', '--keys', '2000')
-    text = path.read_text(encoding='ascii')
-    assert not re.search(r'\b(nan|inf)\b', text, re.I)
-    assert 'http' not in text.replace('http://www.w3.org/2000/svg', '')  # needs nothing else
-    _, _, width, height = map(float, root.get('viewBox').split())
-    for e in root.iter():
-        if e.get('transform'):
+    text = xml.etree.ElementTree.tostring(root, encoding='unicode')
+    assert not re.search(r'\b(nan|infinity|undefined|null)\b', text, re.I)
+    assert not re.search(r'https?://|url\(', embedded(path.read_text())[1])  # needs nothing else
+    for i, chart in enumerate(charts_of(root)):
+        _, _, width, height = map(float, chart.get('viewBox').split())
+        for e in paths(chart, 'marker'):
             x, y = map(float, re.match(r'translate\((\S+) (\S+)\)', e.get('transform')).groups())
             assert 0 <= x <= width and 0 <= y <= height
-        if 'line' in (e.get('class') or ''):
-            for x, y in re.findall(r'[ML](\S+) ([0-9.]+)', e.get('d')):
+        for e in paths(chart, 'line'):
+            places = re.findall(r'[ML](\S+) ([0-9.]+)', e.get('d'))
+            assert len(places) >= (4 if i < 2 else 3)  # 4096 are the most, and each has few keys
+            for x, y in places:
                 assert 0 <= float(x) <= width and 0 <= float(y) <= height
-    for i, chart in enumerate(root.findall(f'{SVG}g')):
         labels = [t for t in texts(chart) if re.fullmatch(r'[0-9.]+', t)]
         assert len(labels) >= 5
         if i != 1:  # both axes are logarithmic
             assert all(re.fullmatch(r'[125]0*|0\.0*[125]', t) for t in labels), labels
 
 
+def test_lines_in_one_place_are_drawn_side_by_side(tmp_path):
+    """ringproxy and ketama move the least, so in the charts of what moves they would hide each other."""
+    root = plot(tmp_path / 'ring.html', '--layout', 'ringproxy,ketama', '--vnodes', '100', '--backends', '5,50')
+    for chart in charts_of(root)[2:]:
+        first, second = [[float(y) for y in re.findall(r'[ML]\S+ ([0-9.]+)', p.get('d'))]
+                         for p in paths(chart, 'line')]
+        assert [a - b for a, b in zip(first, second)] == pytest.approx([2.5, 2.5], abs=0.11)
+
+
 def test_a_plot_of_one_point(tmp_path):
-    root = plot(tmp_path / 'one.svg', '--layout', 'modulo', '--backends', '1', '--keys', '10')
-    assert len(root.findall(f'{SVG}g')) == 4
+    root = plot(tmp_path / 'one.html', '--layout', 'modulo', '--backends', '1', '--keys', '10')
+    assert len(charts_of(root)) == 4
+
+
+def test_figures_are_drawn_later_and_beside_others(tmp_path):
+    path, page = tmp_path / 'ring.json', tmp_path / 'ring.html'
+    path.write_text(json.dumps(figures('--layout', 'maglev,modulo', '--keys', '100', '--backends', '3,9')))
+    done = harness.run('report', path, path, '-o', page, program=RINGBENCH)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    root = drawn(page)
+    assert len(charts_of(root)) == 8
+    assert [h.text for h in root.iter('h2')] == ['Run A', 'Run B']
+    done = harness.run('diff', path, path, program=RINGBENCH)
+    assert done.returncode == 2 and f'{path}: a result of kind ring' in done.stderr
 
 
 def test_a_plot_that_cannot_be_written(tmp_path):
-    done = ring('--plot', tmp_path / 'no' / 'where.svg', '--layout', 'modulo', '--keys', '10')
+    done = ring('--plot', tmp_path / 'no' / 'where.html', '--layout', 'modulo', '--keys', '10')
     assert done.returncode == 1 and done.stdout == ''
     assert 'No such file' in done.stderr
     done = ring('--plot', '/dev/full', '--layout', 'modulo', '--keys', '10')

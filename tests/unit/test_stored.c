@@ -20,6 +20,11 @@ static const char bulk[] =
     " 'seconds': 1, 'cpu_seconds': 1, 'failed': 0, 'bytes_in': 1, 'bytes_out': 1, 'errors': {},"
     " 'mib_per_second': 1, 'mib_per_cpu_second': 1, 'timeline': {'interval_s': 0.1}}";
 
+static const char ring[] =
+    "{'version': '0.1.0', 'keys': 10, 'rounds': 9, 'rings': [{'layout': 'modulo', 'backends': 3,"
+    " 'vnodes': null, 'find_ns': 1.5, 'shares': 'exact', 'share_max': 1, 'moved': 0.5,"
+    " 'least': 0.3, 'added_moved': null, 'added_least': null}]}";
+
 /* The file holds the text from now on, ' being ". */
 static void write_file(const char *text)
 {
@@ -76,7 +81,11 @@ START_TEST(kinds_are_told_apart)
     }
     json_t *r = load_good(bulk);
     ck_assert_str_eq(stored_kind(r), "tcp bulk");
-    ck_assert(stored_is_bulk(r));
+    ck_assert(stored_is_bulk(r) && !stored_is_ring(r));
+    json_decref(r);
+    r = load_good(ring);
+    ck_assert_str_eq(stored_kind(r), "ring");
+    ck_assert(stored_is_ring(r) && !stored_is_bulk(r));
     json_decref(r);
 }
 END_TEST
@@ -131,6 +140,11 @@ START_TEST(what_is_not_as_it_must_be_is_named)
     refuse(with(http, "5]]", "9223372036854775807]]"), "histogram[1]: more answers than");
     refuse(with(http, "0.1}", "0}"), "timeline.interval_s: not a number above 0");
     refuse(with(bulk, "'mib_per_second': 1, ", ""), "mib_per_second is missing");
+    refuse(with(ring, "'keys': 10", "'keys': -1"), "keys: not an integer");
+    refuse(with(ring, "'backends': 3", "'backends': 3.5"), "rings[0]: backends: not an integer");
+    refuse(with(ring, "'moved': 0.5", "'moved': null"), "rings[0]: moved: not a number");
+    refuse("{'rings': [], 'keys': 1, 'rounds': 1}", "version is missing");
+    refuse("{'rings': {}}", "not a result of ringbench");
 }
 END_TEST
 
