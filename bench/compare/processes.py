@@ -7,14 +7,13 @@ of a process and its entry in the list of those to be stopped.
 import contextlib
 import os
 import pathlib
-import random
 import resource
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
 import time
+
+from compare import programs
 
 ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 PATIENCE = 10.0  # seconds that a process has to end
@@ -148,7 +147,7 @@ def session_members(session):
     return out
 
 
-class Child:
+class Child(programs.Program):
     """A program in a session of its own, pinned to a core, its output in a file."""
 
     def __init__(self, command, core, log, exit_code=None):
@@ -160,13 +159,12 @@ class Child:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
 
         with open(log, 'ab') as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=out, cwd=os.path.dirname(log),
-                                            start_new_session=True, preexec_fn=prepare)
-        self.pid = self.process.pid
+            self.launch(command, os.path.dirname(log), out, out, start_new_session=True,
+                        preexec_fn=prepare)
 
     def running(self):
-        # not waited for yet: as long as it is a zombie its number is nobody else's
+        # without waiting for it: as long as it is a zombie its number is nobody else's, so that end()
+        # can signal its session
         return self.process.returncode is None and os.waitid(
             os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
@@ -179,16 +177,8 @@ class Child:
 
     def wait(self, seconds):
         """Until it ends by itself."""
-        if not self._ends_within(seconds):
+        if not self.ends_within(seconds):
             raise Trouble(f'{self.name} did not end within {seconds:.0f} s')
-
-    def _ends_within(self, seconds):
-        end = time.monotonic() + seconds
-        while self.running():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
-        return True
 
     def terminate(self):
         if self.running():
@@ -197,7 +187,7 @@ class Child:
     def end(self):
         """After terminate(): it and all it started are gone when this returns. The exit code; None:
         it did not end by itself."""
-        willing = self._ends_within(PATIENCE)
+        willing = self.ends_within(PATIENCE)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         code = self.process.wait()
@@ -218,7 +208,7 @@ class Stage:
     def __init__(self):
         self.children = []
         self.folder = None
-        self._random = random.Random()
+        self._ports = programs.Ports()
         self._count = 0
 
     def __enter__(self):
@@ -266,12 +256,7 @@ class Stage:
 
     def free_port(self):
         """Not one of those that outgoing connections take."""
-        with open('/proc/sys/net/ipv4/ip_local_port_range', encoding='ascii') as f:
-            first = int(f.read().split()[0])
-        low, high = (10240, first) if first > 20000 else (20000, 65536)
-        for _ in range(1000):
-            port = self._random.randrange(low, high)
-            with socket.socket() as s, contextlib.suppress(OSError):
-                s.bind(('127.0.0.1', port))
-                return port
-        raise Trouble('no free port found')
+        port = self._ports.free()
+        if port is None:
+            raise Trouble('no free port found')
+        return port

@@ -8,9 +8,9 @@ import dataclasses
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 
+from compare import programs
 from compare.processes import Trouble
 
 
@@ -152,14 +152,10 @@ class Nginx(Proxy):
         module = self._stream_module() if job.tcp else ''
         load = f'load_module {module};\n' if module else ''
         path = job.folder / 'nginx.conf'
-        path.write_text(f'''{load}{user}daemon off;
-worker_processes 1;
-pid {job.folder}/nginx.pid;
-error_log {job.folder}/error.log error;
+        path.write_text(f'''{load}{user}{programs.nginx_main(job.folder, 'error')}worker_processes 1;
 events {{ worker_connections {job.connections + 1000}; }}
 {self._stream(job) if job.tcp else self._http(job)}''')
-        return [self.program, '-p', str(job.folder), '-e', f'{job.folder}/error.log',
-                '-c', str(path)]
+        return programs.nginx_command(self.program, job.folder, path)
 
     @staticmethod
     def _servers(job):
@@ -184,8 +180,6 @@ events {{ worker_connections {job.connections + 1000}; }}
     # large answers: passing them on as they come, 32 KiB at a time, took the least CPU; with buffering
     # on reads are larger and fall in step with the kernel's largest segments
     def _http(self, job):
-        temporary = ''.join(f'    {kind}_temp_path {job.folder}/{kind};\n' for kind in (
-            'client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
         buffers = '''            proxy_buffering off;
             proxy_buffer_size 32k;
             proxy_buffers 8 32k;
@@ -193,7 +187,7 @@ events {{ worker_connections {job.connections + 1000}; }}
 ''' if job.bulk else ''
         return f'''http {{
     access_log off;
-{temporary}    keepalive_timeout 600s;
+{programs.nginx_paths(job.folder)}    keepalive_timeout 600s;
     keepalive_requests 1000000000;
     tcp_nodelay on;
     upstream cache {{
@@ -256,5 +250,5 @@ def find(spec, own):
         if not os.access(path, os.X_OK) or os.path.isdir(path):
             raise Trouble(f'{path} is not a program' + ('' if at else ': run ./dev build first'))
         return cls(spec, os.path.abspath(path))
-    found = shutil.which(kind, path=os.environ.get('PATH', '') + ':/usr/sbin:/usr/local/sbin')
+    found = programs.find(kind)
     return cls(spec, found) if found else None

@@ -7,15 +7,17 @@ import http.client
 import json
 import os
 import pathlib
-import random
 import re
 import signal
 import socket
 import subprocess
-import threading
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'bench'))
+from compare import programs  # noqa: E402
+
 RINGPROXY = os.environ.get('RINGPROXY', str(ROOT / 'build' / 'ringproxy'))
 RINGBENCH = os.environ.get('RINGBENCH', str(ROOT / 'build' / 'ringbench'))
 FORWARDER = os.environ.get('FORWARDER', str(ROOT / 'build' / 'bench' / 'compare' / 'forwarder'))
@@ -40,36 +42,16 @@ def wait_until(condition, what, deadline=15.0):
 
 # --- ports ------------------------------------------------------------------------------------
 
-_ports_lock = threading.Lock()
-_ports_given = set()
-_random = random.Random(os.getpid() * 7919 + time.time_ns())
-# pytest may run in several processes (xdist): each has ports of its own to choose from.
-_PROCESSES = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
-_PROCESS = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
-
-
-def _ephemeral_start():
-    with open('/proc/sys/net/ipv4/ip_local_port_range', encoding='ascii') as f:
-        return int(f.read().split()[0])
+# pytest may run in several processes (xdist)
+_ports = programs.Ports(int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]),
+                        int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1')))
 
 
 def free_port():
     """A TCP port nobody holds, never given twice, outside of the range outgoing connections use."""
-    top = min(_ephemeral_start(), 65536)
-    low, high = (10240, top) if top > 20000 else (20000, 65536)
-    for _ in range(1000):
-        port = _random.randrange(low + _PROCESS, high, _PROCESSES)
-        with _ports_lock:
-            if port in _ports_given:
-                continue
-            _ports_given.add(port)
-        with socket.socket() as s:
-            try:
-                s.bind(('0.0.0.0', port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError('no free port found')
+    port = _ports.free()
+    assert port, 'no free port found'
+    return port
 
 
 def accepts(port, host='127.0.0.1'):
@@ -92,12 +74,11 @@ def accepts_at(address):
 
 # --- processes --------------------------------------------------------------------------------
 
-class Daemon:
+class Daemon(programs.Program):
     """A process in the background with its output in files."""
 
     def __init__(self, argv, folder, name):
         self.argv, self.folder, self.name = argv, pathlib.Path(folder), name
-        self.process = None
         self.starts = 0
 
     def start(self):
@@ -106,22 +87,14 @@ class Daemon:
         self.out_path = self.folder / f'{self.name}.{self.starts}.out'
         self.err_path = self.folder / f'{self.name}.{self.starts}.err'
         with open(self.out_path, 'wb') as out, open(self.err_path, 'wb') as err:
-            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=err, cwd=self.folder)
+            self.launch(self.argv, self.folder, out, err)
         return self
-
-    @property
-    def pid(self):
-        return self.process.pid
 
     def out(self):
         return self.out_path.read_text(errors='replace')
 
     def err(self):
         return self.err_path.read_text(errors='replace')
-
-    def running(self):
-        return self.process is not None and self.process.poll() is None
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -139,13 +112,6 @@ class Daemon:
         self.process = None
         return code
 
-    def kill(self):
-        """kill -9, and gone when this returns."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
 
 class Nginx(Daemon):
     """A real nginx as one process: answers its name at any path, 200 at /healthz. `listen` is an
@@ -153,22 +119,15 @@ class Nginx(Daemon):
 
     def __init__(self, folder, name, port=None, extra='', listen=None):
         prefix = pathlib.Path(folder) / f'nginx-{name}'
-        for sub in ('body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'):
-            (prefix / sub).mkdir(parents=True)
+        prefix.mkdir(parents=True)
         self.port = None if listen else port or free_port()
         self.address = listen or f'127.0.0.1:{self.port}'
-        temp = '\n'.join(f'    {kind}_temp_path {prefix}/{sub};' for kind, sub in (
-            ('client_body', 'body'), ('proxy', 'proxy'), ('fastcgi', 'fastcgi'),
-            ('uwsgi', 'uwsgi'), ('scgi', 'scgi')))
-        (prefix / 'nginx.conf').write_text(f'''
-daemon off;
+        (prefix / 'nginx.conf').write_text(f'''{programs.nginx_main(prefix, 'warn')}
 master_process off;
-pid {prefix}/pid;
-error_log {prefix}/error.log warn;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
-{temp}
+{programs.nginx_paths(prefix)}
     keepalive_requests 200;
     {extra}
     server {{
@@ -178,8 +137,7 @@ http {{
     }}
 }}
 ''')
-        super().__init__(['nginx', '-p', str(prefix), '-e', f'{prefix}/error.log',
-                          '-c', f'{prefix}/nginx.conf'], prefix, name)
+        super().__init__(programs.nginx_command('nginx', prefix, prefix / 'nginx.conf'), prefix, name)
 
     def start(self):
         super().start()

@@ -23,8 +23,7 @@ import harness
 from harness import FORWARDER, RINGBENCH, RINGPROXY, ROOT, SLOW
 from scripted import Backend, TcpBackend
 
-sys.path.insert(0, str(ROOT / 'bench'))
-from compare import figures, measure, processes, proxies, report, workloads  # noqa: E402
+from compare import figures, measure, processes, proxies, report, workloads  # harness knows where
 
 COMPARE = ROOT / 'bench' / 'compare' / 'compare'
 DOC = ROOT / 'docs' / 'performance.md'

@@ -6,14 +6,13 @@ import math
 import os
 import pathlib
 import re
-import shutil
 import xml.etree.ElementTree
 
 import pytest
 
 import harness
 from bench_results import drawn, embedded
-from harness import RINGBENCH, accepts, free_port, wait_until
+from harness import RINGBENCH, accepts, free_port, programs, wait_until
 
 LAYOUTS = ['ringproxy', 'ketama', 'maglev', 'rendezvous', 'modulo']
 SMALL = ('--backends', '5,40', '--vnodes', '20,60', '--keys', '20000')
@@ -296,7 +295,7 @@ def test_a_plot_that_cannot_be_written(tmp_path):
 # --- ketama, beside nginx ---------------------------------------------------------------------
 
 OWNERS = pathlib.Path(os.path.realpath(RINGBENCH)).parent.parent / 'tests' / 'layout_owners'
-NGINX = shutil.which('nginx', path=os.environ.get('PATH', '') + ':/usr/sbin')
+NGINX = programs.find('nginx')
 
 
 def owners(servers, keys):

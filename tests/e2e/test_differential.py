@@ -7,7 +7,6 @@ import concurrent.futures
 import os
 import pathlib
 import re
-import shutil
 
 import pytest
 
@@ -16,7 +15,7 @@ from cases.recorder import Recorder
 from cases.table_request import CASES
 from client import Client
 from conftest import Rig
-from harness import CHECK_OFF, accepts, free_port, wait_until
+from harness import CHECK_OFF, accepts, free_port, programs, wait_until
 
 FORWARDED = re.compile(rb'x-forwarded-for:[^\r\n]*?([0-9.]+)[ \t]*\r\n', re.I)
 STATUS = re.compile(rb'HTTP/1\.[01] ([0-9]{3})[ \r\n]')
@@ -28,18 +27,17 @@ ALLOWED = {
     'they let it through as it is; for the last proxy it must become "*" (RFC 9112 3.2.4)',
 }
 
-HAPROXY = shutil.which('haproxy', path=os.environ.get('PATH', '') + ':/usr/sbin')
-NGINX = shutil.which('nginx', path=os.environ.get('PATH', '') + ':/usr/sbin')
+HAPROXY, NGINX = programs.find('haproxy'), programs.find('nginx')
 
 
 class Peer(harness.Daemon):
     """A proxy before a recorder of its own."""
 
-    def __init__(self, folder, name, argv, config, suffix):
+    def __init__(self, folder, name, command, config, suffix):
         self.port, self.recorder = free_port(), Recorder(old=True)
         path = pathlib.Path(folder) / f'{name}{suffix}'
         path.write_text(config.format(port=self.port, backend=self.recorder.address, folder=folder))
-        super().__init__([*argv, str(path)], folder, name)
+        super().__init__(command(path), folder, name)
 
     def start(self):
         super().start()
@@ -72,18 +70,11 @@ backend p
     server b1 {backend}
 '''
 
-NGINX_CONFIG = '''daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx-error.log crit;
+NGINX_CONFIG = programs.nginx_main('{folder}', 'crit') + '''master_process off;
 events {{ worker_connections 1000; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/nginx-body;
-    proxy_temp_path {folder}/nginx-proxy;
-    fastcgi_temp_path {folder}/nginx-fastcgi;
-    uwsgi_temp_path {folder}/nginx-uwsgi;
-    scgi_temp_path {folder}/nginx-scgi;
+''' + programs.nginx_paths('{folder}') + '''
     client_header_timeout 300ms;
     client_body_timeout 300ms;
     keepalive_timeout 300ms;
@@ -185,9 +176,10 @@ def outcomes(tmp_path_factory):
     rig, peers = Rig(folder), []
     try:
         ours = Ours(rig)
-        peers.append(Peer(folder, 'nginx', [NGINX, '-p', str(folder), '-e',
-                                            str(folder / 'nginx-error.log'), '-c'], NGINX_CONFIG, '.conf'))
-        peers.append(Peer(folder, 'haproxy', [HAPROXY, '-db', '-f'], HAPROXY_CONFIG, '.cfg'))
+        peers.append(Peer(folder, 'nginx', lambda path: programs.nginx_command(NGINX, folder, path),
+                          NGINX_CONFIG, '.conf'))
+        peers.append(Peer(folder, 'haproxy', lambda path: [HAPROXY, '-db', '-f', str(path)],
+                          HAPROXY_CONFIG, '.cfg'))
         for peer in peers:
             peer.start()
         with concurrent.futures.ThreadPoolExecutor(3) as pool:

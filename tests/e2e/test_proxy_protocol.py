@@ -1,18 +1,16 @@
 """The PROXY protocol, in both modes: taken from proxies in front, sent to servers behind."""
 
-import os
-import shutil
 import socket
 import struct
 
 import pytest
 
 from client import Client
-from harness import CHECK_OFF, Daemon, accepts, free_port, route, wait_until
+from harness import CHECK_OFF, Daemon, accepts, free_port, programs, route, wait_until
 
 CALM = {'health': {**CHECK_OFF, 'interval': '1m'}, 'passive': 'off'}
 ACCEPT = {'proxy_protocol': 'accept', 'key': 'source_ip'}
-HAPROXY = shutil.which('haproxy', path=os.environ.get('PATH', '') + ':/usr/sbin')
+HAPROXY = programs.find('haproxy')
 SIGNATURE = b'\r\n\r\n\0\r\nQUIT\n'
 SOURCES = [f'198.51.100.{n}' for n in range(1, 40)]
 REQUEST = b'GET / HTTP/1.1\r\nHost: test.example\r\n\r\n'
