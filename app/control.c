@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -12,6 +11,7 @@
 #include "app/app.h"
 #include "app/notice.h"
 #include "base/log.h"
+#include "base/limit.h"
 #include "base/mem.h"
 #include "health/checker.h"
 #include "net/bind.h"
@@ -341,12 +341,9 @@ static bool init_loop(struct control *c, struct error *e)
 /* Connections need descriptors: the soft limit is only a default. */
 static void raise_descriptor_limit(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_event(LOG_WARN, "descriptor limit", strerror(errno));
+    struct error e;
+    if (!limit_raise_descriptors(&e))
+        log_event(LOG_WARN, "descriptor limit", strerror(e.code));
 }
 
 static void deinit(struct control *c)

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limit.h"
 #include "base/mem.h"
 #include "bench/bench.h"
 #include "bench/failover/play.h"
@@ -168,11 +168,8 @@ static int run(const struct options *o, const struct scenarios *s, const char *p
 /* Each connection of the load takes two descriptors in the proxy, which gets the same limit. */
 static void raise_descriptors(void)
 {
-    struct rlimit l;
-    if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-        l.rlim_cur = l.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &l); /* up to the hard limit is always allowed */
-    }
+    struct error ignored; /* with too few, the load says so */
+    limit_raise_descriptors(&ignored);
 }
 
 /* A file that can't be written is told before minutes were spent on what goes into it. */

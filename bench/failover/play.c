@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "bench/load/http_wire.h"
 #include "bench/failover/rig.h"
@@ -35,7 +36,7 @@ struct player {
 /* Since the start of the load. */
 static uint64_t now_ns(const struct player *p)
 {
-    return uv_hrtime() - load_started_ns(p->load);
+    return clock_now_ns() - load_started_ns(p->load);
 }
 
 /* ---- the live line ---- */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 static const int numbers[WAIT_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 
 static void on_signal(uv_signal_t *s, int number)
@@ -60,7 +62,7 @@ void wait_close(struct wait *w)
 enum wait_result wait_until(struct wait *w, wait_condition_fn *condition, void *arg,
                             uint64_t time_ms)
 {
-    uint64_t end_ns = uv_hrtime() + time_ms * 1000000;
+    uint64_t end_ns = clock_now_ns() + time_ms * 1000000;
     enum wait_result r;
     int rc = uv_timer_start(&w->tick, on_tick, WAIT_TICK_MS, WAIT_TICK_MS);
     assert(rc == 0); /* fails only while it closes */
@@ -72,7 +74,7 @@ enum wait_result wait_until(struct wait *w, wait_condition_fn *condition, void *
             r = WAIT_INTERRUPTED;
         else if (condition(arg))
             r = WAIT_DONE;
-        else if (uv_hrtime() >= end_ns)
+        else if (clock_now_ns() >= end_ns)
             r = WAIT_LATE;
         else {
             uv_run(&w->loop, UV_RUN_ONCE);

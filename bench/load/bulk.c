@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "bench/load/cpu.h"
@@ -75,7 +76,7 @@ static void finish(struct bulk *b)
         return;
     b->over = true;
     if (b->started)
-        b->result->seconds = (double)(uv_hrtime() - b->start_ns) / 1e9;
+        b->result->seconds = (double)(clock_now_ns() - b->start_ns) / 1e9;
     for (unsigned i = 0; i < b->nflows; i++)
         end_flow(&b->flows[i]);
     close_handle((uv_handle_t *)&b->connect_timer);
@@ -185,7 +186,7 @@ static void merge_cells(struct bulk_result *r)
 static void note_cell(struct bulk *b)
 {
     struct bulk_result *r = b->result;
-    uint64_t passed = uv_hrtime() - b->start_ns;
+    uint64_t passed = clock_now_ns() - b->start_ns;
     while (passed / r->interval_ns >= LOAD_CELLS)
         merge_cells(r);
     uint64_t i = passed / r->interval_ns;
@@ -224,7 +225,7 @@ static void start_moving(struct bulk *b)
     uv_update_time(&b->loop);
     uv_timer_stop(&b->connect_timer);
     b->started = true;
-    b->start_ns = uv_hrtime();
+    b->start_ns = clock_now_ns();
     uv_timer_start(&b->end_timer, on_end, b->options->duration_ns / 1000000, 0);
     uv_timer_start(&b->tick, on_tick, INTERVAL_MS, INTERVAL_MS);
     unsigned ready = 0;

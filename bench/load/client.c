@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #define ANSWER_HEAD_MAX (65 * 1024) /* more than any wire keeps before it gives up */
@@ -91,7 +92,7 @@ static void on_closed(struct conn *conn)
     if (c->held_back)
         deadline_arm(&t->backoffs, &c->deadline);
     update_free(c);
-    load_thread_dispatch(t, uv_hrtime());
+    load_thread_dispatch(t, clock_now_ns());
 }
 
 static void close_now(struct client *c)
@@ -124,7 +125,7 @@ void client_on_backoff(struct deadline *d)
     struct client *c = container_of(d, struct client, deadline);
     c->held_back = false;
     update_free(c);
-    load_thread_dispatch(c->thread, uv_hrtime());
+    load_thread_dispatch(c->thread, clock_now_ns());
 }
 
 /* ---- reading ---- */
@@ -147,7 +148,7 @@ static size_t on_read(struct conn *conn, char *data, size_t len)
     struct client *c = of(conn);
     const struct load_options *o = options_of(c);
     struct wire_answer a;
-    uint64_t now = uv_hrtime();
+    uint64_t now = clock_now_ns();
     size_t used = 0, n = 0;
     while (c->count && used < len) {
         enum wire_result r = o->wire->take(o->wire, c->reader, data + used, len - used, &n, &a);
@@ -182,7 +183,7 @@ static void on_eof(struct conn *conn)
     struct wire_answer a;
     if (c->count && w->take_end(w, c->reader, &a)) {
         a.keep = false;
-        answered(c, &a, uv_hrtime());
+        answered(c, &a, clock_now_ns());
         load_thread_maybe_over(c->thread);
     } else {
         client_fail(c, LOAD_CLOSED);
@@ -240,7 +241,7 @@ static void on_connected(struct conn *conn)
     if (t->state == LOAD_THREAD_CONNECTING)
         load_thread_client_ready(t, 0);
     else if (c->state == CLIENT_OPEN)
-        load_thread_dispatch(t, uv_hrtime());
+        load_thread_dispatch(t, clock_now_ns());
 }
 
 static const struct conn_ops client_ops = {on_read, on_eof, on_error, on_drain, NULL, on_connected};

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/splitmix.h"
 #include "base/mem.h"
 
 /* ---- texts ---- */
@@ -103,20 +104,6 @@ void keys_deinit(struct keys *k)
 
 /* ---- drawing ---- */
 
-/* splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-static double next_unit(uint64_t *state)
-{
-    return (double)(next_random(state) >> 11) * 0x1p-53;
-}
-
 /* Zipf by rejection-inversion (Hoermann and Derflinger 1996): constant time, any n and s. The
  * integral of x^-s, shifted so that it is exact at s = 1 as well, and its inverse: */
 static double integral(double s, double x)
@@ -144,7 +131,7 @@ static void zipf_prepare(struct keys *k, double s)
 static uint32_t zipf_next(const struct keys *k, uint64_t *random)
 {
     for (;;) {
-        double u = k->zipf_n + next_unit(random) * (k->zipf_x1 - k->zipf_n);
+        double u = k->zipf_n + splitmix_unit(random) * (k->zipf_x1 - k->zipf_n);
         double x = inverse(k->zipf_s, u);
         double rank = floor(x + 0.5);
         if (rank < 1)
@@ -179,7 +166,7 @@ void keys_draw_init(struct keys_draw *d, uint64_t seed, unsigned thread, unsigne
 {
     d->random = seed;
     for (unsigned i = 0; i <= thread; i++)
-        d->random = next_random(&d->random) ^ seed;
+        d->random = splitmix_next(&d->random) ^ seed;
     d->next = thread;
     d->step = nthreads;
 }
@@ -197,5 +184,5 @@ uint32_t keys_next(const struct keys *k, struct keys_draw *d)
     case KEYS_UNIFORM:
         break;
     }
-    return (uint32_t)(((next_random(&d->random) >> 32) * k->n) >> 32);
+    return (uint32_t)(((splitmix_next(&d->random) >> 32) * k->n) >> 32);
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "bench/load/cpu.h"
 #include "bench/load/load_thread.h"
@@ -115,7 +116,7 @@ struct load *load_start(const struct load_options *o, struct error *e)
         return NULL;
     }
     l->cpu_at_start = cpu_seconds();
-    l->start_ns = uv_hrtime();
+    l->start_ns = clock_now_ns();
     l->end_ns = o->duration_ns ? l->start_ns + o->duration_ns : UINT64_MAX;
     post_all(l, LOAD_START);
     return l;
@@ -128,7 +129,7 @@ uint64_t load_started_ns(const struct load *l)
 
 void load_progress(const struct load *l, struct load_progress *p)
 {
-    *p = (struct load_progress){.seconds = (double)(uv_hrtime() - l->start_ns) / 1e9};
+    *p = (struct load_progress){.seconds = (double)(clock_now_ns() - l->start_ns) / 1e9};
     for (unsigned i = 0; i < l->nthreads; i++) {
         p->answered += atomic_load_explicit(&l->threads[i].answered, memory_order_relaxed);
         p->failed += atomic_load_explicit(&l->threads[i].failed, memory_order_relaxed);

@@ -1,8 +1,8 @@
 #include "bench/load/load_arguments.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
 
+#include "base/limit.h"
 #include "bench/load/arguments.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -62,10 +62,7 @@ const char *load_arguments_complete(struct load_options *o)
 
 void load_arguments_raise_limit(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        perror("ringbench: descriptor limit");
+    struct error e;
+    if (!limit_raise_descriptors(&e))
+        fprintf(stderr, "ringbench: %s\n", e.text);
 }

@@ -9,6 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "bench/load/client.h"
 
@@ -96,7 +97,7 @@ static void wait_for_answers(struct load_thread *t)
 static void stop_sending(struct load_thread *t)
 {
     if (t->state == LOAD_THREAD_SENDING) {
-        uint64_t now = uv_hrtime();
+        uint64_t now = clock_now_ns();
         t->stopped_ns = now < t->load->end_ns ? now : t->load->end_ns;
         t->unsent = options_of(t)->rate > 0 ? overdue(t, t->stopped_ns) : 0;
     }
@@ -179,7 +180,7 @@ static void on_alarm(uv_poll_t *poll, int status, int events)
 {
     struct load_thread *t = container_of(poll, struct load_thread, alarm);
     t->alarm_ns = 0;
-    load_thread_dispatch(t, uv_hrtime());
+    load_thread_dispatch(t, clock_now_ns());
     if (t->alarm_ns == 0) { /* setting it also takes back that it has rung */
         t->alarm_ns = 1;
         set_alarm(t, 0);
@@ -197,7 +198,7 @@ static void on_last_call(uv_timer_t *timer)
 static void on_end(uv_timer_t *timer)
 {
     struct load_thread *t = container_of(timer, struct load_thread, end);
-    if (uv_hrtime() < t->load->end_ns)
+    if (clock_now_ns() < t->load->end_ns)
         uv_timer_start(timer, on_end, 1, 0);
     else if (options_of(t)->rate > 0 && overdue(t, t->load->end_ns) > 0)
         uv_timer_start(timer, on_last_call, timeout_ms(t), 0);
@@ -349,7 +350,7 @@ void load_thread_answered(struct load_thread *t, const struct wire_answer *a, ui
 
 void load_thread_failed(struct load_thread *t, enum load_error why, uint64_t due, uint32_t key)
 {
-    uint64_t now = uv_hrtime();
+    uint64_t now = clock_now_ns();
     t->on_their_way--;
     load_count(&t->failed);
     t->errors[why]++;
@@ -379,7 +380,7 @@ static void start_sending(struct load_thread *t)
     uv_update_time(&t->loop);
     if (o->duration_ns)
         uv_timer_start(&t->end, on_end, (o->duration_ns + 999999) / 1000000, 0);
-    load_thread_dispatch(t, uv_hrtime());
+    load_thread_dispatch(t, clock_now_ns());
 }
 
 static void abort_now(struct load_thread *t)

@@ -1,6 +1,5 @@
 #include "bench/load/run.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -8,17 +7,10 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 #define LOOK_NS 20000000 /* how often it is asked whether the load is over */
 #define LINE_NS 1000000000u
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    int r = clock_gettime(CLOCK_MONOTONIC, &t);
-    assert(r == 0);
-    (void)r;
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static void print_line(const struct load *l, struct load_progress *last)
 {
@@ -48,7 +40,7 @@ static void watch(struct load *l, const sigset_t *stop, bool progress)
     while (!load_over(l)) {
         if (sigtimedwait(stop, NULL, &look) > 0)
             on_signal(l, &signals);
-        if (progress && now_ns() >= line_at) {
+        if (progress && clock_now_ns() >= line_at) {
             print_line(l, &last);
             line_at += LINE_NS;
         }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/splitmix.h"
 #include "base/mem.h"
 
 #define NAME_SIZE 16      /* "backend-4096" */
@@ -24,15 +25,6 @@ struct members {
 
 /* ---- keys and members ---- */
 
-/* splitmix64: any even spread of keys will do, and the same in each run. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
 void ring_keys_init(struct ring_keys *k, size_t n)
 {
     uint64_t seed = 1;
@@ -42,7 +34,7 @@ void ring_keys_init(struct ring_keys *k, size_t n)
     k->owner = mem_zalloc_array(n, sizeof *k->owner);
     for (size_t i = 0; i < n; i++) {
         char text[LAYOUT_KEY_LEN + 1];
-        snprintf(text, sizeof text, "session-%08x", (unsigned)(next_random(&seed) >> 32));
+        snprintf(text, sizeof text, "session-%08x", (unsigned)(splitmix_next(&seed) >> 32));
         memcpy(k->text + i * LAYOUT_KEY_LEN, text, LAYOUT_KEY_LEN);
     }
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/splitmix.h"
 #include "base/mem.h"
 #include "ring/hash.h"
 #include "ring/ring.h"
@@ -101,10 +102,7 @@ static uint64_t random_state;
 
 static uint64_t random_u64(void)
 {
-    uint64_t z = random_state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
+    return splitmix_next(&random_state);
 }
 
 static size_t random_below(size_t n)
