@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "bench/bench.h"
 #include "bench/failover/play.h"
-#include "bench/report/report.h"
 #include "bench/load/result.h"
+#include "bench/report/report.h"
 
 #define DEFAULT_SCENARIOS "bench/scenarios/*.yaml"
 

@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "bench/load/http_wire.h"
 #include "bench/failover/rig.h"
+#include "bench/load/http_wire.h"
 
 #define SECOND_NS 1000000000u
 #define MS_NS 1000000u

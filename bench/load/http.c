@@ -7,13 +7,13 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "bench/load/arguments.h"
 #include "bench/bench.h"
+#include "bench/load/arguments.h"
 #include "bench/load/http_wire.h"
 #include "bench/load/load_arguments.h"
-#include "bench/report/report.h"
 #include "bench/load/result.h"
 #include "bench/load/run.h"
+#include "bench/report/report.h"
 #include "http/chars.h"
 
 #define BODY_MAX (64u << 20)

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/splitmix.h"
 #include "base/mem.h"
+#include "base/splitmix.h"
 
 /* ---- texts ---- */
 

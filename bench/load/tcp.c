@@ -6,14 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/load/arguments.h"
 #include "bench/bench.h"
+#include "bench/load/arguments.h"
 #include "bench/load/bulk.h"
 #include "bench/load/load_arguments.h"
 #include "bench/load/pong_wire.h"
-#include "bench/report/report.h"
 #include "bench/load/result.h"
 #include "bench/load/run.h"
+#include "bench/report/report.h"
 
 #define SIZE_DEFAULT 128
 #define SIZE_MAX_BYTES (1u << 20)

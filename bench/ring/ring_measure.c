@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/splitmix.h"
 #include "base/mem.h"
+#include "base/splitmix.h"
 
 #define NAME_SIZE 16      /* "backend-4096" */
 #define BACKENDS_MAX 4096 /* of a ring */

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/splitmix.h"
 #include "base/mem.h"
+#include "base/splitmix.h"
 #include "ring/hash.h"
 #include "ring/ring.h"
 #include "ring/ring_internal.h"
