@@ -1,5 +1,5 @@
-/* The subcommands of ringbench. Each has its arguments from its own name on, prints results to
- * stdout and errors to stderr, and returns the exit code.
+/* The subcommands of ringbench. argv[0] of each is its own name. A subcommand prints its results to
+ * stdout and errors to stderr, and returns the exit code of the program.
  *
  * Threads: the main thread. */
 #pragma once

@@ -31,7 +31,7 @@ static void print_usage(FILE *to)
           to);
 }
 
-/* Output that could not be written is not a success. */
+/* A success whose output could not be written becomes a failure. */
 static int finish(int code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

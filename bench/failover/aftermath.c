@@ -6,7 +6,8 @@
 
 #include "base/mem.h"
 
-/* What every step looks at. Owners are backends of the result; LOAD_NO_BACKEND: nobody. */
+/* The state of an examination. An owner is a backend of the result; LOAD_NO_BACKEND: there is none.
+ */
 struct examiner {
     struct aftermath *a;
     const struct load_result *r;
@@ -14,10 +15,10 @@ struct examiner {
     uint64_t slow_ns;
     struct aftermath_fault *faults;
     size_t nfaults;
-    uint16_t *server; /* of each fault; LOAD_NO_BACKEND: it never answered */
-    uint16_t *first;  /* each key's first owner */
+    uint16_t *server; /* of each fault; LOAD_NO_BACKEND: it answered nothing in the whole run */
+    uint16_t *first;  /* the first owner of each key */
     uint16_t *home;
-    uint16_t *owner; /* each key's owner at a time, see owners_at() */
+    uint16_t *owner; /* the owner of each key at some time, see owners_at() */
 };
 
 /* ---- owners ---- */
@@ -27,7 +28,8 @@ static bool answered_by_a_server(const struct load_move *m)
     return m->to != LOAD_NO_BACKEND;
 }
 
-/* From the last owners back to the first ones. */
+/* The result holds the last owners and all moves: undone in reverse order, the moves lead back to
+ * the first owners. */
 static void find_first(struct examiner *x)
 {
     memcpy(x->first, x->r->owner, x->nkeys * sizeof *x->first);
@@ -35,7 +37,8 @@ static void find_first(struct examiner *x)
         x->first[x->r->moves[i].key] = x->r->moves[i].from;
 }
 
-/* Into `out`: who answered each key last before the time; the index of the first move after it. */
+/* Sets `out` to the backend that answered each key last before the time, and returns the index of
+ * the first move at or after it. */
 static size_t owners_at(const struct examiner *x, uint64_t ns, uint16_t *out)
 {
     size_t i = 0;
@@ -62,7 +65,7 @@ static void find_homes(struct examiner *x)
         x->server[f] = find_backend(x->r, x->faults[f].server);
 }
 
-/* Keys of a fault's server that are elsewhere according to x->owner. */
+/* How many keys of the server of a fault have another owner in x->owner. */
 static uint64_t count_away(const struct examiner *x, size_t f)
 {
     uint64_t n = 0;
@@ -133,7 +136,8 @@ static void examine_fault(struct examiner *x, size_t f)
 
 /* ---- disturbed requests ---- */
 
-static void lay_to_event(struct examiner *x, unsigned event, uint64_t at_ns, bool failed)
+/* All faults of one event share the request: which of the servers disturbed it cannot be told. */
+static void assign_to_event(struct examiner *x, unsigned event, uint64_t at_ns, bool failed)
 {
     for (size_t f = 0; f < x->nfaults; f++) {
         struct aftermath_fault *fault = &x->faults[f];
@@ -147,16 +151,18 @@ static void lay_to_event(struct examiner *x, unsigned event, uint64_t at_ns, boo
     }
 }
 
-static void lay(struct examiner *x, uint64_t due_ns, uint64_t at_ns, bool failed)
+/* Assigns a disturbed request to the last fault before the moment when it became disturbed. */
+static void assign(struct examiner *x, uint64_t due_ns, uint64_t at_ns, bool failed)
 {
-    uint64_t befell = at_ns - due_ns > x->slow_ns ? due_ns + x->slow_ns : at_ns;
+    assert(at_ns >= due_ns);
+    uint64_t disturbed_ns = at_ns - due_ns > x->slow_ns ? due_ns + x->slow_ns : at_ns;
     size_t f = x->nfaults;
-    while (f > 0 && x->faults[f - 1].from_ns > befell)
+    while (f > 0 && x->faults[f - 1].from_ns > disturbed_ns)
         f--;
     if (f == 0)
         x->a->before++;
     else
-        lay_to_event(x, x->faults[f - 1].event, at_ns, failed);
+        assign_to_event(x, x->faults[f - 1].event, at_ns, failed);
     if (at_ns - due_ns > x->a->slowest_ns)
         x->a->slowest_ns = at_ns - due_ns;
 }
@@ -174,8 +180,8 @@ static int by_request(const void *a, const void *b)
     return x->key < y->key ? -1 : x->key > y->key;
 }
 
-/* The failures, in an order in which they can be looked up; the caller frees. */
-static struct load_failure *lay_failures(struct examiner *x, size_t *n)
+/* Assigns the failures. Returns them sorted for bsearch(); the caller frees. */
+static struct load_failure *assign_failures(struct examiner *x, size_t *n)
 {
     struct load_failure *kept = mem_zalloc_array(x->r->failures_kept, sizeof *kept);
     *n = 0;
@@ -183,7 +189,7 @@ static struct load_failure *lay_failures(struct examiner *x, size_t *n)
         const struct load_failure *f = &x->r->failures[i];
         if (!is_failure(f))
             continue;
-        lay(x, f->due_ns, f->at_ns, true);
+        assign(x, f->due_ns, f->at_ns, true);
         kept[(*n)++] = *f;
     }
     if (*n)
@@ -191,18 +197,18 @@ static struct load_failure *lay_failures(struct examiner *x, size_t *n)
     return kept;
 }
 
-/* A slow answer that was a failure has been counted as one. */
+/* A slow answer with a status of 500 or more is among the failures and must not count twice. */
 static void examine_requests(struct examiner *x)
 {
     size_t nfailed;
-    struct load_failure *failed = lay_failures(x, &nfailed);
+    struct load_failure *failed = assign_failures(x, &nfailed);
     for (size_t i = 0; i < x->r->slow_kept; i++) {
         const struct load_slow *s = &x->r->slow[i];
         struct load_failure same = {.due_ns = s->due_ns, .key = s->key};
         if (nfailed && bsearch(&same, failed, nfailed, sizeof same, by_request))
             continue;
         x->a->slow++;
-        lay(x, s->due_ns, s->at_ns, false);
+        assign(x, s->due_ns, s->at_ns, false);
     }
     free(failed);
     if (x->r->latency.count && x->r->latency.max > x->a->slowest_ns)
@@ -214,7 +220,7 @@ static void examine_requests(struct examiner *x)
 
 /* ---- all together ---- */
 
-/* True if a server has had a fault before the time. */
+/* Whether the server has had a fault by this time. */
 static bool at_fault(const struct examiner *x, uint16_t server, uint64_t ns)
 {
     for (size_t f = 0; f < x->nfaults && x->faults[f].from_ns <= ns; f++)

@@ -19,7 +19,7 @@ static uint64_t now_ms(void)
     return clock_now_ns() / 1000000;
 }
 
-/* False: the socket is not so far by then. */
+/* False: the socket is not ready for the events until end_ms. */
 static bool wait_for(int fd, short events, uint64_t end_ms, struct error *e)
 {
     struct pollfd p = {fd, events, 0};
@@ -92,11 +92,11 @@ static void take_answer(const struct head *h, const char *base, struct ask_answe
 struct reader {
     struct parser parser;
     struct head head;
-    size_t from, n; /* in[from, n): the head under way */
+    size_t from, n; /* in[from, n): the head that is being read */
     char in[MAX_HEAD];
 };
 
-/* Passes over interim answers. PARSE_DONE: the final head. */
+/* Skips interim answers (1xx). PARSE_DONE: the final head is there. */
 static enum parse_result read_heads(struct reader *r)
 {
     for (;;) {
@@ -108,7 +108,7 @@ static enum parse_result read_heads(struct reader *r)
     }
 }
 
-/* What comes behind the final head is not waited for. */
+/* Reads up to the final head; no caller needs the body. */
 static bool receive(int fd, uint64_t end_ms, struct ask_answer *a, struct error *e)
 {
     struct reader r = {.n = 0};

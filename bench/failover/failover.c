@@ -1,5 +1,5 @@
-/* `ringbench failover`: scenarios of failing servers behind a proxy under a steady load, and what
- * those who ask notice of it. */
+/* `ringbench failover`: plays scenarios of failing servers behind a proxy under a steady load, and
+ * tells which requests and keys were affected. */
 #include <errno.h>
 #include <getopt.h>
 #include <glob.h>
@@ -74,7 +74,7 @@ static bool load_defaults(struct scenarios *s)
     return ok;
 }
 
-/* All errors of all files are told. */
+/* Prints the errors of all files, not only those of the first. */
 static bool load_scenarios(struct scenarios *s, char *const *files, size_t n)
 {
     bool ok = n > 0 || load_defaults(s);
@@ -122,7 +122,7 @@ static bool draw(const char *folder, const struct finding *f)
     return ok;
 }
 
-/* What was played before a failure is told all the same. */
+/* After a failure the results of the scenarios before it are printed all the same. */
 static bool play_all(const struct play_options *o, const struct scenarios *s,
                      struct finding *findings, size_t *nplayed)
 {
@@ -168,11 +168,11 @@ static int run(const struct options *o, const struct scenarios *s, const char *p
 /* Each connection of the load takes two descriptors in the proxy, which gets the same limit. */
 static void raise_descriptors(void)
 {
-    struct error ignored; /* with too few, the load says so */
+    struct error ignored; /* the load reports if there are too few */
     limit_raise_descriptors(&ignored);
 }
 
-/* A file that can't be written is told before minutes were spent on what goes into it. */
+/* Tested before the first scenario, as minutes would be lost if the file cannot be written. */
 static bool can_write(const char *path)
 {
     FILE *f = fopen(path, "ae");
@@ -182,7 +182,7 @@ static bool can_write(const char *path)
     return false;
 }
 
-/* Everything that can be wrong beforehand is told before the first process starts. */
+/* Checks everything that can be checked before the first process starts. */
 static int prepare(const struct options *o, const struct scenarios *s)
 {
     struct error e;
@@ -206,7 +206,7 @@ static int prepare(const struct options *o, const struct scenarios *s)
 
 /* ---- options ---- */
 
-/* BENCH_OK: o holds what was asked for. -1: help was printed. */
+/* BENCH_OK: *o is complete. -1: help was printed. Else the exit code. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
     static const struct option names[] = {{"proxy", required_argument, NULL, 'p'},

@@ -110,13 +110,13 @@ static void print_keys(const struct finding *f, FILE *to)
         fputs("            more happened than was kept: times and keys are lower bounds\n", to);
 }
 
-/* Some key may have stayed away. */
+/* A time, unless some keys stayed away. */
 static const char *home_text(uint64_t home_ns, uint64_t away, char out[TIME_TEXT])
 {
     return home_ns == AFTERMATH_NONE && away ? "not all" : time_text(home_ns, out);
 }
 
-/* What hurt the server. */
+/* The name of the act that hurt the server. */
 static const char *act_of(const struct finding *f, const struct aftermath_fault *v)
 {
     return scenario_act_name(f->scenario->events[v->event].act);
@@ -137,7 +137,7 @@ static void print_faults(const struct finding *f, FILE *to)
     }
 }
 
-/* Words of a text in lines of at most `width` columns, each behind the indent. */
+/* Prints a text in lines of at most `width` columns, each indented. */
 static void print_wrapped(const char *text, int indent, int width, FILE *to)
 {
     int column = 0;
@@ -200,7 +200,7 @@ void findings_print_summary(const struct finding *findings, size_t n, FILE *to)
 
 /* ---- for programs ---- */
 
-/* Documents are small control data: memory for them is taken to be there, as in base/mem. */
+/* Documents are small control data: if memory is out, the process aborts, as in base/mem. */
 static void put(json_t *object, const char *key, json_t *value)
 {
     if (value == NULL || json_object_set_new(object, key, value) != 0)

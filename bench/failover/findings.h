@@ -1,4 +1,4 @@
-/* What a scenario has shown, for people and for programs.
+/* The outcome of a scenario: tables for people, a JSON document for programs.
  *
  * Ownership: a finding owns its result, names and arrays; the scenario must outlive it.
  * Threads: none. */
@@ -16,22 +16,22 @@ struct finding {
     const struct proxy *proxy;
     time_t started;
     char (*names)[SCENARIO_SERVER_NAME]; /* of all servers, by number */
-    struct load_result *result;          /* NULL: the load did not start */
-    json_t *load;                        /* the same as result_json() has it */
-    uint64_t *begun_ns, *done_ns;        /* each event, since the start of the load */
-    struct aftermath_fault *faults;      /* their names are those above */
+    struct load_result *result;          /* NULL: the load was not started */
+    json_t *load;                        /* the same, as the document of result_json() */
+    uint64_t *begun_ns, *done_ns;        /* of each event, since the start of the load */
+    struct aftermath_fault *faults;      /* their server names point into `names` */
     size_t nfaults;
     struct aftermath aftermath;
 };
 
 void finding_init(struct finding *f, const struct scenario *s, const struct proxy *p);
 void finding_deinit(struct finding *f);
-/* Takes over what a load came to, while its options and keys are still there. */
+/* Takes over the result of a load, which must come while the load's options and keys are there. */
 void finding_take(struct finding *f, struct load_result *r, const struct load_options *load);
-/* A scenario's tables; at most 110 columns. */
+/* The tables of a scenario, at most 110 columns wide. */
 void finding_print(const struct finding *f, FILE *to);
-/* A line a scenario. */
+/* A table with a line for each scenario. */
 void findings_print_summary(const struct finding *findings, size_t n, FILE *to);
-/* All figures: the load's document and what is found beside; docs/ringbench.md describes it. The
- * caller's reference, never NULL. */
+/* All figures, as docs/ringbench.md describes them: the document of the load, and the figures of
+ * the faults beside it. The reference is the caller's, and never NULL. */
 json_t *finding_json(const struct finding *f);

@@ -12,7 +12,7 @@
 
 #define SECOND_NS 1000000000u
 #define MS_NS 1000000u
-#define TIMEOUT_NS (15u * (uint64_t)SECOND_NS) /* beyond what any of the proxies takes */
+#define TIMEOUT_NS (15u * (uint64_t)SECOND_NS) /* longer than any of the proxies waits */
 #define PROGRESS_NS (SECOND_NS / 4)
 #define NO_FAULT SIZE_MAX
 
@@ -23,13 +23,13 @@ struct player {
     struct rig rig;
     struct keys keys;
     struct wire *wire;
-    struct load_options load_options; /* the load looks at them all the time */
+    struct load_options load_options; /* must stay here: the load refers to them */
     struct load *load;
     unsigned troubles[SCENARIO_MAX_SERVERS];
-    size_t open[SCENARIO_MAX_SERVERS]; /* a server's fault that goes on; NO_FAULT: none */
-    uint64_t until_ns;                 /* since the start: what on_time() waits for */
-    uint64_t told_ns;                  /* when the live line was written last */
-    bool well;                         /* false: `why` says which process ended by itself */
+    size_t open[SCENARIO_MAX_SERVERS]; /* index of the fault that a server has now, or NO_FAULT */
+    uint64_t until_ns;                 /* the time since the start that on_time() waits for */
+    uint64_t told_ns;                  /* when the line of progress was printed last */
+    bool well;                         /* false: a process ended by itself, `why` says which */
     struct error why;
 };
 
@@ -72,8 +72,8 @@ static void begin_fault(struct player *p, unsigned server, size_t event, uint64_
     p->open[server] = f->nfaults++;
 }
 
-/* An event on one server, between its begin and its end. A fault begins with the one and ends with
- * the other, so that nothing that it did is before it or after it. */
+/* Carries out an event on one server. A fault begins before the act that hurts and ends after the
+ * act that heals, so that all its effects lie within it. */
 static bool act(struct player *p, size_t event, unsigned server, struct error *e)
 {
     const struct scenario_event *v = &p->s->events[event];
@@ -178,7 +178,7 @@ static bool start_load(struct player *p, struct error *e)
     return p->load != NULL;
 }
 
-/* The load is over when this returns, whatever happened. */
+/* On return the load is over, on success and on failure. */
 static bool play_load(struct player *p, struct error *e)
 {
     bool ok = start_load(p, e);

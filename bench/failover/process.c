@@ -45,7 +45,7 @@ static void on_exit_status(uv_process_t *h, int64_t exit_status, int term_signal
     uv_close((uv_handle_t *)h, on_closed);
 }
 
-/* execvp() changes none of it. */
+/* uv_spawn() takes an array of char *; execvp() does not modify the strings. */
 static char **modifiable(const char *const *argv)
 {
     return (char **)(uintptr_t)argv;
@@ -79,7 +79,7 @@ bool process_start(struct process *p, uv_loop_t *loop, const char *const *argv, 
         p->state = PROCESS_RUNNING;
         return true;
     }
-    p->handle.data = p; /* a handle that was not spawned must be closed all the same */
+    p->handle.data = p; /* uv_close() is needed even if uv_spawn() fails */
     p->closing = true;
     uv_close((uv_handle_t *)&p->handle, on_closed);
     error_set(e, -rc, "%s: %s", argv[0], uv_strerror(rc));
@@ -103,7 +103,8 @@ bool process_signal(struct process *p, int number, struct error *e)
         process_explain_end(p, e);
         return false;
     }
-    /* It leads a group of its own; its children would not notice that it was killed. */
+    /* The child leads a process group. After SIGKILL it cannot end its own children, so the whole
+     * group is killed. */
     int rc = kill(number == SIGKILL ? -p->handle.pid : p->handle.pid, number);
     if (rc < 0)
         error_errno(e, errno, "%s: SIG%s", p->name, sigabbrev_np(number));
@@ -112,7 +113,7 @@ bool process_signal(struct process *p, int number, struct error *e)
 
 /* ---- what it said ---- */
 
-/* The last bytes of a file, up to size; -1: it cannot be read. */
+/* Reads the last bytes of a file, up to `size`. -1: it cannot be read. */
 static ssize_t read_end(const char *path, char *out, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -125,7 +126,7 @@ static ssize_t read_end(const char *path, char *out, size_t size)
     return n;
 }
 
-/* Where the last LAST_LINES lines of text[0, n) begin. */
+/* The index at which the last LAST_LINES lines of text[0, n) begin. */
 static size_t begin_of_last_lines(const char *text, size_t n)
 {
     unsigned lines = 0;

@@ -1,9 +1,9 @@
-/* A child process: started, signalled, waited for, its output in a file.
+/* A child process, with its output in a file.
  *
- * Invariants: NONE and ENDED have no pid. A child is in a session of its own, so that a Ctrl-C at
- * the terminal is this process's to pass on, in its order.
- * Ownership: process_init() to process_deinit(), which needs it ended. May be started again; the
- * output of all runs is in one file. Threads: the loop's. */
+ * Invariants: in the states NONE and ENDED there is no pid. A child is in a session of its own: a
+ * Ctrl-C at the terminal does not reach it, and this process ends its children in its own order.
+ * Ownership: process_init() to process_deinit(); by then the child must have ended. A process may
+ * be started again; the output of all its runs is in one file. Threads: the loop's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,22 +20,23 @@ struct process {
     bool closing; /* ENDED: its handle is not closed yet */
     uv_process_t handle;
     int64_t exit_status; /* ENDED */
-    int term_signal;     /* ENDED; 0: it exited by itself */
+    int term_signal;     /* ENDED; 0: the child exited by itself */
 };
 
 /* output: NAME.log in the folder. */
 void process_init(struct process *p, const char *name, const char *folder);
 void process_deinit(struct process *p);
-/* argv[0] is the program, looked for in PATH if it has no slash. Not while it runs. */
+/* argv[0] is the program; without a slash in it, PATH is searched. The process must not be running.
+ */
 bool process_start(struct process *p, uv_loop_t *loop, const char *const *argv, struct error *e);
 bool process_running(const struct process *p);
-/* For wait_until(): ended, and may be started again or thrown away. True also if never started. */
+/* A condition for wait_until(). True: the child has ended or was never started, and the process may
+ * be started again or deinitialised. */
 bool process_over(void *process);
-/* SIGKILL goes to its children too. False: it has ended already, or may not be signalled. */
+/* SIGKILL goes to the child's own children, too. False: the child has ended already, or it may not
+ * be signalled. */
 bool process_signal(struct process *p, int number, struct error *e);
 /* "b1 ended with exit code 2" */
 void process_explain_end(const struct process *p, struct error *e);
-/* The last lines of what it has put out, up to `size` bytes with the NUL; empty if there is
- * nothing.
- */
+/* The last lines of its output, up to `size` bytes with the NUL; empty: there is no output. */
 void process_last_words(const struct process *p, char *out, size_t size);

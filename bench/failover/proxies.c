@@ -14,9 +14,9 @@
 #define CHECK_MS 500
 #define CONNECT_MS 1000
 #define RESPONSE_MS 5000
-#define POINTS 512 /* a backend has on the ring */
+#define POINTS 512 /* of a backend on the ring */
 
-/* The text goes to site->config. */
+/* Opens site->config for writing. */
 static FILE *begin_config(const struct proxy_site *site, struct error *e)
 {
     FILE *f = fopen(site->config, "we");
@@ -34,7 +34,9 @@ static bool end_config(const struct proxy_site *site, FILE *f, struct error *e)
     return ok;
 }
 
-/* For each of the servers [from, to): before NAME between PORT after. */
+/* Writes a line for each of the servers [from, to): `before`, its name, `between`, its port,
+ * `after`.
+ */
 static void put_servers(FILE *f, const struct proxy_site *site, unsigned from, unsigned to,
                         const char *before, const char *between, const char *after)
 {
@@ -79,9 +81,10 @@ static void command_ringproxy(const struct proxy_site *site, const char *argv[PR
     memcpy(argv, words, sizeof words);
 }
 
-/* A weight of 32 is 16 times as many points. fastinter and observe are what ringproxy does by
- * itself. With on-marked-down shutdown-sessions requests that wait on a hanging server would go on
- * sooner, but after a kill some would fail that are tried again without it. */
+/* HAProxy makes 16 points for each unit of weight, so a weight of 32 gives POINTS. ringproxy does
+ * by itself what fastinter and observe do here. `on-marked-down shutdown-sessions` is left out:
+ * with it requests that wait for a hanging server would go on sooner, but after a kill requests
+ * would fail that are tried again without it. */
 static bool configure_haproxy(const struct proxy_site *site, struct error *e)
 {
     const struct scenario *s = site->scenario;
@@ -125,9 +128,9 @@ static void command_haproxy(const struct proxy_site *site, const char *argv[PROX
     memcpy(argv, words, sizeof words);
 }
 
-/* A weight of 3 is 480 points. No checks: a failed request takes a server out for fail_timeout. The
- * zone lets both workers know. Tries are bounded by their number, as a bound of the time of all
- * would forbid the second. */
+/* nginx makes 160 points for each unit of weight, so a weight of 3 gives 480. It has no checks: a
+ * failed request takes a server out of service for fail_timeout. Retries are limited by their
+ * number: a limit of their time would be over after the first try at a hanging server. */
 static bool configure_nginx(const struct proxy_site *site, struct error *e)
 {
     const struct scenario *s = site->scenario;
@@ -210,7 +213,7 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-/* "FOLDER/NAME" if there is such a program; the caller frees. */
+/* "FOLDER/NAME", which the caller frees; NULL: there is no such program. */
 static char *program_in(struct str folder, const char *name)
 {
     size_t n = folder.n + strlen(name) + 2;
@@ -222,7 +225,7 @@ static char *program_in(struct str folder, const char *name)
     return NULL;
 }
 
-/* As the build leaves it: in one folder, or in folders side by side. */
+/* An installed program lies in the same folder, the build puts each into a folder of its own. */
 static char *program_beside(const char *name)
 {
     char self[4096], beside[256];
@@ -236,7 +239,7 @@ static char *program_beside(const char *name)
     return found ? found : program_in(str_of(self), beside);
 }
 
-/* Servers are often where an ordinary user's PATH does not lead. */
+/* Also searches the folders of servers, which the PATH of an ordinary user often lacks. */
 static char *program_in_path(const char *name)
 {
     static const char more[] = "/usr/local/sbin:/usr/sbin:/sbin";

@@ -12,13 +12,13 @@
 #include "base/mem.h"
 #include "bench/failover/ask.h"
 
-#define READY_MS 60000 /* slow machines, sanitizers */
+#define READY_MS 60000 /* long, for slow machines and sanitizers */
 #define STOP_MS 10000
 #define ASK_MS 1000
 
 /* ---- ports ---- */
 
-/* Where the ports of outgoing connections begin. */
+/* The first port that the kernel gives to outgoing connections. */
 static unsigned ephemeral_start(void)
 {
     unsigned start = 32768;
@@ -137,7 +137,7 @@ bool rig_open(struct rig *r, struct wait *w, const struct scenario *s, const str
     }
     if (!ok) {
         struct error ignored;
-        remove_folder(r, &ignored); /* what went wrong first is told */
+        remove_folder(r, &ignored); /* the first error is the one to report */
         free_all(r);
     }
     return ok;
@@ -182,13 +182,13 @@ static bool await_server(struct rig *r, struct rig_server *v, struct error *e)
 
 /* ---- the proxy ---- */
 
-/* Asks for one key after another until every backend has answered. */
+/* The state of a wait in which keys are requested until every backend has answered one. */
 struct warming {
     struct rig *r;
     unsigned key;
-    unsigned left; /* backends that have not answered */
+    unsigned left; /* number of backends that have not answered */
     bool seen[SCENARIO_MAX_BACKENDS];
-    struct error e; /* why the last answer was none */
+    struct error e; /* of the last request */
 };
 
 static void warm_answered(struct warming *w, const struct ask_answer *a)
@@ -201,7 +201,7 @@ static void warm_answered(struct warming *w, const struct ask_answer *a)
     }
 }
 
-/* A few keys a call, so that signals and ends are noticed in between. */
+/* Requests a few keys only, so that the wait can notice signals and the ends of processes. */
 static bool proxy_answers(void *warming)
 {
     struct warming *w = warming;
@@ -268,7 +268,7 @@ bool rig_start(struct rig *r, struct error *e)
 
 /* ---- events ---- */
 
-/* SIGTERM or SIGKILL, and it is gone. */
+/* Ends a server by SIGTERM or SIGKILL and waits until it is gone. */
 static bool end_server(struct rig *r, struct rig_server *v, int number, struct error *e)
 {
     if (!process_signal(&v->process, number, e))
@@ -297,7 +297,7 @@ static bool control(struct rig_server *v, const char *name, unsigned value, stru
 bool rig_act(struct rig *r, const struct scenario_event *event, unsigned server, struct error *e)
 {
     if (server >= r->nservers)
-        return true; /* a standby that this proxy can't use */
+        return true; /* a standby, which this proxy does not have */
     struct rig_server *v = &r->servers[server];
     r->culprit = &v->process;
     switch (event->act) {
@@ -351,7 +351,7 @@ static bool all_over(void *rig)
     return over;
 }
 
-/* What has ended meanwhile needs no signal. */
+/* A process may have ended by itself meanwhile; that is no error here. */
 static void signal_if_running(struct process *p, int number)
 {
     struct error ignored;
@@ -359,7 +359,7 @@ static void signal_if_running(struct process *p, int number)
         process_signal(p, number, &ignored);
 }
 
-/* A process that was stopped takes its SIGTERM when it is continued. */
+/* A process under SIGSTOP receives a SIGTERM only when it is continued. */
 static void signal_all(struct rig *r, int number)
 {
     signal_if_running(&r->process, number);
@@ -372,13 +372,13 @@ static void signal_all(struct rig *r, int number)
 
 static void stop_all(struct rig *r)
 {
-    wait_forgive(r->wait);
+    wait_forget_signal(r->wait);
     signal_all(r, SIGTERM);
     if (wait_until(r->wait, all_over, r, STOP_MS) == WAIT_DONE)
         return;
     signal_all(r, SIGKILL);
     do
-        wait_forgive(r->wait);
+        wait_forget_signal(r->wait);
     while (wait_until(r->wait, all_over, r, STOP_MS) != WAIT_DONE);
 }
 

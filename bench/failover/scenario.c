@@ -17,8 +17,8 @@
 
 static const struct act {
     const char *name;
-    unsigned needs, not ; /* troubles that a server must have, all of them; must not have, any */
-    const char *whom;     /* the same in words */
+    unsigned needs, not ; /* troubles of which a server must have all, and must have none */
+    const char *whom;     /* the same in words, for messages */
     unsigned sets, clears;
 } acts[] = {
     [ACT_KILL] = {"kill", 0, TROUBLE_GONE, "a server that is there", TROUBLE_GONE, ~0u},
@@ -128,7 +128,7 @@ const char *scenario_server_name(const struct scenario *s, unsigned server,
     return out;
 }
 
-/* What the rules about one event need. */
+/* The context in which the rules for one event are checked. */
 struct event_rules {
     struct report *r;
     struct scenario *s;
@@ -192,7 +192,7 @@ static void add_servers(const struct event_rules *v, const struct yaml_node *lis
         report_node(v->r, list, path, "%zu names, allowed %d", list->count, SCENARIO_MAX_SERVERS);
 }
 
-/* `server` or `servers`, and not both. */
+/* An event has `server` or `servers`, but not both. */
 static void check_servers(const struct event_rules *v)
 {
     const struct yaml_node *one = yaml_tree_get(v->node, "server");
@@ -224,7 +224,8 @@ static void check_value(const struct event_rules *v)
 
 /* ---- times ---- */
 
-/* The first event finds every key asked, the last one a load. */
+/* At the first event every key must have been requested, at the last one the load must still run.
+ */
 static void check_time(const struct event_rules *v)
 {
     const struct yaml_node *at = yaml_tree_get(v->node, "at");
@@ -244,7 +245,7 @@ static void check_time(const struct event_rules *v)
 
 struct placed_event {
     struct scenario_event event;
-    size_t index; /* in the file's list */
+    size_t index; /* of the event in the list of the file */
 };
 
 static int by_time(const void *a, const void *b)
@@ -255,7 +256,7 @@ static int by_time(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-/* One event upon the troubles of its servers, by number. */
+/* Checks whether an event is possible for its servers, and applies it to their troubles. */
 static void check_sense(const struct event_rules *v, unsigned *troubles)
 {
     struct report_path path = path_key(v->path, "do");
@@ -272,7 +273,7 @@ static void check_sense(const struct event_rules *v, unsigned *troubles)
     }
 }
 
-/* Sorts the events by time and plays them. */
+/* Sorts the events by time and checks them in that order. */
 static void check_order(struct report *r, struct scenario *s, const struct yaml_node *list)
 {
     unsigned troubles[SCENARIO_MAX_SERVERS] = {0}, nhurt = 0;
@@ -306,11 +307,11 @@ static void check_events(struct report *r, struct scenario *s, const struct yaml
         struct report_path at = {&events, .index = i};
         struct event_rules v = {r, s, &s->events[i], list->items[i], &at};
         if (v.node->kind != YAML_MAP)
-            continue;    /* reported */
-        if (s->backends) /* else no name could be right */
+            continue;    /* it was reported as a wrong event */
+        if (s->backends) /* with a wrong number of backends every name would be reported */
             check_servers(&v);
         check_value(&v);
-        if (before == 0) /* else what it is measured by may be wrong */
+        if (before == 0) /* without errors, since the checks of order rely on correct values */
             check_time(&v);
     }
     if (r->count == 0)

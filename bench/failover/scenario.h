@@ -1,10 +1,11 @@
-/* A scenario of `ringbench failover`: servers, a steady load, and what is done to the servers when.
+/* A scenario of `ringbench failover`: servers, a steady load, and the events that hurt servers and
+ * make them well.
  *
  * What for: a YAML file -> struct scenario, or every error in it with its place.
- * Invariants: events are in the order of their times. Each makes sense when it comes: nothing is
- * started that runs, nothing is asked to fail that is gone; at least one hurts a server. The first
- * one comes after every key was asked once, so that each key has a home by then; the last one
- * before the load ends.
+ * Invariants: events are in the order of their times. Each event is possible when it comes: no
+ * server is started while it runs, no server is told to fail after it is gone. At least one event
+ * hurts a server. The first event comes after every key was requested once, so that each key has a
+ * home by then; the last one comes before the load ends.
  * Servers are numbered: backends b1, b2, ... first, then standbys s1, s2, ...
  * Ownership: scenario_load() to scenario_free(). Threads: immutable once loaded. */
 #pragma once
@@ -21,18 +22,18 @@
 
 enum scenario_act {
     ACT_KILL,        /* SIGKILL */
-    ACT_TERMINATE,   /* SIGTERM, and it is gone when that is done */
-    ACT_START,       /* again, with the same name and port */
+    ACT_TERMINATE,   /* SIGTERM, and a wait until the server is gone */
+    ACT_START,       /* once more, with the same name and port */
     ACT_STOP,        /* SIGSTOP */
     ACT_CONTINUE,    /* SIGCONT */
-    ACT_FAIL_CHECKS, /* answers 500 to its checks */
+    ACT_FAIL_CHECKS, /* answers checks with 500 */
     ACT_PASS_CHECKS,
-    ACT_HANG, /* accepts and reads, never answers */
+    ACT_HANG, /* accepts connections and reads, but never answers */
     ACT_UNHANG,
-    ACT_STATUS, /* answers `value` to everything but its checks */
+    ACT_STATUS, /* answers everything but checks with the status `value` */
 };
 
-/* What is wrong with a server; any bit is a fault. */
+/* What is wrong with a server; a server with any of these bits has a fault. */
 enum scenario_trouble {
     TROUBLE_GONE = 1,
     TROUBLE_STOPPED = 2,
@@ -45,7 +46,7 @@ struct scenario_event {
     uint64_t at_ms; /* since the start of the load */
     enum scenario_act act;
     uint32_t value;    /* ACT_STATUS: 200 to 599 */
-    char *server;      /* as written, if it is one; else NULL */
+    char *server;      /* as written, if the event names one; else NULL */
     unsigned *servers; /* their numbers, at least one */
     size_t nservers;
 };
@@ -59,8 +60,8 @@ struct scenario {
     size_t nevents;
 };
 
-/* NULL: errors holds at least one line; the caller frees them with config_errors_free() either way.
- */
+/* NULL: `errors` holds at least one line. The caller frees `errors` with config_errors_free()
+ * either way. */
 struct scenario *scenario_load(const char *file, struct config_errors *errors);
 /* The same from memory; `file` is the name that the messages use. */
 struct scenario *scenario_parse(const char *file, const char *text, size_t len,

@@ -16,7 +16,7 @@ static void on_signal(uv_signal_t *s, int number)
     w->interrupted = number;
 }
 
-/* Only makes the loop turn. */
+/* The timer only makes the loop turn, so that conditions are evaluated. */
 static void on_tick(uv_timer_t *t)
 {
 }
@@ -65,10 +65,10 @@ enum wait_result wait_until(struct wait *w, wait_condition_fn *condition, void *
     uint64_t end_ns = clock_now_ns() + time_ms * 1000000;
     enum wait_result r;
     int rc = uv_timer_start(&w->tick, on_tick, WAIT_TICK_MS, WAIT_TICK_MS);
-    assert(rc == 0); /* fails only while it closes */
+    assert(rc == 0); /* uv_timer_start() fails only on a handle that is closing */
     (void)rc;
     for (;;) {
-        /* A signal comes first: it may be why the condition is true. */
+        /* Signals are checked before the condition: a signal may be the reason why it is true. */
         uv_run(&w->loop, UV_RUN_NOWAIT);
         if (w->interrupted)
             r = WAIT_INTERRUPTED;
@@ -86,7 +86,7 @@ enum wait_result wait_until(struct wait *w, wait_condition_fn *condition, void *
     return r;
 }
 
-void wait_forgive(struct wait *w)
+void wait_forget_signal(struct wait *w)
 {
     w->interrupted = 0;
 }

@@ -1,9 +1,8 @@
-/* A loop that is run until something has happened: waits with a condition and a deadline, which a
- * signal ends early.
+/* Waits on a loop for a condition, with a deadline; a signal ends a wait early.
  *
- * What for: `ringbench failover` reads as a sequence of steps (start, wait, hurt, wait, stop), and
- * every one of them can be broken off by SIGINT, SIGTERM or SIGHUP without leaving anything behind.
- * Conditions are asked after every event of the loop and every WAIT_TICK_MS.
+ * What for: `ringbench failover` is written as a sequence of steps (start, wait, hurt, wait, stop).
+ * SIGINT, SIGTERM and SIGHUP break off any of them, and nothing is left behind.
+ * Invariants: a condition is evaluated after every event of the loop and every WAIT_TICK_MS.
  * Ownership: wait_open() to wait_close(), which must come after every other handle of the loop was
  * closed. Threads: the main one. */
 #pragma once
@@ -33,9 +32,9 @@ void wait_close(struct wait *w);
 /* Until the condition is true, time_ms have passed or a signal came. */
 enum wait_result wait_until(struct wait *w, wait_condition_fn *condition, void *arg,
                             uint64_t time_ms);
-/* Forgets a signal, so that the waits for an orderly end can be waited for; the next one ends them
- * in turn. */
-void wait_forgive(struct wait *w);
+/* Forgets a signal that came, so that the waits of an orderly end do not end at once; the next
+ * signal ends them again. */
+void wait_forget_signal(struct wait *w);
 /* "interrupted by SIGINT", or "WHAT: not within N s". */
 void wait_explain(const struct wait *w, enum wait_result r, uint64_t time_ms, struct error *e,
                   const char *format, ...) __attribute__((format(printf, 5, 6)));

@@ -1,5 +1,5 @@
-/* A connection's way: CONNECTING -> MOVING -> ENDED; all of them begin to move together, when the
- * last one has tried to connect. */
+/* A connection goes CONNECTING -> READY -> MOVING -> ENDED. All of them begin to move together,
+ * when the last one has connected or failed. */
 #include "bench/load/bulk.h"
 
 #include <assert.h>
@@ -17,9 +17,9 @@
 #include "base/mem.h"
 #include "bench/load/cpu.h"
 
-#define PIECE (256 * 1024) /* that one send offers at most */
+#define PIECE (256 * 1024) /* bytes that one send() offers at most */
 #define READ_MOST (1024 * 1024)
-#define TURNS 16 /* calls for one connection before others get their turn */
+#define TURNS 16 /* system calls for one connection before the others get their turn */
 #define INTERVAL_MS 100
 
 enum flow_state { FLOW_CONNECTING, FLOW_READY, FLOW_MOVING, FLOW_ENDED };
@@ -42,9 +42,9 @@ struct bulk {
     struct flow *flows;
     unsigned nflows, connecting, moving;
     bool started, over;
-    int error; /* of the last connect that failed */
+    int error; /* errno of the last connect that failed */
     char *piece;
-    uint64_t start_ns, last_in, last_out, ticks; /* at the last tick */
+    uint64_t start_ns, last_in, last_out, ticks; /* as of the last tick */
 };
 
 /* ---- the end ---- */
@@ -148,7 +148,7 @@ static void on_moving(uv_poll_t *poll, int status, int events)
         transmit(f);
 }
 
-/* A source sends once it has got a byte. */
+/* A source begins to send when it gets a byte. */
 static bool ask(struct flow *f)
 {
     if (f->bulk->options->up)
@@ -161,7 +161,7 @@ static bool ask(struct flow *f)
 static void start_flow(struct flow *f)
 {
     const struct bulk_options *o = f->bulk->options;
-    /* An end is to be seen also where nothing is to come: it makes the connection readable. */
+    /* Readable also where no bytes are expected: that is how the end of a connection shows. */
     int events = UV_READABLE | (o->up ? UV_WRITABLE : 0);
     f->state = FLOW_MOVING;
     if (!ask(f) || uv_poll_start(&f->poll, events, on_moving) < 0)
@@ -182,7 +182,7 @@ static void merge_cells(struct bulk_result *r)
     r->interval_ns *= 2;
 }
 
-/* What has moved since the last tick belongs to the interval that ends now. */
+/* The bytes since the last tick belong to the interval that ends now. */
 static void note_cell(struct bulk *b)
 {
     struct bulk_result *r = b->result;
@@ -191,7 +191,7 @@ static void note_cell(struct bulk *b)
         merge_cells(r);
     uint64_t i = passed / r->interval_ns;
     if (i > 0 && passed % r->interval_ns < r->interval_ns / 2)
-        i--; /* the tick came a little late */
+        i--; /* the tick came a little late, after the end of its interval */
     r->cells[i].bytes_in += r->bytes_in - b->last_in;
     r->cells[i].bytes_out += r->bytes_out - b->last_out;
     if (i >= r->ncells)
@@ -231,7 +231,8 @@ static void start_moving(struct bulk *b)
     unsigned ready = 0;
     for (unsigned i = 0; i < b->nflows; i++)
         ready += b->flows[i].state == FLOW_READY;
-    b->moving = ready; /* all of them, so that one that breaks at once does not end it */
+    b->moving =
+        ready; /* counted before they start, so that one that breaks at once does not end the run */
     for (unsigned i = 0; i < b->nflows && !b->over; i++)
         if (b->flows[i].state == FLOW_READY)
             start_flow(&b->flows[i]);
@@ -253,7 +254,7 @@ static void tried(struct flow *f, int error)
         start_moving(b);
 }
 
-/* libuv says EBADF for any error of a socket that is polled: the socket knows which. */
+/* libuv reports any error of a polled socket as EBADF; SO_ERROR has the real one. */
 static void on_connected(uv_poll_t *poll, int status, int events)
 {
     struct flow *f = container_of(poll, struct flow, poll);
@@ -290,7 +291,7 @@ static bool open_flow(struct bulk *b, struct flow *f, struct error *e)
     }
     b->nflows++;
     b->connecting++;
-    /* A connect that fails at once shows as an error of the socket, too, or in SO_ERROR. */
+    /* Later errors of connect() come by the poll, see on_connected(). */
     int failed = connect(f->fd, &to->sa, to->len) < 0 && errno != EINPROGRESS ? errno : 0;
     if (failed || (r = uv_poll_start(&f->poll, UV_WRITABLE, on_connected)) < 0) {
         b->error = failed ? failed : -r;
@@ -302,7 +303,7 @@ static bool open_flow(struct bulk *b, struct flow *f, struct error *e)
 
 /* ---- all of it ---- */
 
-/* The first signal handle of a process needs descriptors; after it nothing in here fails. */
+/* Only the first call can fail: the first signal handle of a process opens a pipe. */
 static int init_handles(struct bulk *b)
 {
     uv_timer_t *const timers[] = {&b->connect_timer, &b->end_timer, &b->tick};
@@ -355,7 +356,7 @@ bool bulk_run(const struct bulk_options *o, struct bulk_result *r, struct error 
         uv_loop_close(&b->loop);
     if (rc < 0) {
         error_set(e, -rc, "event loop: %s", uv_strerror(rc));
-        return false; /* nothing of the result is to be released */
+        return false; /* the result holds no memory yet */
     }
     r->cells = mem_zalloc_array(LOAD_CELLS, sizeof *r->cells);
     b->piece = mem_zalloc(PIECE);

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define ANSWER_HEAD_MAX (65 * 1024) /* more than any wire keeps before it gives up */
+#define ANSWER_HEAD_MAX (65 * 1024) /* more than any wire leaves unread before it gives up */
 
 static void connect_now(struct client *c);
 
@@ -130,7 +130,7 @@ void client_on_backoff(struct deadline *d)
 
 /* ---- reading ---- */
 
-/* The request under way is answered. False: the connection is not used any more. */
+/* The first request in flight is answered. False: the connection is closed by that. */
 static bool answered(struct client *c, const struct wire_answer *a, uint64_t now)
 {
     struct client_request r = take_first(c);
@@ -165,7 +165,7 @@ static size_t on_read(struct conn *conn, char *data, size_t len)
             return len;
         }
     }
-    if (c->count == 0 && used < len) { /* what nobody asked for */
+    if (c->count == 0 && used < len) { /* bytes without a request */
         c->thread->unasked++;
         close_now(c);
         load_thread_maybe_over(c->thread);
@@ -190,6 +190,7 @@ static void on_eof(struct conn *conn)
     }
 }
 
+/* Nothing waits for room: the number of requests in flight limits what is queued. */
 static void on_drain(struct conn *conn)
 {
 }
@@ -210,7 +211,7 @@ static void put(struct client *c, uint32_t key)
     const struct load_options *o = options_of(c);
     struct str text = key == KEYS_NONE ? (struct str){0} : keys_text(o->keys, key);
     if (!o->wire->put(o->wire, text, &c->thread->out))
-        abort(); /* of the size of a request: memory is out altogether */
+        abort(); /* a request is small: without memory for it nothing can go on */
 }
 
 static void on_error(struct conn *conn, int uv_error)

@@ -1,4 +1,4 @@
-/* The CPU time that this process has used, all threads, user and system, in seconds. */
+/* The CPU time that this process has used, in seconds: user and system time of all its threads. */
 #pragma once
 #include <assert.h>
 #include <sys/resource.h>

@@ -1,4 +1,5 @@
-/* `ringbench http`: a load of HTTP requests that knows keys, backends and honest latency. */
+/* `ringbench http`: a load of HTTP requests with keys, which tells who answered which key, and what
+ * latency a user would have seen. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,8 +22,8 @@
 
 struct http_command {
     const char *url, *method, *key_in, *key_dist, *backend_from, *json, *report;
-    uint64_t keys; /* 0: none */
-    char *target;  /* of the URL, with the query */
+    uint64_t keys; /* their number; 0: there are none */
+    char *target;  /* path and query of the URL */
     char *host;    /* of the URL, or of --header Host */
     struct buffer fields, body;
     bool has_body, quiet;
@@ -263,7 +264,7 @@ static const char *take_option(struct http_command *h, int option, const char *v
     }
 }
 
-/* -1: help was printed. */
+/* -1: help was printed. Else the exit code; BENCH_OK: *h is filled in. */
 static int parse_options(struct http_command *h, int argc, char **argv)
 {
     struct error e = {0};
@@ -289,7 +290,7 @@ static int parse_options(struct http_command *h, int argc, char **argv)
     return BENCH_OK;
 }
 
-/* What follows from the options together. */
+/* Adds the defaults that depend on other options. */
 static int complete(struct http_command *h)
 {
     const char *wrong = load_arguments_complete(&h->load);
@@ -351,7 +352,7 @@ static struct wire *make_wire(struct http_command *h, struct error *e)
 
 /* ---- the run ---- */
 
-/* A path need not be UTF-8, a document must. */
+/* A path may not be UTF-8, as JSON must be; then the document leaves it out. */
 static json_t *dist_json(const struct http_command *h)
 {
     if (h->keys == 0)
@@ -370,7 +371,7 @@ static json_t *options_json(const struct http_command *h)
         h->backend_from, "method", h->method, "close", o->close, "body_size",
         (json_int_t)buffer_len(&h->body), "seed", (json_int_t)o->seed);
     if (j == NULL)
-        abort(); /* all other texts are ASCII: memory is out */
+        abort(); /* all other texts are ASCII, so memory is out */
     return j;
 }
 

@@ -13,14 +13,14 @@
 
 #define HEAD_MAX (64 * 1024)
 
-/* Where something stands in a message. */
+/* The place of a key or of a backend's name in a message. */
 enum place { PLACE_NONE, PLACE_HEADER, PLACE_QUERY, PLACE_COOKIE, PLACE_PATH, PLACE_BODY };
 
 struct http_wire {
     struct wire wire;
     enum place key_in, backend_from;
     char *backend_field;
-    struct buffer before, after; /* the request around the key */
+    struct buffer before, after; /* the request before and behind the key */
     bool head;                   /* HEAD: answers have no body */
     bool close;
 };
@@ -61,7 +61,7 @@ static void reset(const struct wire *w, struct wire_reader *r)
     *r = (struct wire_reader){0};
 }
 
-/* What can't be shown (and would be no UTF-8) becomes a '?'. */
+/* Characters outside of visible ASCII become '?': the name is printed and goes into JSON. */
 static void set_name(struct wire_reader *r, struct str name)
 {
     r->name_len = (uint8_t)(name.n < sizeof r->name ? name.n : sizeof r->name - 1);
@@ -72,7 +72,7 @@ static void set_name(struct wire_reader *r, struct str name)
     r->named = true;
 }
 
-/* The body's first word names the backend: more of it has come. */
+/* The first word of the body is the name of the backend; it may come in pieces. */
 static void add_to_name(struct wire_reader *r, const char *p, size_t n)
 {
     for (size_t i = 0; i < n && !r->named; i++) {
@@ -99,7 +99,7 @@ static void begin_body(const struct http_wire *h, struct wire_reader *r, const c
     r->state = READER_BODY;
 }
 
-/* WIRE_DONE: the final head is over, *used bytes long. */
+/* WIRE_DONE: the final head is complete, *used bytes long. */
 static enum wire_result take_head(const struct http_wire *h, struct wire_reader *r,
                                   const char *data, size_t len, size_t *used)
 {
@@ -121,7 +121,7 @@ static enum wire_result take_head(const struct http_wire *h, struct wire_reader 
             return WIRE_DONE;
         }
         if (r->head.status == 101)
-            return WIRE_BAD; /* nobody asked for it */
+            return WIRE_BAD; /* a 101 without a request to upgrade */
         r->state = READER_IDLE;
     }
 }
@@ -129,7 +129,7 @@ static enum wire_result take_head(const struct http_wire *h, struct wire_reader 
 static void answer(const struct http_wire *h, struct wire_reader *r, struct wire_answer *a)
 {
     while (h->backend_from == PLACE_BODY && r->name_len && r->name[r->name_len - 1] == '.')
-        r->name_len--; /* what pads it */
+        r->name_len--; /* dots that pad the body */
     *a = (struct wire_answer){r->status, r->keep, {r->name, r->name_len}};
     framing_deinit(&r->framing);
     r->state = READER_IDLE;
@@ -168,7 +168,8 @@ static bool take_end(const struct wire *w, struct wire_reader *r, struct wire_an
 
 /* ---- making one ---- */
 
-/* "header:NAME" and the like; *name is what stands behind the colon, NULL if nothing may. */
+/* Parses "header:NAME" and the like. *name: the text behind the colon; NULL: the place has no name.
+ */
 static enum place parse_place(const char *text, const char **name)
 {
     static const struct {
@@ -192,7 +193,8 @@ static enum place parse_place(const char *text, const char **name)
     return PLACE_NONE;
 }
 
-/* Control data of a bounded size, made once: aborts when memory is out, as base/mem does. */
+/* Control data of a bounded size, made once: if memory is out, the process aborts, as in base/mem.
+ */
 static void put_str(struct buffer *b, struct str s)
 {
     if (!buffer_append(b, s.p, s.n))
@@ -204,7 +206,8 @@ static void put_text(struct buffer *b, const char *text)
     put_str(b, str_of(text));
 }
 
-/* Path, key and query of the request line; `b` is where the next bytes go. */
+/* Puts path, key and query of the request line. Returns the buffer to which the rest is appended.
+ */
 static struct buffer *put_target(struct http_wire *h, const struct http_wire_options *o,
                                  const char *name)
 {

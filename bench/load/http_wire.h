@@ -1,7 +1,7 @@
-/* HTTP/1.1 as a load says it: requests from a template with a hole for the key, answers through
- * http/parser and http/framing.
+/* HTTP/1.1 on the connections of a load: requests come from a template with a gap for the key,
+ * answers are read by http/parser and http/framing.
  *
- * Ownership: http_wire_new() to http_wire_free(); nothing of the options is needed after it.
+ * Ownership: http_wire_new() to http_wire_free(); the options may go after http_wire_new().
  * Threads: read-only once made. */
 #pragma once
 #include "base/error.h"
@@ -15,7 +15,7 @@ struct http_wire_options {
     struct str host;   /* the Host field */
     struct str fields; /* further field lines, each with its CRLF */
     struct str body;
-    bool has_body;            /* a Content-Length is sent, also of an empty one */
+    bool has_body;            /* a Content-Length is sent, even if the body is empty */
     const char *key_in;       /* "header:NAME", "query:NAME", "cookie:NAME", "path" (the key is
                                  appended to the path); NULL: nowhere */
     const char *backend_from; /* "header:NAME", "body" (its first word, without dots at its end),
@@ -23,8 +23,8 @@ struct http_wire_options {
     bool close;               /* Connection: close */
 };
 
-/* NULL: the text says what is wrong and what is allowed. */
+/* NULL: the error says what is wrong and what is allowed. */
 struct wire *http_wire_new(const struct http_wire_options *o, struct error *e);
 void http_wire_free(struct wire *w); /* NULL is fine */
-/* Whether each of these keys can stand where it is to be put. */
+/* False: one of the keys has a character that its place in the request does not allow. */
 bool http_wire_check_keys(const struct wire *w, const struct keys *k, struct error *e);

@@ -26,7 +26,7 @@ void keys_init(struct keys *k, uint32_t n)
     }
 }
 
-/* What goes into a field line, a target or a cookie must not break them. */
+/* A key goes into a field line, a target or a cookie and must not break them. */
 static bool harmless(const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -49,7 +49,7 @@ static bool add_line(struct keys *k, const char *line, size_t n, size_t *cap, si
     return true;
 }
 
-/* False: error_set() was called. */
+/* False: the error says why. */
 static bool read_lines(struct keys *k, FILE *f, struct error *e)
 {
     size_t cap = 1024, text_cap = 16384, room = 0, number = 0;

@@ -9,7 +9,7 @@
  */
 #define FIRST 2048u
 #define STEPS 1024u
-#define TOP ((uint64_t)1 << 44) /* what is not below it counts as the value before it */
+#define TOP ((uint64_t)1 << 44) /* larger values count as TOP - 1 */
 
 static unsigned bucket_of(uint64_t v)
 {

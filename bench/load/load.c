@@ -36,7 +36,7 @@ static struct load *load_new(const struct load_options *o)
     for (uint32_t i = 0; i < nkeys; i++)
         l->owner[i] = LOAD_NO_BACKEND;
     if (uv_mutex_init(&l->lock) != 0 || uv_cond_init(&l->changed) != 0)
-        abort(); /* no memory for a few bytes */
+        abort(); /* memory is out */
     return l;
 }
 
@@ -54,11 +54,11 @@ static void wait_for(struct load *l, const unsigned *count, unsigned n)
     uv_mutex_unlock(&l->lock);
 }
 
-/* The first `started` threads have run: ends them all. */
+/* Ends all threads, of which the first `started` ones have run. */
 static void give_up(struct load *l, unsigned started)
 {
     wait_for(l, &l->ready, started);
-    post_all(l, LOAD_ABORT); /* the others find it when their loop is run below */
+    post_all(l, LOAD_ABORT); /* the others get the message when their loops run below */
     for (unsigned i = 0; i < started; i++)
         load_thread_join(&l->threads[i]);
     for (unsigned i = started; i < l->nthreads; i++)
@@ -66,8 +66,8 @@ static void give_up(struct load *l, unsigned started)
     load_free(l);
 }
 
-/* A want of descriptors is not the target's fault and would look like it. */
-static bool is_our_want(int uv_error)
+/* Such an error is not the fault of the target, and the user can raise the limit. */
+static bool is_lack_of_descriptors(int uv_error)
 {
     return uv_error == UV_EMFILE || uv_error == UV_ENFILE;
 }
@@ -79,10 +79,10 @@ static bool has_connected(const struct load *l, struct error *e)
     char text[ADDR_TEXT_MAX];
     for (unsigned i = 0; i < l->nthreads; i++) {
         any |= l->threads[i].connected > 0;
-        if (!is_our_want(why))
+        if (!is_lack_of_descriptors(why))
             why = l->threads[i].connect_error;
     }
-    if (is_our_want(why)) {
+    if (is_lack_of_descriptors(why)) {
         error_set(e, -why, "%u connections: %s", l->options->connections, uv_strerror(why));
         return false;
     }
@@ -180,7 +180,7 @@ static void add_counts(struct load_result *r, const struct load_thread *t)
     r->nslow += t->slow.n;
 }
 
-/* All kinds of events begin or end with the time by which they are sorted. */
+/* Compares two events of a kind by their time. */
 #define BY(kind)                                             \
     static int by_##kind(const void *a, const void *b)       \
     {                                                        \
@@ -192,7 +192,7 @@ BY(move)
 BY(failure)
 BY(slow)
 
-/* The threads' events, in the order of their times. */
+/* Joins the events of all threads, in the order of their times. */
 static void *join_events(struct load *l, size_t offset, size_t size, size_t *kept,
                          int (*compare)(const void *, const void *))
 {
@@ -213,7 +213,7 @@ static void *join_events(struct load *l, size_t offset, size_t size, size_t *kep
     return all;
 }
 
-/* The threads' time lines on the widest interval of all. */
+/* Joins the time lines of all threads; the interval is the widest of theirs. */
 static void join_cells(struct load_result *r, const struct load *l)
 {
     for (unsigned i = 0; i < l->nthreads; i++)

@@ -45,7 +45,7 @@ const char *load_arguments_take(struct load_options *o, int option, const char *
         o->close = true;
         return NULL;
     default:
-        return "another option"; /* the command's tables do not agree */
+        return "another option"; /* unreachable if the command's tables agree */
     }
 }
 

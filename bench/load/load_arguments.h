@@ -1,5 +1,6 @@
 /* The options of a load that `ringbench http` and `ringbench tcp` have in common.
- * Pure. */
+ *
+ * Threads: the main one. */
 #pragma once
 #include <getopt.h>
 
@@ -32,11 +33,13 @@ enum { /* options without a letter; a command's own begin at LOAD_ARGUMENT_END *
         "seed", required_argument, NULL, LOAD_ARGUMENT_SEED              \
     }
 
-/* What a user gets who asks for nothing else, but for the target and the wire. */
+/* The defaults, without target and wire. */
 struct load_options load_arguments_default(void);
-/* Takes one of these options. What is allowed instead of the value; NULL: it was taken. */
+/* Takes the value of one of these options. NULL: it was taken; else what values are allowed. */
 const char *load_arguments_take(struct load_options *o, int option, const char *value);
-/* What follows from the options together: a default duration. What is wrong with them, or NULL. */
+/* Checks the options together and adds the default duration. NULL: they are fine; else what is
+ * wrong. */
 const char *load_arguments_complete(struct load_options *o);
-/* As many connections as are asked for need descriptors: the soft limit is only a default. */
+/* Raises the limit of descriptors, since each connection needs one; a failure is printed on stderr.
+ */
 void load_arguments_raise_limit(void);

@@ -14,10 +14,10 @@
 #include "bench/load/client.h"
 
 #define CONNECT_BATCH 256
-#define BACKOFF_MS 10 /* after a failed connect, until the client is used again */
+#define BACKOFF_MS 10 /* until a client is used again after it failed to connect */
 #define INTERVAL_NS 100000000u
 #define FAR_NS (UINT64_MAX / 4) /* later than any clock here */
-#define PIECE (1024 * 1024)     /* of requests that are composed before they are written */
+#define PIECE (1024 * 1024)     /* bytes of requests that are composed before they are written */
 
 static const struct load_options *options_of(const struct load_thread *t)
 {
@@ -62,7 +62,7 @@ static uint64_t due_ns_of(const struct load_thread *t, uint64_t k)
     return after < (double)FAR_NS ? t->load->start_ns + (uint64_t)after : FAR_NS;
 }
 
-/* Requests that were due before `until` and have not been sent. */
+/* The number of requests that were due before `until` and have not been sent. */
 static uint64_t overdue(const struct load_thread *t, uint64_t until)
 {
     double due = ceil((double)(until - t->load->start_ns) * options_of(t)->rate / 1e9);
@@ -76,7 +76,8 @@ static uint64_t timeout_ms(const struct load_thread *t)
     return (options_of(t)->timeout_ns + 999999) / 1000000;
 }
 
-/* What is on its way has had its time: with pipelining each answer gave the next one more. */
+/* The requests in flight have had their time. Their own deadlines may be later: with pipelining
+ * each answer gives the next request more time. */
 static void on_waited(uv_timer_t *timer)
 {
     struct load_thread *t = container_of(timer, struct load_thread, end);
@@ -93,7 +94,7 @@ static void wait_for_answers(struct load_thread *t)
     load_thread_maybe_over(t);
 }
 
-/* Breaks off the sending: what is due by now and was not sent is left out. */
+/* Ends the sending before all was sent: requests that are due and not sent count as unsent. */
 static void stop_sending(struct load_thread *t)
 {
     if (t->state == LOAD_THREAD_SENDING) {
@@ -104,15 +105,15 @@ static void stop_sending(struct load_thread *t)
     wait_for_answers(t);
 }
 
-/* All that was to be sent is sent; `due` is when the next one would have been: so long the schedule
- * was, even if its last request went out before. */
+/* All requests are sent. The schedule lasted until `due`, when the next request would have been
+ * due, even if the last one went out before. */
 static void complete(struct load_thread *t, uint64_t due)
 {
     t->stopped_ns = due < t->load->end_ns ? due : t->load->end_ns;
     wait_for_answers(t);
 }
 
-/* Whether a request is to be sent now, and when it was due. */
+/* Whether a request is to be sent now; *due: when it was due. */
 static bool next_request(struct load_thread *t, uint64_t now, uint64_t *due)
 {
     if (t->state != LOAD_THREAD_SENDING)
@@ -135,12 +136,12 @@ static void set_alarm(struct load_thread *t, uint64_t ns)
     if (t->alarm_ns == ns)
         return;
     int r = timerfd_settime(t->alarm_fd, TFD_TIMER_ABSTIME, &when, NULL);
-    assert(r == 0); /* the time is a valid one */
+    assert(r == 0); /* fails only for an invalid time */
     (void)r;
     t->alarm_ns = ns;
 }
 
-/* Rings when the next request is due, if there is somebody to send it. */
+/* Sets the alarm to the time of the next request, unless no client is free to send it. */
 static void update_alarm(struct load_thread *t)
 {
     if (options_of(t)->rate > 0 && t->state == LOAD_THREAD_SENDING && !list_empty(&t->free))
@@ -161,7 +162,7 @@ void load_thread_refill(struct load_thread *t, struct client *c, unsigned most, 
     }
     client_flush(c);
     update_alarm(t);
-    load_thread_maybe_over(t); /* it may have had the last answer */
+    load_thread_maybe_over(t); /* the answer that led here may have been the last one */
 }
 
 void load_thread_dispatch(struct load_thread *t, uint64_t now)
@@ -181,7 +182,7 @@ static void on_alarm(uv_poll_t *poll, int status, int events)
     struct load_thread *t = container_of(poll, struct load_thread, alarm);
     t->alarm_ns = 0;
     load_thread_dispatch(t, clock_now_ns());
-    if (t->alarm_ns == 0) { /* setting it also takes back that it has rung */
+    if (t->alarm_ns == 0) { /* setting the timer also clears its readiness */
         t->alarm_ns = 1;
         set_alarm(t, 0);
     }
@@ -192,9 +193,9 @@ static void on_last_call(uv_timer_t *timer)
     stop_sending(container_of(timer, struct load_thread, end));
 }
 
-/* The loop's clock is cut to whole milliseconds, so the timer may be a little early. What was due
- * before the end and waits for a connection is sent all the same, or a stall at the end would not
- * show. */
+/* The clock of the loop has whole milliseconds, so the timer may be a little early. Requests that
+ * were due before the end and wait for a connection are still sent, or a stall at the end would not
+ * show in the result. */
 static void on_end(uv_timer_t *timer)
 {
     struct load_thread *t = container_of(timer, struct load_thread, end);
@@ -227,7 +228,7 @@ static void merge_cells(struct load_thread *t)
     t->interval_ns *= 2;
 }
 
-/* The interval of the time line that `now` is in. */
+/* The index of the interval of the time line that contains `now`. */
 static unsigned cell_at(struct load_thread *t, uint64_t now)
 {
     while ((now - t->load->start_ns) / t->interval_ns >= LOAD_CELLS)
@@ -238,7 +239,7 @@ static unsigned cell_at(struct load_thread *t, uint64_t now)
     return i;
 }
 
-/* Room for one more event of a kind; NULL: enough are kept. */
+/* Counts an event and returns memory for it; NULL: enough events of this kind are kept. */
 static void *add_event(struct load_events *e)
 {
     if (e->n++ >= LOAD_MAX_EVENTS)
@@ -248,7 +249,7 @@ static void *add_event(struct load_events *e)
     return e->data + e->size * e->kept++;
 }
 
-/* The name's number; `hint` is a likely one. */
+/* The number of a backend by its name; `hint` is a likely one, so that most calls compare once. */
 static uint16_t find_backend(struct load *l, struct str name, uint16_t hint)
 {
     unsigned n = atomic_load_explicit(&l->nbackends, memory_order_acquire);
@@ -266,10 +267,11 @@ static uint16_t backend_of(struct load *l, struct str name, uint16_t hint)
     if (found != LOAD_NO_BACKEND)
         return found;
     uv_mutex_lock(&l->lock);
-    found = find_backend(l, name, hint); /* another thread may have been here */
+    found = find_backend(l, name, hint); /* another thread may have added it meanwhile */
     unsigned n = atomic_load_explicit(&l->nbackends, memory_order_relaxed);
     if (found == LOAD_NO_BACKEND && n < LOAD_MAX_BACKENDS) {
-        memcpy(l->backend_names[n], name.p, name.n); /* zeroed, and the wire has cut it */
+        memcpy(l->backend_names[n], name.p,
+               name.n); /* the array is zeroed, and the wire has cut the name */
         atomic_store_explicit(&l->nbackends, n + 1, memory_order_release);
         found = (uint16_t)n;
     }
@@ -302,7 +304,7 @@ static void add_failure(struct load_thread *t, uint64_t due, uint64_t now, uint3
                                    (uint8_t)why};
 }
 
-/* Who answered, and whether it is another one than before. */
+/* Counts the answer for its backend, and notices whether the key has moved. Returns the backend. */
 static uint16_t note_backend(struct load_thread *t, struct str name, uint32_t key, unsigned cell,
                              uint64_t now)
 {
@@ -419,7 +421,7 @@ static void init_counters(struct load_thread *t)
     t->slow.size = sizeof(struct load_slow);
 }
 
-/* Thread `index` of so many gets this much of the whole. */
+/* The part of the whole that thread `index` gets. */
 static uint64_t share(uint64_t whole, unsigned index, unsigned threads)
 {
     return whole / threads + (index < whole % threads);
@@ -489,10 +491,11 @@ bool load_thread_init(struct load_thread *t, struct load *l, unsigned index, str
 static void run(void *arg)
 {
     struct load_thread *t = arg;
-    unsigned n = t->nclients; /* the last one to fail at once makes the thread ready */
+    unsigned n = t->nclients; /* copied: when the last client has tried, the thread is ready */
     for (unsigned i = 0; i < n; i++) {
         if (i % CONNECT_BATCH == CONNECT_BATCH - 1)
-            uv_run(&t->loop, UV_RUN_NOWAIT); /* or the first ones' time were over before a look */
+            uv_run(&t->loop, UV_RUN_NOWAIT); /* else the first connections could time out before
+                                                they are looked at */
         client_connect(&t->clients[i]);
     }
     uv_run(&t->loop, UV_RUN_DEFAULT);
@@ -503,7 +506,7 @@ bool load_thread_run(struct load_thread *t, struct error *e)
 {
     sigset_t all, before;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the caller's */
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the caller's thread */
     int r = uv_thread_create(&t->thread, run, t);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r < 0)

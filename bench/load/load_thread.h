@@ -1,11 +1,11 @@
-/* One thread of a load: its loop, its clients, its part of the schedule, and what it has counted.
+/* One thread of a load: its loop, its clients, its part of the schedule, and its counters.
  *
  *   CONNECTING -- all clients have tried --> READY -- load_start() --> SENDING
  *   SENDING -- duration, requests, load_stop() --> WAITING
- *   WAITING -- nothing on its way, or its time is over --> CLOSED
+ *   WAITING -- no request in flight, or their time is over --> CLOSED
  *
- * Invariants: counters are written by the thread alone; the three that load_progress() reads are
- * atomics. Everything else is read by load_finish() when the thread is joined.
+ * Invariants: only the thread writes its counters; the three that load_progress() reads are
+ * atomics. load_finish() reads everything else after the thread was joined.
  * Ownership: the load's. Threads: its own one. */
 #pragma once
 #include <stdatomic.h>
@@ -26,24 +26,24 @@ enum load_thread_state {
     LOAD_THREAD_CLOSED,
 };
 
-/* What the threads share. */
+/* The state that all threads share. */
 struct load {
     const struct load_options *options;
     struct load_thread *threads;
-    unsigned nthreads;         /* that were initialised */
-    uint64_t start_ns, end_ns; /* of sending, CLOCK_MONOTONIC; set before START is mailed */
+    unsigned nthreads;         /* number of threads that were initialised */
+    uint64_t start_ns, end_ns; /* of sending, on base/clock.h; set before LOAD_START is mailed */
     double cpu_at_start;
-    uv_mutex_t lock; /* for what follows, and for a new name */
+    uv_mutex_t lock; /* guards the rest of this struct, and adding a name */
     uv_cond_t changed;
     unsigned ready, over; /* threads */
     _Atomic unsigned nbackends;
     char backend_names[LOAD_MAX_BACKENDS]
-                      [LOAD_BACKEND_NAME]; /* written once each, under the lock */
-    _Atomic uint16_t *owner;               /* per key: who answered it last */
-    _Atomic bool *moved;                   /* per key: it was another one before */
+                      [LOAD_BACKEND_NAME]; /* each is written once, under the lock */
+    _Atomic uint16_t *owner;               /* per key: the backend that answered it last */
+    _Atomic bool *moved;                   /* per key: more than one backend has answered it */
 };
 
-/* What the caller says to a thread. */
+/* Messages from the caller to a thread. */
 enum load_message { LOAD_START, LOAD_STOP, LOAD_ABORT };
 
 /* Events of one kind: the first LOAD_MAX_EVENTS are kept. */
@@ -65,25 +65,26 @@ struct load_thread {
     uv_timer_t end;  /* of sending */
     uv_poll_t alarm; /* a timerfd: the next request is due */
     int alarm_fd;
-    uint64_t alarm_ns; /* when it is set to ring; 0: it is not */
+    uint64_t alarm_ns; /* when the alarm is set to ring; 0: it is not set */
 
     struct client *clients;
-    unsigned nclients, unready; /* that have not tried to connect yet */
-    unsigned connected;         /* at the start */
-    int connect_error;          /* of the last one that failed: a uv error */
-    struct list free;           /* clients that may take a request, the longest free first */
-    unsigned open;              /* clients that are not OFF */
-    unsigned on_their_way;      /* requests */
-    uint64_t left;              /* requests that may still be sent */
-    uint64_t next_due;          /* open loop: its index among all threads' */
+    unsigned nclients, unready; /* unready: clients that have not tried to connect yet */
+    unsigned connected;         /* clients that were connected before the start */
+    int connect_error;          /* the last error of connecting, a uv error */
+    struct list
+        free; /* clients that may take a request; the first has been free for the longest time */
+    unsigned open;         /* clients that are not OFF */
+    unsigned on_their_way; /* requests in flight */
+    uint64_t left;         /* requests that may still be sent */
+    uint64_t next_due; /* open loop: the index of the next request, among those of all threads */
     struct keys_draw draw;
-    struct buffer out; /* requests composed, not written yet */
+    struct buffer out; /* requests that are composed and not written yet */
 
     _Atomic uint64_t sent, answered, failed;
     uint64_t connects, bytes_in, bytes_out, unsent, unnamed, unasked;
     uint64_t errors[LOAD_ERRORS];
     uint64_t statuses[600];
-    uint64_t last_ns;    /* when the last answer was whole */
+    uint64_t last_ns;    /* when the last answer was complete */
     uint64_t stopped_ns; /* when sending ended */
     struct latency latency;
     uint64_t backend_answers[LOAD_MAX_BACKENDS];
@@ -99,7 +100,7 @@ bool load_thread_run(struct load_thread *t, struct error *e);
 void load_thread_join(struct load_thread *t);
 void load_thread_deinit(struct load_thread *t);
 
-/* From the clients. */
+/* Called by the clients. */
 
 static inline void load_count(_Atomic uint64_t *c)
 {
@@ -107,14 +108,14 @@ static inline void load_count(_Atomic uint64_t *c)
                           memory_order_relaxed);
 }
 
-/* The first try to connect is over: < 0 a uv error. */
+/* The first attempt to connect has ended; < 0: with this uv error. */
 void load_thread_client_ready(struct load_thread *t, int uv_error);
-/* Hands out requests as long as there are clients for them and requests are due. */
+/* Hands out requests as long as clients are free and requests are due. */
 void load_thread_dispatch(struct load_thread *t, uint64_t now_ns);
-/* The same for one client, up to `most` requests, written at once. */
+/* Hands up to `most` due requests to one client, and writes them at once. */
 void load_thread_refill(struct load_thread *t, struct client *c, unsigned most, uint64_t now_ns);
 void load_thread_answered(struct load_thread *t, const struct wire_answer *a, uint64_t due_ns,
                           uint32_t key, uint64_t now_ns);
 void load_thread_failed(struct load_thread *t, enum load_error why, uint64_t due_ns, uint32_t key);
-/* Nothing is on its way any more on some client: the thread may be over. */
+/* Ends the thread if it waits for its last requests and none is in flight any more. */
 void load_thread_maybe_over(struct load_thread *t);

@@ -13,7 +13,7 @@ struct pong_wire {
 };
 
 struct wire_reader {
-    uint64_t have; /* of the answer */
+    uint64_t have; /* bytes of the answer that have come */
 };
 
 static const struct pong_wire *of(const struct wire *w)
@@ -26,7 +26,7 @@ static bool put(const struct wire *w, struct str key, struct buffer *out)
     return buffer_append(out, of(w)->message, of(w)->size);
 }
 
-/* What comes back must be what was sent. */
+/* The answer must be the bytes that were sent. */
 static enum wire_result take(const struct wire *w, struct wire_reader *r, char *data, size_t len,
                              size_t *used, struct wire_answer *a)
 {

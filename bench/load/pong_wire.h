@@ -1,4 +1,4 @@
-/* Ping-pong: a message of a fixed size is sent, as many bytes come back from an echo server.
+/* Ping-pong: a request is a message of a fixed size, the answer the same bytes from an echo server.
  *
  * Ownership: pong_wire_new() to pong_wire_free(). Threads: read-only once made. */
 #pragma once

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOVES_MAX 1000 /* rows of the document */
-#define GROUPS_MAX 20  /* lines for people */
+#define MOVES_MAX 1000 /* in the document */
+#define GROUPS_MAX 20  /* lines of moves in the text */
 
 static const struct {
     const char *name;
@@ -17,7 +17,7 @@ static const struct {
 
 #define NQUANTILES (sizeof quantiles / sizeof *quantiles)
 
-/* Documents are small control data: memory for them is taken to be there, as in base/mem. */
+/* Documents are small control data: if memory is out, the process aborts, as in base/mem. */
 static json_t *made(json_t *j)
 {
     if (j == NULL)
@@ -65,7 +65,7 @@ static uint64_t named_answers(const struct load_result *r)
     return n;
 }
 
-/* The busiest backend against the mean of all. */
+/* The answers of the busiest backend, divided by the mean of all backends. */
 static double balance(const struct load_result *r)
 {
     uint64_t most = 0;
@@ -248,7 +248,7 @@ bool result_save(const json_t *document, const char *path, struct error *e)
     if (ok) {
         ok = json_dumpf(document, f, JSON_INDENT(1) | JSON_REAL_PRECISION(12)) == 0 &&
              putc('\n', f) != EOF;
-        ok = fclose(f) == 0 && ok; /* what was buffered may fail only now */
+        ok = fclose(f) == 0 && ok; /* buffered output may fail only here */
     }
     if (!ok)
         error_errno(e, errno, "%s", path);
@@ -330,7 +330,7 @@ static void print_backends(FILE *to, const struct load_result *r)
     fputc('\n', to);
 }
 
-/* Moves from one backend to another within the same second make one line. */
+/* Moves between the same two backends within one second are printed as one line. */
 static void print_moves(FILE *to, const struct load_result *r)
 {
     size_t i = 0, lines = 0;

@@ -1,6 +1,6 @@
-/* A load's result for people and for programs.
+/* The result of a load as text for people and as a JSON document for programs.
  *
- * Ownership: what is returned is the caller's. Threads: any. */
+ * Ownership: the caller owns the documents that are returned. Threads: any. */
 #pragma once
 #include <jansson.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "bench/load/bulk.h"
 #include "bench/load/load.h"
 
-/* What is said of the load beside the figures. */
+/* The description of the load that stands beside the figures. */
 struct result_about {
     const char *kind;   /* "http", "tcp" */
     const char *target; /* as the user wrote it */
@@ -31,5 +31,5 @@ struct result_bulk_about {
 json_t *result_bulk_json(const struct result_bulk_about *a, const struct bulk_result *r);
 void result_bulk_print(FILE *to, const struct bulk_result *r);
 
-/* False: the text says why. */
+/* False: the error says why. */
 bool result_save(const json_t *document, const char *path, struct error *e);

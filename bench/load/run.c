@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-#define LOOK_NS 20000000 /* how often it is asked whether the load is over */
+#define POLL_NS 20000000 /* how often the end of the load is checked */
 #define LINE_NS 1000000000u
 
 static void print_line(const struct load *l, struct load_progress *last)
@@ -33,12 +33,12 @@ static void on_signal(struct load *l, unsigned *signals)
 
 static void watch(struct load *l, const sigset_t *stop, bool progress)
 {
-    const struct timespec look = {.tv_nsec = LOOK_NS};
+    const struct timespec interval = {.tv_nsec = POLL_NS};
     struct load_progress last = {0};
     unsigned signals = 0;
     uint64_t line_at = load_started_ns(l) + LINE_NS;
     while (!load_over(l)) {
-        if (sigtimedwait(stop, NULL, &look) > 0)
+        if (sigtimedwait(stop, NULL, &interval) > 0)
             on_signal(l, &signals);
         if (progress && clock_now_ns() >= line_at) {
             print_line(l, &last);
@@ -55,7 +55,7 @@ struct load_result *run_load(const struct load_options *o, bool progress, struct
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
-    struct load *l = load_start(o, e); /* while it connects a signal ends all of it, as ever */
+    struct load *l = load_start(o, e); /* while it connects, signals still end the process */
     if (l == NULL)
         return NULL;
     pthread_sigmask(SIG_BLOCK, &stop, &before);

@@ -1,4 +1,4 @@
-/* `ringbench tcp`: ping-pong with an echo server, or bytes as fast as they go. */
+/* `ringbench tcp`: ping-pong with an echo server, or as many bytes as the connections can carry. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -73,7 +73,7 @@ static bool is_direction(const char *text)
     return strcmp(text, "up") == 0 || strcmp(text, "down") == 0 || strcmp(text, "both") == 0;
 }
 
-/* What is allowed instead; NULL: it was taken. */
+/* NULL: the option was taken; else what values are allowed. */
 static const char *take_option(struct tcp_command *t, int option, const char *value)
 {
     switch (option) {
@@ -119,7 +119,7 @@ static int complete(struct tcp_command *t, bool connections_given)
     return BENCH_USAGE;
 }
 
-/* -1: help was printed. */
+/* -1: help was printed. Else the exit code; BENCH_OK: *t is filled in. */
 static int parse_options(struct tcp_command *t, int argc, char **argv)
 {
     int c, index = 0;

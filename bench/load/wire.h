@@ -1,10 +1,11 @@
-/* What is said on a connection: how a request is put, and where an answer ends.
+/* The protocol of a load's connections: how a request is composed, and where an answer ends.
  *
- * What for: the one thing in which `ringbench http` and `ringbench tcp` differ; bench/load/client.c
- * has the connection, bench/load/load.c the schedule. Ownership: a wire is constant once made and
- * outlives the load; what one connection needs to read answers is a struct wire_reader of the
- * wire's own size, zeroed when the connection opens. Threads: a wire is shared and read-only, a
- * reader belongs to one connection. */
+ * What for: `ringbench http` and `ringbench tcp` differ in this alone; client.c has the connection,
+ * load.c the schedule.
+ * Ownership: a wire is constant once made and outlives the load. The state of reading answers on
+ * one connection is a struct wire_reader, of a size that the wire tells, zeroed when the connection
+ * opens.
+ * Threads: a wire is shared and read-only, a reader belongs to one connection. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,25 +17,25 @@ struct wire_reader;
 
 enum wire_result {
     WIRE_MORE, /* the answer goes on */
-    WIRE_DONE, /* it ended with the last byte used */
-    WIRE_BAD,  /* that is no answer */
+    WIRE_DONE, /* the answer ended with the last byte used */
+    WIRE_BAD,  /* the bytes are no answer */
 };
 
-/* What an answer was; slices point into the bytes read or into the reader. */
+/* An answer; slices point into the bytes that were read or into the reader. */
 struct wire_answer {
-    uint16_t status;    /* http; 0 else */
-    bool keep;          /* the connection may serve again */
-    struct str backend; /* who answered; empty: not told */
+    uint16_t status;    /* of HTTP; else 0 */
+    bool keep;          /* the connection may carry further requests */
+    struct str backend; /* who answered; empty: the answer does not say it */
 };
 
 struct wire {
     /* Appends a request for the key (empty: none). False: no memory. */
     bool (*put)(const struct wire *w, struct str key, struct buffer *out);
-    /* Takes what it can of data[0, len), which it may overwrite as far as it takes it. */
+    /* Takes some or all of data[0, len) and sets *used to how much; it may overwrite that much. */
     enum wire_result (*take)(const struct wire *w, struct wire_reader *r, char *data, size_t len,
                              size_t *used, struct wire_answer *a);
-    /* The server ended the connection: whether the answer under way was whole by that. */
+    /* The server closed the connection. True: that completed the answer that was being read. */
     bool (*take_end)(const struct wire *w, struct wire_reader *r, struct wire_answer *a);
-    void (*reset)(const struct wire *w, struct wire_reader *r); /* releases what it holds; zeroes */
+    void (*reset)(const struct wire *w, struct wire_reader *r); /* releases and zeroes */
     size_t reader_size;
 };

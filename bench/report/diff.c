@@ -1,4 +1,4 @@
-/* `ringbench diff`: two results side by side, and whether they were made under the same load. */
+/* `ringbench diff`: compares two results, and tells whether their loads were the same. */
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -18,7 +18,7 @@ struct options {
 
 enum unit { RATE, TIME_US, BYTES, AMOUNT, FACTOR, SECONDS };
 
-/* A figure is a member of the result or of an object in it; refused ones are summed up. */
+/* A figure is a member of the result or of an object in it; `refused` is a sum over statuses. */
 static const struct figure {
     const char *label;
     const char *object, *member;
@@ -93,7 +93,7 @@ static bool has_ratio(const struct compared *c)
     return c->has[0] && c->has[1] && c->value[0] > 0;
 }
 
-/* An option by its name, or the version, which makes a difference too. */
+/* An option by its name, or the version of ringbench, which may make a difference, too. */
 static json_t *setting_of(const json_t *result, const char *name)
 {
     if (strcmp(name, "ringbench") == 0)
@@ -101,7 +101,7 @@ static json_t *setting_of(const json_t *result, const char *name)
     return json_object_get(json_object_get(result, "options"), name);
 }
 
-/* An array of {"name", "a", "b"}: what is set, but not to the same in both. */
+/* An array of {"name", "a", "b"}: the settings that differ. */
 static json_t *differences(json_t *const *r)
 {
     json_t *out = json_array(), *all = json_copy(json_object_get(r[0], "options")), *v;
@@ -121,7 +121,7 @@ static json_t *differences(json_t *const *r)
 
 /* ---- as a table ---- */
 
-/* Three digits that count. */
+/* Formats with three significant digits. */
 static void format_3(char *out, size_t n, double v, const char *unit)
 {
     snprintf(out, n, "%.*f%s", v < 9.995 ? 2 : v < 99.95 ? 1 : 0, v, unit);
@@ -173,8 +173,8 @@ static void format_figure(char *out, size_t n, enum unit unit, double v)
     }
 }
 
-/* As JSON, so that nothing in a file can play tricks with the terminal; a plain word goes without
- * its quotes, and what is not there is a dash. */
+/* Prints a value of a file as JSON, since its escapes keep control characters from the terminal. A
+ * plain word is printed without quotes, a missing value as a dash. */
 static void print_json(const json_t *v)
 {
     char *text = NULL;
@@ -268,7 +268,7 @@ static json_t *number_or_null(bool has, double v)
     return has && isfinite(v) ? json_real(v) : json_null();
 }
 
-/* "latency_us.p99": where the figure is in a result. */
+/* The path of a figure in a result, such as "latency_us.p99". */
 static void name_figure(char *out, size_t n, const struct figure *f)
 {
     if (f->member == NULL)
@@ -303,7 +303,7 @@ static json_t *distance_json(const struct distance *d)
                      d->count_a, "answers_b", d->count_b);
 }
 
-/* A path need not be UTF-8, JSON must be: then it is null. */
+/* A path that is not UTF-8 becomes null, since JSON must be UTF-8. */
 static json_t *head_json(const char *file, const json_t *r)
 {
     return json_pack("{s:o?, s:O, s:O?}", "file", json_string(file), "target",
@@ -355,7 +355,7 @@ static int diff(const struct options *o, json_t *const *r)
     return code;
 }
 
-/* The figures of a ring are a table of their own: there is no load to compare. */
+/* diff compares loads; the result of a ring has none. */
 static bool is_of_load(const char *file, const json_t *r, struct error *e)
 {
     if (stored_is_ring(r))
@@ -395,7 +395,7 @@ int bench_diff(int argc, char **argv)
             return BENCH_OK;
         }
         if (c == '?')
-            return BENCH_USAGE; /* getopt has said why */
+            return BENCH_USAGE; /* getopt has printed why */
         *(c == 'r' ? &o.report : &o.json) = optarg;
     }
     if (argc - optind != 2)

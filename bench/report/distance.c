@@ -5,7 +5,7 @@
 /* sqrt(-ln(0.01 / 2) / 2): the two-sided 1% point of the limit distribution. */
 #define ONE_PERCENT 1.6276236
 
-/* Walks up a histogram, bound by bound. */
+/* A position in a histogram, which moves from bound to bound. */
 struct walk {
     const json_t *histogram;
     size_t next;
@@ -51,7 +51,7 @@ bool distance_of(const json_t *a, const json_t *b, struct distance *out)
     if (wa.total == 0 || wb.total == 0)
         return false;
     double n = (double)wa.total, m = (double)wb.total, bound;
-    out->largest = -1; /* so that the first bound is taken, whatever its gap */
+    out->largest = -1; /* below any gap, so that the first one is taken */
     out->threshold = ONE_PERCENT * sqrt((n + m) / (n * m));
     while (isfinite(bound = fmin(next_bound(&wa), next_bound(&wb)))) {
         pass(&wa, bound);

@@ -1,7 +1,7 @@
-/* How far two latency distributions are apart: the Kolmogorov-Smirnov distance of two histograms.
+/* How far apart two latency distributions are: the Kolmogorov-Smirnov distance of two histograms.
  *
- * Both are arrays of [upper bound in us, count], ascending, as stored_load() has checked. Counting
- * in buckets can only make the distance smaller, so nothing is found that is not there.
+ * A histogram is an array of [upper bound in us, count], ascending, as stored_load() has checked.
+ * Counting in buckets can only make the distance smaller, so there are no false differences.
  * Threads: pure. */
 #pragma once
 #include <jansson.h>
@@ -9,11 +9,11 @@
 
 struct distance {
     json_int_t count_a, count_b;
-    double largest;          /* the widest gap between both shares, 0 to 1 */
-    double at_us;            /* where that is */
-    double share_a, share_b; /* of the answers that were not slower than at_us */
-    double threshold; /* independent draws from one distribution exceed it once in 100 times */
+    double largest;          /* the widest gap between the shares, 0 to 1 */
+    double at_us;            /* the latency where the gap is widest */
+    double share_a, share_b; /* shares of the answers that took at_us or less */
+    double threshold; /* two independent samples of one distribution exceed it in 1 of 100 cases */
 };
 
-/* False: one of them has no answers. */
+/* False: one of the histograms is empty. */
 bool distance_of(const json_t *a, const json_t *b, struct distance *out);

@@ -10,12 +10,12 @@
 #include "bench/report/report_html.h"
 #include "bench/report/stored.h"
 
-/* Where the page has an empty list of results, the results go. */
+/* The results replace the empty list of results in the page. */
 static const char mark[] = "<script type=\"application/json\" id=\"results\">";
 static const char empty[] = "[]";
 
-/* Within a string of JSON, the only place where they can stand, these have a second spelling that
- * HTML has no eye for: so neither "</script" nor "<!--" comes out. */
+/* In JSON these characters occur within strings only, and there they can be escaped: so a result
+ * contains neither "</script" nor "<!--", which HTML would take for markup. */
 static const char *escaped(char c)
 {
     return c == '<' ? "\\u003c" : c == '>' ? "\\u003e" : c == '&' ? "\\u0026" : NULL;
@@ -143,7 +143,7 @@ int bench_report(int argc, char **argv)
             return BENCH_OK;
         }
         if (c != 'o')
-            return BENCH_USAGE; /* getopt has said why */
+            return BENCH_USAGE; /* getopt has printed why */
         output = optarg;
     }
     size_t n = (size_t)(argc - optind);

@@ -4,8 +4,8 @@
  * the page as JSON, and its script draws them. The file needs nothing but a browser: it loads
  * nothing, and its own policy forbids it to.
  *
- * Invariants: no byte of a result can end the element that holds it; the script puts what it reads
- * from there into the page as text alone.
+ * Invariants: no byte of a result can end the element that holds the results; the script puts what
+ * it reads from that element into the page as text only.
  * Threads: any. */
 #pragma once
 #include <jansson.h>
@@ -16,6 +16,7 @@
 
 #define REPORT_MAX 8 /* results in one page: as many as there are colours to tell them apart */
 
-/* Writes 1 to REPORT_MAX results; with two or more the page compares them. The references stay the
- * caller's. False: the error reads "PATH: why"; what was written until then is left as it is. */
+/* Writes a page with 1 to REPORT_MAX results of one kind; a page with several compares them. The
+ * references stay the caller's. False: the error reads "PATH: why", and the file may be
+ * incomplete. */
 bool report_write(const char *path, json_t *const *results, size_t n, struct error *e);

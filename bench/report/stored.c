@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a member may be: a number is finite by the grammar of JSON, a count is an integer. */
+/* The type of a member. A NUMBER is finite, as JSON knows no other, and a COUNT is an integer. */
 enum shape { TEXT, NUMBER, COUNT, OBJECT, ARRAY };
 
 static const char *const shape_names[] = {
@@ -93,7 +93,7 @@ static bool check_members(const json_t *o, const struct member *m, size_t n, str
     return true;
 }
 
-/* All values of an object that has names we do not know beforehand, {"200": 99}. */
+/* Checks all values of an object whose names are not fixed, such as {"200": 99}. */
 static bool check_values(const json_t *result, const char *name, enum shape shape, struct error *e)
 {
     json_t *o = json_object_get(result, name), *v;
@@ -191,7 +191,7 @@ static const char *text_of(const json_t *o, const char *name)
     return s ? s : "";
 }
 
-/* The results of a load have "ringbench" where these have "version". */
+/* `ringbench ring` writes "version" where a load's result has "ringbench", and no "kind". */
 bool stored_is_ring(const json_t *result)
 {
     return json_object_get(result, "ringbench") == NULL &&
@@ -242,7 +242,7 @@ double stored_refused(const json_t *result)
     return sum;
 }
 
-/* jansson takes a failed read for the end of the file, so the stream is asked too. */
+/* jansson takes a failed read for the end of the file, so ferror() is asked, too. */
 static json_t *parse(const char *path, FILE *f, struct error *e)
 {
     json_error_t why;
@@ -265,8 +265,8 @@ json_t *stored_load(const char *path, struct error *e)
         return NULL;
     }
     json_t *r = parse(path, f, e);
-    fclose(f);                    /* was only read */
-    if (r == NULL || check(r, e)) /* parse() has named the file already */
+    fclose(f);                    /* no error: the file was only read */
+    if (r == NULL || check(r, e)) /* the error of parse() names the file already */
         return r;
     error_prefix(e, "%s", path);
     json_decref(r);

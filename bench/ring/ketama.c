@@ -8,8 +8,9 @@
  * 160 a unit of weight there; here as many as were asked for. Of several points in one place the
  * first server's stays (nginx leaves that to qsort()). Looked up by binary search, as there, if in
  * a faster form.
- * A server that is down keeps its points in nginx and a key goes to the next point along the ring
- * whose server is not, for up to 20 points: almost always what a ring without that server says. */
+ * In nginx a server that is down keeps its points, and a key goes to the next point along the ring
+ * whose server is up, for up to 20 points: almost always the server that a ring without the one
+ * that is down would give. */
 #include "bench/ring/ketama.h"
 
 #include <assert.h>
@@ -27,7 +28,7 @@ struct entry {
 
 struct ketama {
     size_t n, nslots;
-    struct entry entry[]; /* ascending, no point twice */
+    struct entry entry[]; /* ascending, each point once */
 };
 
 /* ---- CRC-32: the reflected polynomial, bit by bit into a table, byte by byte from there ---- */
@@ -44,7 +45,7 @@ __attribute__((constructor)) static void crc_table_init(void)
     }
 }
 
-/* The bits are inverted before the first byte and behind the last, which is the caller's. */
+/* The caller inverts the bits before the first byte and after the last one. */
 static inline uint32_t crc_feed(uint32_t crc, const void *bytes, size_t n)
 {
     const uint8_t *p = bytes;
@@ -60,7 +61,7 @@ uint32_t ketama_crc32(struct str bytes)
 
 /* ---- points ---- */
 
-/* Where HOST ends: before the last colon, if nothing but digits follow it. */
+/* The length of HOST: up to the last colon, if only digits follow it. */
 static size_t host_length(struct str server)
 {
     size_t i = server.n;
@@ -70,7 +71,8 @@ static size_t host_length(struct str server)
     return port ? i - 1 : server.n;
 }
 
-/* The checksum of HOST, zero byte and PORT, not inverted at the end: points go on from here. */
+/* The checksum of HOST, a zero byte and PORT, not inverted at the end, since each point feeds
+ * further bytes into it. */
 static uint32_t server_crc(struct str server)
 {
     struct str host = server, port = {NULL, 0};
@@ -159,14 +161,14 @@ static void *ketama_build(const struct ring_member *members, size_t n, unsigned 
     return k;
 }
 
-/* The CRC is 32 bits wide, and the lower half of a hash is it. */
+/* The CRC has 32 bits; it is the lower half of the hash. */
 static inline uint64_t ketama_hash(struct str key)
 {
     return ~crc_feed(UINT32_MAX, key.p, key.n);
 }
 
-/* The entry looked for is among the n from `at` on, or behind them. Halving without a branch that
- * could be foreseen wrongly is two to three times as fast as the usual loop. */
+/* Invariant: the entry is among the n from `at` on, or right behind them. Without a branch that the
+ * processor could mispredict, halving is two to three times as fast as the usual loop. */
 static inline unsigned ketama_find(const void *built, uint64_t hash)
 {
     const struct ketama *k = built;
@@ -193,8 +195,8 @@ static size_t ketama_memory(const void *built)
     return sizeof *k + k->n * sizeof k->entry[0];
 }
 
-/* An entry owns the positions behind the one before it, up to and with its own. Alone it owns the
- * whole circle, which is what wraps to 0. */
+/* An entry owns the positions from behind the entry before it up to its own. A single entry owns
+ * the whole circle, whose size wraps to 0 in 32 bits. */
 static void ketama_shares(const void *built, double *share)
 {
     const struct ketama *k = built;

@@ -1,5 +1,4 @@
-/* The parts of the layout `ketama` that its own tests need.
- * Pure. */
+/* The parts of the layout `ketama` that its unit test needs. Pure. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -81,7 +81,7 @@ const struct layout layout_ringproxy = {
  * NSDI 2016, section 3.4: each backend has a permutation of the table's entries, and in turn they
  * take the next entry of theirs that is still free ---- */
 
-#define MAGLEV_SIZE 65537 /* a prime, the paper's smaller size */
+#define MAGLEV_SIZE 65537 /* a prime: the smaller size in the paper */
 
 struct maglev {
     uint16_t slot[MAGLEV_SIZE];
@@ -92,8 +92,8 @@ struct permutation {
     uint32_t next, skip;
 };
 
-/* The paper leaves both hash functions open. skip is 1 to SIZE - 1, so as SIZE is prime the steps
- * come by every entry. */
+/* The paper leaves both hash functions open. `skip` is 1 to SIZE - 1 and SIZE is prime, so the
+ * steps reach every entry. */
 static struct permutation permutation_of(struct str name)
 {
     uint64_t seed = hash_name(name);
@@ -215,8 +215,8 @@ static uint64_t rendezvous_hash(struct str key)
     return hash_key(key);
 }
 
-/* The weight of a backend for a key is a hash of the key's hash, seeded by its name: as even as one
- * of both texts, and the key is hashed once, not once a backend. */
+/* The weight of a backend for a key is a hash of the key's hash, seeded by the backend's name: as
+ * even as a hash of both texts, but the text of the key is hashed only once. */
 static inline unsigned rendezvous_find(const void *built, uint64_t hash)
 {
     const struct rendezvous *r = built;
@@ -285,7 +285,7 @@ static size_t modulo_memory(const void *built)
     return sizeof(struct modulo);
 }
 
-/* Equal to within n of 2^64 hashes. */
+/* The shares differ by at most one hash in 2^64. */
 static void modulo_shares(const void *built, double *share)
 {
     const struct modulo *m = built;

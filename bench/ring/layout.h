@@ -1,9 +1,10 @@
-/* Ways to lay keys out over backends: ringproxy's ring, and yardsticks that others use, written
- * from their public description, so that `ringbench ring` can measure them side by side.
+/* Layouts: ways to distribute keys over backends. There is ringproxy's ring, and the layouts that
+ * other proxies use, written from their public descriptions, so that `ringbench ring` can measure
+ * them side by side.
  *
- * What for: one table of functions a layout, over a structure that only its own functions know.
- * Invariants: immutable once built. Slot i is members[i] of what it was built from.
- * Ownership: build() to free(). Threads: read-only, share freely. */
+ * What for: a layout is a table of functions over a structure that only these functions know.
+ * Invariants: immutable once built. Slot i stands for members[i] of the array it was built from.
+ * Ownership: build() to free(). Threads: read-only, may be shared. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@
 
 struct layout_keys {
     size_t n;
-    const uint64_t *hash; /* as the layout hashes them */
+    const uint64_t *hash; /* by the hash function of the layout */
     const char *text;     /* n times LAYOUT_KEY_LEN bytes */
 };
 
@@ -25,25 +26,25 @@ typedef uint64_t layout_pass(const void *built, const struct layout_keys *k);
 struct layout {
     const char *name;
     const char *what; /* a line of help */
-    bool has_vnodes;  /* builds `vnodes` points a backend; otherwise the number is ignored */
-    bool linear;      /* a lookup looks at every backend */
+    bool has_vnodes;  /* has `vnodes` points for each backend; else the number is ignored */
+    bool linear;      /* a lookup examines every backend */
 
-    /* A key's bytes -> what find() takes. */
+    /* Hashes the bytes of a key for find(). */
     uint64_t (*hash)(struct str key);
-    /* As ring_new() takes them: sorted names, n from 1 to 4096. Weights are honoured by ringproxy
-     * and ketama; the others want 1. NULL: the error says why. */
+    /* Members are as for ring_new(): sorted by name, n from 1 to 4096. ringproxy and ketama honour
+     * weights, for the others they must be 1. NULL: the error says why. */
     void *(*build)(const struct ring_member *members, size_t n, unsigned vnodes, struct error *e);
     void (*free)(void *built); /* NULL is fine */
     unsigned (*find)(const void *built, uint64_t hash);
-    size_t (*memory)(const void *built); /* heap bytes that lookups need */
-    /* Points or table entries. NULL: this layout has none. */
+    size_t (*memory)(const void *built); /* bytes on the heap that lookups need */
+    /* The number of points or table entries. NULL: this layout has none. */
     size_t (*points)(const void *built);
-    /* The exact share of each slot, of 1, if hashes are spread evenly. NULL: only sampling tells.
-     */
+    /* The exact share of each slot, as parts of 1, if hashes are spread evenly. NULL: shares can
+     * only be estimated by sampling. */
     void (*shares)(const void *built, double *share);
 
-    /* What is timed: find() called directly, so that the compiler may put it in line. Each returns
-     * a sum that depends on every lookup. */
+    /* The timed passes, which call find() directly, so that the compiler may inline it. Each
+     * returns a sum that depends on every lookup. */
     layout_pass *find_pass;
     layout_pass *chained_pass;   /* each hash depends on the slot found before */
     layout_pass *hash_find_pass; /* from the text */

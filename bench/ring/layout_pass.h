@@ -1,8 +1,8 @@
-/* The timed passes of a layout, made for it by LAYOUT_PASSES(prefix) from its prefix_hash() and
- * prefix_find(). Through a pointer to find() each lookup would pay for an indirect call that no
- * proxy makes, as much as a short lookup takes.
+/* The timed passes of a layout: LAYOUT_PASSES(prefix) makes them from prefix_hash() and
+ * prefix_find(). With a pointer to find() each lookup would cost an indirect call that no proxy
+ * makes, and that takes as long as a short lookup.
  *
- * For the files that define a layout, behind its functions. */
+ * Files that define a layout use the macro after its functions. */
 #pragma once
 #include "bench/ring/layout.h"
 
@@ -34,7 +34,7 @@
         return sum;                                                                         \
     }
 
-/* The members of `struct layout` that every layout fills in by its prefix. */
+/* The initialisers of those members of `struct layout` that follow from the prefix. */
 #define LAYOUT_FUNCTIONS(prefix)                                                                  \
     .hash = prefix##_hash, .build = prefix##_build, .free = prefix##_free, .find = prefix##_find, \
     .memory = prefix##_memory, .find_pass = prefix##_find_pass,                                   \

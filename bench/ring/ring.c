@@ -77,7 +77,7 @@ struct run {
     size_t n;
 };
 
-/* False: said why. */
+/* False: the reason was printed. */
 static bool measure(struct run *r, const struct layout *l, unsigned backends, unsigned vnodes)
 {
     struct ring_figures *f = &r->figures[r->n];
@@ -92,7 +92,7 @@ static bool measure(struct run *r, const struct layout *l, unsigned backends, un
         ring_json_row(stdout, f, r->n == 0);
     else
         ring_cost_row(f);
-    fflush(stdout); /* a failure stays and is found at the end */
+    fflush(stdout); /* main() checks for errors at the end */
     r->n++;
     return true;
 }
@@ -122,7 +122,7 @@ static bool moved_foreign(const struct ring_moves *m)
     return m->positions > 0 || m->foreign > 0;
 }
 
-/* ringproxy's promise: nothing moves that need not. */
+/* The promise of ringproxy's ring: no key moves that need not move. */
 static bool promise_kept(const struct run *r)
 {
     bool kept = true;
@@ -139,7 +139,7 @@ static bool promise_kept(const struct run *r)
     return kept;
 }
 
-/* The document that --json prints, as values; the caller's reference. NULL: memory is short. */
+/* The document that --json prints; the reference is the caller's. NULL: memory is short. */
 static json_t *document(const struct run *r)
 {
     char *text = NULL;
@@ -167,7 +167,7 @@ static bool write_page(const struct run *r)
     return ok;
 }
 
-/* Known before seconds are spent on figures. False: said why. */
+/* Tested before the measurement, which takes seconds. False: the reason was printed. */
 static bool can_write(const char *path)
 {
     FILE *f = fopen(path, "we");
@@ -204,7 +204,7 @@ static int run(const struct options *o)
 
 /* ---- options ---- */
 
-/* Decimal digits alone, from 1 to max; *end is set behind them. */
+/* Parses a decimal number from 1 to max; *end points behind it. */
 static bool parse_count(const char *text, unsigned long max, unsigned long *value, char **end)
 {
     if (*text < '0' || *text > '9')
@@ -239,7 +239,7 @@ static bool add_layout(struct options *o, const struct layout *l)
     return true;
 }
 
-/* Names, each once. */
+/* A list of names, each at most once. */
 static bool parse_layouts(const char *text, struct options *o)
 {
     for (o->nlayouts = 0;; text++) {
@@ -287,7 +287,7 @@ static int bad_layouts(void)
     return BENCH_USAGE;
 }
 
-/* BENCH_OK: o holds what was asked for. -1: help was printed. */
+/* BENCH_OK: *o is complete. -1: help was printed. Else the exit code. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
     static const struct option names[] = {

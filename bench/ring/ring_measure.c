@@ -11,12 +11,12 @@
 #include "base/splitmix.h"
 
 #define NAME_SIZE 16      /* "backend-4096" */
-#define BACKENDS_MAX 4096 /* of a ring */
-#define TIMED_MAX 250000  /* lookups a pass: enough to touch all of the largest ring */
+#define BACKENDS_MAX 4096 /* that a ring may have */
+#define TIMED_MAX 250000  /* lookups in a pass: enough to touch all of the largest ring */
 #define TIMED_MIN 1000
-#define LINEAR_STEPS 5000000 /* backends looked at in a pass of a linear layout */
+#define LINEAR_STEPS 5000000 /* backends that a pass of a linear layout examines */
 
-/* Backends in the order of their names, and one more behind them that is to join. */
+/* The backends in the order of their names, and behind them one more, to be added. */
 struct members {
     struct ring_member *member;
     char (*name)[NAME_SIZE];
@@ -72,7 +72,7 @@ static void members_deinit(struct members *m)
 
 /* ---- times ---- */
 
-/* CPU time: what others do on the machine is left out, save that they take from the caches. */
+/* CPU time, so that other processes disturb a measurement only through the caches. */
 static double now_ns(void)
 {
     struct timespec t;
@@ -96,7 +96,7 @@ static double median(double *v, size_t n)
 
 static volatile uint64_t sink; /* keeps the passes from being optimised away */
 
-/* ns a key: the median of the passes after one to warm up. */
+/* ns for each key: the median of the passes, after one to warm up. */
 static double time_pass(layout_pass *pass, const void *built, const struct layout_keys *k)
 {
     double ns[RING_ROUNDS];
@@ -126,7 +126,7 @@ static void measure_times(struct ring_figures *f, const void *built, const struc
     f->hash_find_ns = time_pass(l->hash_find_pass, built, &timed);
 }
 
-/* The layout of the last round; NULL: the error says why. */
+/* Returns the layout built in the last round; NULL: the error says why. */
 static void *time_build(struct ring_figures *f, const struct members *m, struct error *e)
 {
     double ns[RING_ROUNDS];
@@ -211,8 +211,8 @@ bool ring_moves_exact(const struct layout *layout)
     return layout == &layout_ringproxy;
 }
 
-/* The whole circle of r, when `slot` alone is out in one of two states and in service in the
- * other. */
+/* Compares all of the circle of r between two states: `slot` alone is out, and all are in service.
+ */
 static void set_moves_exactly(struct ring_moves *m, const struct ring *r, unsigned slot)
 {
     size_t n = ring_slots(r);
@@ -239,7 +239,7 @@ static bool is_not(const void *arg, unsigned slot)
     return slot != *(const unsigned *)arg;
 }
 
-/* The layout made without the lost backend. */
+/* Builds the layout without the lost backend. */
 static void *build_without(const struct ring_figures *f, struct members *m, unsigned lost,
                            struct error *e)
 {
@@ -252,8 +252,8 @@ static void *build_without(const struct ring_figures *f, struct members *m, unsi
     return without;
 }
 
-/* ringproxy makes no ring without the lost backend but walks on along `walked`, the one it has;
- * that must not move a key either. NULL: not this layout. */
+/* ringproxy itself does not build a ring without the lost backend, but walks on along the ring it
+ * has, `walked`; that must not move a foreign key either. walked NULL: another layout. */
 static struct count count_lost(const struct layout *l, const void *without,
                                const struct ring *walked, unsigned lost, const struct ring_keys *k)
 {
@@ -262,7 +262,7 @@ static struct count count_lost(const struct layout *l, const void *without,
         unsigned home = k->owner[i], now = RING_NONE;
         if (home != lost) {
             now = l->find(without, k->hash[i]);
-            now += now >= lost; /* slots behind the gap moved up by one */
+            now += now >= lost; /* the slots behind the lost one have moved up by one */
             if (walked && now == home)
                 now = ring_walk(walked, k->hash[i], is_not, &lost);
         }
@@ -275,7 +275,7 @@ static struct count count_lost(const struct layout *l, const void *without,
 static bool measure_failure(struct ring_figures *f, const void *built, struct members *m,
                             unsigned lost, const struct ring_keys *k, struct error *e)
 {
-    if (m->n == 1) { /* nobody is left: all keys lose their backend */
+    if (m->n == 1) { /* no backend is left: all keys lose theirs */
         set_moves(&f->failure, (struct count){k->n, k->n}, k->n);
         return true;
     }
@@ -296,7 +296,7 @@ static bool one_more_fits(const struct ring_figures *f)
     return more <= BACKENDS_MAX && more * f->vnodes <= RING_MAX_POINTS;
 }
 
-/* The new one's name is the last, so the others keep their slots. */
+/* The new backend has the last name, so the others keep their slots. */
 static bool measure_addition(struct ring_figures *f, const struct members *m,
                              const struct ring_keys *k, struct error *e)
 {

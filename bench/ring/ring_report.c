@@ -12,7 +12,7 @@
 
 #define CELL_SIZE 24
 
-/* The first three cells of each row. */
+/* Prints the first three cells of a row. */
 static void print_subject(const struct ring_figures *f)
 {
     char vnodes[CELL_SIZE] = "-";
@@ -107,7 +107,7 @@ void ring_json_end(FILE *to)
     fputs("\n]}\n", to);
 }
 
-/* Positions are of the exact ones alone. */
+/* Only exact moves are known by position. */
 static void print_positions(FILE *to, const char *name, const struct ring_moves *m, bool exact)
 {
     if (exact && m->known)

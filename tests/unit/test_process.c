@@ -152,7 +152,7 @@ START_TEST(a_wait_ends_late_or_by_a_signal)
     ck_assert_int_eq(wait_until(&w, process_over, &p, LONG_MS), WAIT_INTERRUPTED);
     wait_explain(&w, r, LONG_MS, &e, "x");
     ck_assert_str_eq(e.text, "interrupted by SIGTERM");
-    wait_forgive(&w);
+    wait_forget_signal(&w);
     ck_assert_int_eq(wait_until(&w, process_over, &p, LONG_MS), WAIT_DONE);
 }
 END_TEST
