@@ -57,6 +57,7 @@ static uint16_t find_backend(const struct load_result *r, const char *name)
     return LOAD_NO_BACKEND;
 }
 
+/* By name: a server that never answered is not among the backends of the result. */
 static void find_homes(struct examiner *x)
 {
     find_first(x);
@@ -85,6 +86,7 @@ static uint64_t next_begin(const struct examiner *x, size_t f)
     return AFTERMATH_NONE;
 }
 
+/* Keys that are elsewhere already, since an earlier fault, need no takeover. */
 static void examine_takeover(struct examiner *x, size_t f)
 {
     struct aftermath_fault *fault = &x->faults[f];
@@ -103,6 +105,7 @@ static void examine_takeover(struct examiner *x, size_t f)
     }
 }
 
+/* Only until the next fault of the server: what happens then belongs to that one. */
 static void examine_return(struct examiner *x, size_t f)
 {
     struct aftermath_fault *fault = &x->faults[f];
@@ -248,6 +251,7 @@ static void count_keys(struct examiner *x)
     free(marks);
 }
 
+/* AFTERMATH_NONE stands for "did not happen", not for the longest time. */
 static uint64_t worst(uint64_t a, uint64_t b)
 {
     return a == AFTERMATH_NONE ? b : b == AFTERMATH_NONE || b < a ? a : b;
@@ -266,7 +270,7 @@ static void sum_up(struct examiner *x)
         a->home_ns = worst(a->home_ns, fault->home_ns);
         stayed_away |= fault->keys && fault->home_ns == AFTERMATH_NONE;
     }
-    if (stayed_away)
+    if (stayed_away) /* a time would claim that all keys came home */
         a->home_ns = AFTERMATH_NONE;
 }
 

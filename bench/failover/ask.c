@@ -1,5 +1,6 @@
 #include "bench/failover/ask.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ static uint64_t now_ms(void)
 /* False: the socket is not ready for the events until end_ms. */
 static bool wait_for(int fd, short events, uint64_t end_ms, struct error *e)
 {
+    assert(fd >= 0);
     struct pollfd p = {fd, events, 0};
     for (;;) {
         uint64_t now = now_ms();

@@ -15,6 +15,7 @@
 #include "bench/bench.h"
 #include "bench/failover/play.h"
 #include "bench/load/result.h"
+#include "bench/report/document.h"
 #include "bench/report/report.h"
 
 #define DEFAULT_SCENARIOS "bench/scenarios/*.yaml"
@@ -95,12 +96,9 @@ static void free_scenarios(struct scenarios *s)
 static bool save_json(const char *path, const struct finding *findings, size_t n)
 {
     struct error e;
-    json_t *list = json_array();
-    if (list == NULL)
-        abort();
+    json_t *list = document_value(json_array());
     for (size_t i = 0; i < n; i++)
-        if (json_array_append_new(list, finding_json(&findings[i])) != 0)
-            abort();
+        document_push(list, finding_json(&findings[i]));
     bool ok = result_save(list, path, &e);
     json_decref(list);
     if (!ok)
@@ -135,7 +133,7 @@ static bool play_all(const struct play_options *o, const struct scenarios *s,
             return false;
         }
         finding_print(f, stdout);
-        fflush(stdout);
+        fflush(stdout); /* the next scenario takes a while */
     }
     return true;
 }
@@ -197,7 +195,7 @@ static int prepare(const struct options *o, const struct scenarios *s)
         fprintf(stderr, "ringbench failover: %s\n", e.text);
         return BENCH_FAILED;
     }
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* writing to a server that is killed is an error, not the end */
     raise_descriptors();
     int code = run(o, s, program);
     free(program);

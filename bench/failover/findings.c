@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "bench/load/result.h"
+#include "bench/report/document.h"
 
 void finding_init(struct finding *f, const struct scenario *s, const struct proxy *p)
 {
@@ -200,24 +201,6 @@ void findings_print_summary(const struct finding *findings, size_t n, FILE *to)
 
 /* ---- for programs ---- */
 
-/* Documents are small control data: if memory is out, the process aborts, as in base/mem. */
-static void put(json_t *object, const char *key, json_t *value)
-{
-    if (value == NULL || json_object_set_new(object, key, value) != 0)
-        abort();
-}
-
-static void push(json_t *array, json_t *value)
-{
-    if (value == NULL || json_array_append_new(array, value) != 0)
-        abort();
-}
-
-static json_t *whole(uint64_t n)
-{
-    return json_integer((json_int_t)n);
-}
-
 /* Milliseconds, to the microsecond; AFTERMATH_NONE: null. */
 static json_t *ms(uint64_t ns)
 {
@@ -227,13 +210,13 @@ static json_t *ms(uint64_t ns)
 static json_t *options_json(const struct scenario *s)
 {
     json_t *j = json_object();
-    put(j, "backends", whole(s->backends));
-    put(j, "standbys", whole(s->standbys));
-    put(j, "keys", whole(s->keys));
-    put(j, "rate", whole(s->rate));
-    put(j, "connections", whole(s->connections));
-    put(j, "duration_ms", whole(s->duration_ms));
-    put(j, "slow_ms", whole(s->slow_ms));
+    document_put(j, "backends", document_count(s->backends));
+    document_put(j, "standbys", document_count(s->standbys));
+    document_put(j, "keys", document_count(s->keys));
+    document_put(j, "rate", document_count(s->rate));
+    document_put(j, "connections", document_count(s->connections));
+    document_put(j, "duration_ms", document_count(s->duration_ms));
+    document_put(j, "slow_ms", document_count(s->slow_ms));
     return j;
 }
 
@@ -244,14 +227,14 @@ static json_t *events_json(const struct finding *f)
         const struct scenario_event *v = &f->scenario->events[i];
         json_t *j = json_object(), *servers = json_array();
         for (size_t k = 0; k < v->nservers; k++)
-            push(servers, json_string(f->names[v->servers[k]]));
-        put(j, "at_ms", ms(f->begun_ns[i]));
-        put(j, "done_ms", ms(f->done_ns[i]));
-        put(j, "do", json_string(scenario_act_name(v->act)));
+            document_push(servers, json_string(f->names[v->servers[k]]));
+        document_put(j, "at_ms", ms(f->begun_ns[i]));
+        document_put(j, "done_ms", ms(f->done_ns[i]));
+        document_put(j, "do", json_string(scenario_act_name(v->act)));
         if (v->act == ACT_STATUS)
-            put(j, "value", whole(v->value));
-        put(j, "servers", servers);
-        push(list, j);
+            document_put(j, "value", document_count(v->value));
+        document_put(j, "servers", servers);
+        document_push(list, j);
     }
     return list;
 }
@@ -262,18 +245,18 @@ static json_t *faults_json(const struct finding *f)
     for (size_t i = 0; i < f->nfaults; i++) {
         const struct aftermath_fault *v = &f->faults[i];
         json_t *j = json_object();
-        put(j, "server", json_string(v->server));
-        put(j, "do", json_string(act_of(f, v)));
-        put(j, "from_ms", ms(v->from_ns));
-        put(j, "to_ms", ms(v->to_ns));
-        put(j, "keys", whole(v->keys));
-        put(j, "takeover_ms", ms(v->takeover_ns));
-        put(j, "recovery_ms", ms(v->recovery_ns));
-        put(j, "failed", whole(v->failed));
-        put(j, "slow", whole(v->slow));
-        put(j, "home_ms", ms(v->home_ns));
-        put(j, "away", whole(v->away));
-        push(list, j);
+        document_put(j, "server", json_string(v->server));
+        document_put(j, "do", json_string(act_of(f, v)));
+        document_put(j, "from_ms", ms(v->from_ns));
+        document_put(j, "to_ms", ms(v->to_ns));
+        document_put(j, "keys", document_count(v->keys));
+        document_put(j, "takeover_ms", ms(v->takeover_ns));
+        document_put(j, "recovery_ms", ms(v->recovery_ns));
+        document_put(j, "failed", document_count(v->failed));
+        document_put(j, "slow", document_count(v->slow));
+        document_put(j, "home_ms", ms(v->home_ns));
+        document_put(j, "away", document_count(v->away));
+        document_push(list, j);
     }
     return list;
 }
@@ -281,19 +264,19 @@ static json_t *faults_json(const struct finding *f)
 static json_t *aftermath_json(const struct aftermath *a)
 {
     json_t *j = json_object();
-    put(j, "failed", whole(a->failed));
-    put(j, "slow", whole(a->slow));
-    put(j, "before", whole(a->before));
-    put(j, "slowest_ms", ms(a->slowest_ns));
-    put(j, "takeover_ms", ms(a->takeover_ns));
-    put(j, "recovery_ms", ms(a->recovery_ns));
-    put(j, "home_ms", ms(a->home_ns));
-    put(j, "keys_minimum", whole(a->minimum));
-    put(j, "keys_moved", whole(a->moved));
-    put(j, "keys_foreign", whole(a->foreign));
-    put(j, "keys_not_home", whole(a->not_home));
-    put(j, "early_moves", whole(a->early));
-    put(j, "cut", json_boolean(a->cut));
+    document_put(j, "failed", document_count(a->failed));
+    document_put(j, "slow", document_count(a->slow));
+    document_put(j, "before", document_count(a->before));
+    document_put(j, "slowest_ms", ms(a->slowest_ns));
+    document_put(j, "takeover_ms", ms(a->takeover_ns));
+    document_put(j, "recovery_ms", ms(a->recovery_ns));
+    document_put(j, "home_ms", ms(a->home_ns));
+    document_put(j, "keys_minimum", document_count(a->minimum));
+    document_put(j, "keys_moved", document_count(a->moved));
+    document_put(j, "keys_foreign", document_count(a->foreign));
+    document_put(j, "keys_not_home", document_count(a->not_home));
+    document_put(j, "early_moves", document_count(a->early));
+    document_put(j, "cut", json_boolean(a->cut));
     return j;
 }
 
@@ -308,12 +291,12 @@ void finding_take(struct finding *f, struct load_result *r, const struct load_op
 
 json_t *finding_json(const struct finding *f)
 {
-    json_t *j = json_copy(f->load);
-    put(j, "scenario", json_string(f->scenario->name));
-    put(j, "about", json_string(f->scenario->about));
-    put(j, "proxy", json_string(f->proxy->name));
-    put(j, "aftermath", aftermath_json(&f->aftermath));
-    put(j, "faults", faults_json(f));
-    put(j, "events", events_json(f));
+    json_t *j = json_copy(f->load); /* not deep: the members are shared and stay as they are */
+    document_put(j, "scenario", json_string(f->scenario->name));
+    document_put(j, "about", json_string(f->scenario->about));
+    document_put(j, "proxy", json_string(f->proxy->name));
+    document_put(j, "aftermath", aftermath_json(&f->aftermath));
+    document_put(j, "faults", faults_json(f));
+    document_put(j, "events", events_json(f));
     return j;
 }

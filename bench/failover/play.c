@@ -78,6 +78,8 @@ static bool act(struct player *p, size_t event, unsigned server, struct error *e
 {
     const struct scenario_event *v = &p->s->events[event];
     unsigned before = p->troubles[server], after = scenario_after(before, v->act, v->value);
+    assert(server < SCENARIO_MAX_SERVERS);
+    /* A second trouble of a server that is hurt belongs to the fault that has begun. */
     if (server < p->rig.nservers && !before && after)
         begin_fault(p, server, event, now_ns(p));
     if (!rig_act(&p->rig, v, server, e))
@@ -139,6 +141,7 @@ static bool play_events(struct player *p, struct error *e)
         p->f->done_ns[i] = now_ns(p);
     }
     p->rig.culprit = NULL;
+    /* The last requests have their timeout; the rest is for a machine that is slow. */
     uint64_t end_ms = p->s->duration_ms + TIMEOUT_NS / MS_NS + 10000;
     return await(p, on_load_over, end_ms, "the end of the load", e);
 }
@@ -157,7 +160,7 @@ static bool start_load(struct player *p, struct error *e)
         .backend_from = "header:X-Backend",
     };
     keys_init(&p->keys, p->s->keys);
-    p->keys.dist = KEYS_SEQUENTIAL;
+    p->keys.dist = KEYS_SEQUENTIAL; /* every key is requested again after keys / rate seconds */
     p->wire = http_wire_new(&w, e);
     if (p->wire == NULL)
         return false;
@@ -219,7 +222,7 @@ bool play(const struct play_options *o, const struct scenario *s, struct finding
     if (!rig_open(&p.rig, o->wait, s, o->proxy, o->program, e))
         return false;
     bool ok = rig_start(&p.rig, e) && play_load(&p, e);
-    if (!ok && !o->wait->interrupted)
+    if (!ok && !o->wait->interrupted) /* before rig_close() removes the file */
         tell_last_words(p.rig.culprit);
     if (o->keep)
         fprintf(stderr, "%s: its files are in %s\n", s->name, p.rig.folder);

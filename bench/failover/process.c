@@ -38,6 +38,7 @@ static void on_closed(uv_handle_t *h)
 static void on_exit_status(uv_process_t *h, int64_t exit_status, int term_signal)
 {
     struct process *p = h->data;
+    assert(p->state == PROCESS_RUNNING);
     p->state = PROCESS_ENDED;
     p->exit_status = exit_status;
     p->term_signal = term_signal;
@@ -54,6 +55,7 @@ static char **modifiable(const char *const *argv)
 bool process_start(struct process *p, uv_loop_t *loop, const char *const *argv, struct error *e)
 {
     assert(p->state != PROCESS_RUNNING && !p->closing);
+    /* Appended to, as one file has the output of all runs. */
     int fd = open(p->output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0) {
         error_errno(e, errno, "%s", p->output);
@@ -138,6 +140,7 @@ static size_t begin_of_last_lines(const char *text, size_t n)
 
 void process_last_words(const struct process *p, char *out, size_t size)
 {
+    assert(size > 0);
     ssize_t n = read_end(p->output, out, size - 1);
     size_t from = n > 0 ? begin_of_last_lines(out, (size_t)n) : 0;
     size_t len = n > 0 ? (size_t)n - from : 0;

@@ -1,5 +1,6 @@
 #include "bench/failover/rig.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ftw.h>
 #include <signal.h>
@@ -40,6 +41,7 @@ static struct addr loopback(uint16_t port)
     return a;
 }
 
+/* On all addresses, not only on 127.0.0.1: a listener on another one may forbid the port, too. */
 static bool is_free(uint16_t port)
 {
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -68,7 +70,7 @@ static bool find_port(const struct rig *r, struct addr *out, struct error *e)
         unsigned random;
         if (getrandom(&random, sizeof random, 0) != sizeof random)
             break;
-        uint16_t port = (uint16_t)(low + random % (top - low));
+        uint16_t port = (uint16_t)(low + random % (top - low)); /* two rigs at once rarely meet */
         if (!has_port(r, port) && is_free(port)) {
             *out = loopback(port);
             return true;
@@ -96,6 +98,7 @@ static bool make_folder(struct rig *r, struct error *e)
     return false;
 }
 
+/* For nftw(). */
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     return remove(path);
@@ -150,6 +153,7 @@ static bool server_answers(void *server)
     struct rig_server *v = server;
     struct ask_answer a;
     struct error e;
+    /* A server that has ended will not answer: the wait ends, and await_server() tells why. */
     return !process_running(&v->process) ||
            (ask(&v->address, "GET", "/", "", ASK_MS, &a, &e) && strcmp(a.backend, v->name) == 0);
 }
@@ -244,7 +248,7 @@ static bool start_proxy(struct rig *r, struct error *e)
         ports[i] = addr_port(&r->servers[i].address);
     struct proxy_site site = {r->scenario, ports,      addr_port(&r->target),
                               r->folder,   r->program, config};
-    r->culprit = NULL;
+    r->culprit = NULL; /* an error of writing the configuration is no process's */
     bool ok = r->proxy->configure(&site, e);
     if (ok) {
         r->culprit = &r->process;
@@ -257,7 +261,7 @@ static bool start_proxy(struct rig *r, struct error *e)
 
 bool rig_start(struct rig *r, struct error *e)
 {
-    for (unsigned i = 0; i < r->nservers; i++)
+    for (unsigned i = 0; i < r->nservers; i++) /* all at once, and then a wait for each */
         if (!launch_server(r, &r->servers[i], e))
             return false;
     for (unsigned i = 0; i < r->nservers; i++)
@@ -273,7 +277,7 @@ static bool end_server(struct rig *r, struct rig_server *v, int number, struct e
 {
     if (!process_signal(&v->process, number, e))
         return false;
-    v->gone = true;
+    v->gone = true; /* from now on its end is no accident */
     enum wait_result w = wait_until(r->wait, process_over, &v->process, STOP_MS);
     if (w != WAIT_DONE)
         wait_explain(r->wait, w, STOP_MS, e, "%s ends after SIG%s", v->name, sigabbrev_np(number));
@@ -377,6 +381,7 @@ static void stop_all(struct rig *r)
     if (wait_until(r->wait, all_over, r, STOP_MS) == WAIT_DONE)
         return;
     signal_all(r, SIGKILL);
+    /* SIGKILL always works, so this ends; impatient signals only repeat it. */
     do
         wait_forget_signal(r->wait);
     while (wait_until(r->wait, all_over, r, STOP_MS) != WAIT_DONE);
@@ -384,6 +389,7 @@ static void stop_all(struct rig *r)
 
 bool rig_close(struct rig *r, bool keep, struct error *e)
 {
+    assert(r->folder);
     stop_all(r);
     bool ok = keep || remove_folder(r, e);
     free_all(r);

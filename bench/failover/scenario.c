@@ -47,6 +47,7 @@ const char *scenario_act_name(enum scenario_act act)
 
 unsigned scenario_after(unsigned troubles, enum scenario_act act, uint32_t value)
 {
+    /* Clients take an answer below 500 for a good one, so such a status is no trouble. */
     if (act == ACT_STATUS)
         return value >= 500 ? troubles | TROUBLE_STATUS : troubles & ~(unsigned)TROUBLE_STATUS;
     return (troubles & ~acts[act].clears) | acts[act].sets;
@@ -230,6 +231,7 @@ static void check_time(const struct event_rules *v)
 {
     const struct yaml_node *at = yaml_tree_get(v->node, "at");
     struct report_path path = path_key(v->path, "at");
+    /* Keys are requested in turn, so this is the time until each had its turn. */
     uint64_t round_ms = ((uint64_t)v->s->keys * 1000 + v->s->rate - 1) / v->s->rate;
     if (v->event->at_ms < round_ms)
         report_node(v->r, at, &path,
@@ -279,6 +281,7 @@ static void check_order(struct report *r, struct scenario *s, const struct yaml_
     unsigned troubles[SCENARIO_MAX_SERVERS] = {0}, nhurt = 0;
     struct placed_event *placed = mem_zalloc_array(s->nevents, sizeof *placed);
     struct report_path events = {NULL, .key = STR("events")};
+    /* The index goes along: messages name the place of an event in the file. */
     for (size_t i = 0; i < s->nevents; i++)
         placed[i] = (struct placed_event){s->events[i], i};
     qsort(placed, s->nevents, sizeof *placed, by_time);

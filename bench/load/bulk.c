@@ -106,6 +106,7 @@ static bool again(void)
 
 static void receive(struct flow *f)
 {
+    assert(f->state == FLOW_MOVING);
     for (int i = 0; i < TURNS; i++) {
         ssize_t n = recv(f->fd, NULL, READ_MOST, MSG_TRUNC | MSG_DONTWAIT);
         if (n > 0) {
@@ -122,6 +123,7 @@ static void receive(struct flow *f)
 
 static void transmit(struct flow *f)
 {
+    assert(f->state == FLOW_MOVING);
     for (int i = 0; i < TURNS; i++) {
         ssize_t n = send(f->fd, f->bulk->piece, PIECE, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0) {
@@ -131,7 +133,7 @@ static void transmit(struct flow *f)
         }
         f->bulk->result->bytes_out += (uint64_t)n;
         if (n < PIECE)
-            return;
+            return; /* the socket is full */
     }
 }
 
@@ -243,6 +245,7 @@ static void start_moving(struct bulk *b)
 static void tried(struct flow *f, int error)
 {
     struct bulk *b = f->bulk;
+    assert(f->state == FLOW_CONNECTING && b->connecting > 0);
     if (error) {
         b->error = error;
         flow_failed(f, LOAD_CONNECT);

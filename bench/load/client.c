@@ -41,13 +41,14 @@ void client_deinit(struct client *c)
 
 static struct client_request *request_at(struct client *c, unsigned i)
 {
+    assert(i < options_of(c)->pipeline);
     return &c->requests[(c->first + i) % options_of(c)->pipeline];
 }
 
 static struct client_request take_first(struct client *c)
 {
-    struct client_request r = c->requests[c->first];
     assert(c->count > 0);
+    struct client_request r = c->requests[c->first];
     c->first = (c->first + 1) % options_of(c)->pipeline;
     c->count--;
     return r;
@@ -55,6 +56,8 @@ static struct client_request take_first(struct client *c)
 
 /* ---- in the list of the free, or not ---- */
 
+/* A client that may take a request goes to the end of the list, so that connections take turns and
+ * an open loop does not leave most of them idle. */
 static void update_free(struct client *c)
 {
     bool able = c->state == CLIENT_OPEN || (c->state == CLIENT_OFF && !c->held_back);
@@ -63,6 +66,8 @@ static void update_free(struct client *c)
         list_push_back(&c->thread->free, &c->free);
 }
 
+/* One deadline for all requests of a connection: answers come in order, so only the first one can
+ * be late. */
 static void watch(struct client *c)
 {
     if (c->count)
@@ -78,6 +83,7 @@ static void on_closed(struct conn *conn)
     struct client *c = of(conn);
     struct load_thread *t = c->thread;
     const struct wire *w = options_of(c)->wire;
+    assert(c->state == CLIENT_CLOSING && t->open > 0);
     w->reset(w, c->reader);
     c->state = CLIENT_OFF;
     t->open--;
@@ -85,7 +91,7 @@ static void on_closed(struct conn *conn)
         load_thread_maybe_over(t);
         return;
     }
-    if (c->count) {
+    if (c->count) { /* they stood behind an answer that closed the connection */
         connect_now(c);
         return;
     }
@@ -97,6 +103,7 @@ static void on_closed(struct conn *conn)
 
 static void close_now(struct client *c)
 {
+    assert(c->state == CLIENT_CONNECTING || c->state == CLIENT_OPEN);
     c->state = CLIENT_CLOSING;
     deadline_cancel(&c->deadline);
     update_free(c);
@@ -105,6 +112,7 @@ static void close_now(struct client *c)
 
 void client_fail(struct client *c, enum load_error why)
 {
+    /* All of them: without the first answer the next ones cannot be told apart. */
     while (c->count) {
         struct client_request r = take_first(c);
         load_thread_failed(c->thread, why, r.due_ns, r.key);
@@ -172,6 +180,8 @@ static size_t on_read(struct conn *conn, char *data, size_t len)
         return len;
     }
     update_free(c);
+    /* This client first, and before the loop looks at another one: in a closed loop the next
+     * request leaves in the same turn as the answer that it waited for. */
     load_thread_refill(c->thread, c, o->pipeline, now);
     return used;
 }
@@ -181,6 +191,7 @@ static void on_eof(struct conn *conn)
     struct client *c = of(conn);
     const struct wire *w = options_of(c)->wire;
     struct wire_answer a;
+    /* An answer without a length ends with the connection; anything else was cut off. */
     if (c->count && w->take_end(w, c->reader, &a)) {
         a.keep = false;
         answered(c, &a, clock_now_ns());
@@ -200,7 +211,7 @@ static void on_drain(struct conn *conn)
 static void connect_failed(struct client *c, int uv_error)
 {
     struct load_thread *t = c->thread;
-    c->held_back = true;
+    c->held_back = true; /* or a server that refuses would keep the thread busy with connecting */
     if (t->state == LOAD_THREAD_CONNECTING)
         load_thread_client_ready(t, uv_error);
     client_fail(c, LOAD_CONNECT);
@@ -227,6 +238,7 @@ static void on_connected(struct conn *conn)
 {
     struct client *c = of(conn);
     struct load_thread *t = c->thread;
+    assert(c->state == CLIENT_CONNECTING);
     int r = conn_start(conn);
     if (r < 0) {
         connect_failed(c, r);
@@ -234,7 +246,7 @@ static void on_connected(struct conn *conn)
     }
     c->state = CLIENT_OPEN;
     t->connects++;
-    for (unsigned i = 0; i < c->count; i++)
+    for (unsigned i = 0; i < c->count; i++) /* they came while there was no connection */
         put(c, request_at(c, i)->key);
     watch(c);
     update_free(c);
@@ -280,6 +292,7 @@ void client_on_timeout(struct deadline *d)
 void client_send(struct client *c, uint64_t due_ns, uint32_t key)
 {
     assert(c->count < options_of(c)->pipeline);
+    assert(c->state == CLIENT_OFF || c->state == CLIENT_OPEN);
     *request_at(c, c->count++) = (struct client_request){due_ns, key};
     if (c->state == CLIENT_OFF) {
         connect_now(c);
@@ -296,10 +309,11 @@ void client_flush(struct client *c)
     struct buffer *out = &c->thread->out;
     if (buffer_len(out) == 0)
         return;
+    assert(c->state == CLIENT_OPEN);
     uv_buf_t b = uv_buf_init(buffer_head(out), (unsigned)buffer_len(out));
     c->thread->bytes_out += b.len;
     int r = conn_write(&c->conn, &b, 1, NULL);
-    buffer_clear(out);
+    buffer_clear(out); /* conn has copied what the socket did not take */
     if (r < 0)
         client_fail(c, LOAD_RESET);
 }

@@ -87,6 +87,8 @@ static void begin_body(const struct http_wire *h, struct wire_reader *r, const c
     const struct head *head = &r->head;
     r->status = head->status;
     enum body_kind kind = framing_of_answer(head, h->head);
+    /* With --close the request asked for the end, so the connection goes even if the server keeps
+     * it. */
     r->keep = head->keep_alive && kind != BODY_CLOSE && !h->close;
     framing_init(&r->framing, kind, head->content_length, HEAD_MAX);
     r->name_len = 0;
@@ -128,6 +130,7 @@ static enum wire_result take_head(const struct http_wire *h, struct wire_reader 
 
 static void answer(const struct http_wire *h, struct wire_reader *r, struct wire_answer *a)
 {
+    assert(r->state == READER_BODY);
     while (h->backend_from == PLACE_BODY && r->name_len && r->name[r->name_len - 1] == '.')
         r->name_len--; /* dots that pad the body */
     *a = (struct wire_answer){r->status, r->keep, {r->name, r->name_len}};
@@ -147,7 +150,7 @@ static enum wire_result take(const struct wire *w, struct wire_reader *r, char *
     }
     size_t n, payload;
     enum framing_result f = framing_decode(&r->framing, data + *used, len - *used, &n, &payload);
-    if (!r->named)
+    if (!r->named) /* framing has moved the payload to the front of the bytes it took */
         add_to_name(r, data + *used, payload);
     *used += n;
     if (f == FRAMING_ERROR)

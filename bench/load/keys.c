@@ -164,7 +164,9 @@ bool keys_set_dist(struct keys *k, const char *text)
 
 void keys_draw_init(struct keys_draw *d, uint64_t seed, unsigned thread, unsigned nthreads)
 {
+    assert(thread < nthreads);
     d->random = seed;
+    /* A generator for each thread, so that what one draws does not depend on the others. */
     for (unsigned i = 0; i <= thread; i++)
         d->random = splitmix_next(&d->random) ^ seed;
     d->next = thread;
@@ -184,5 +186,6 @@ uint32_t keys_next(const struct keys *k, struct keys_draw *d)
     case KEYS_UNIFORM:
         break;
     }
+    /* Multiplied, not divided with remainder: as even for so few keys, and faster. */
     return (uint32_t)(((splitmix_next(&d->random) >> 32) * k->n) >> 32);
 }

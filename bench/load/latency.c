@@ -1,5 +1,6 @@
 #include "bench/load/latency.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -44,6 +45,7 @@ void latency_deinit(struct latency *h)
 
 void latency_record(struct latency *h, uint64_t ns)
 {
+    assert(bucket_of(ns) < LATENCY_BUCKETS);
     h->counts[bucket_of(ns)]++;
     h->count++;
     h->sum += (double)ns;
@@ -73,8 +75,8 @@ uint64_t latency_quantile(const struct latency *h, double q)
     if (want < 1)
         want = 1;
     if (want >= h->count)
-        return h->max;
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        return h->max;                               /* exactly, not the top of its bucket */
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) { /* rare enough for a plain search */
         seen += h->counts[i];
         if (seen >= want) {
             uint64_t top = latency_bucket_top(i);

@@ -57,8 +57,9 @@ static void wait_for(struct load *l, const unsigned *count, unsigned n)
 /* Ends all threads, of which the first `started` ones have run. */
 static void give_up(struct load *l, unsigned started)
 {
-    wait_for(l, &l->ready, started);
-    post_all(l, LOAD_ABORT); /* the others get the message when their loops run below */
+    assert(started <= l->nthreads);
+    wait_for(l, &l->ready, started); /* an earlier message would find clients that connect */
+    post_all(l, LOAD_ABORT);         /* the others get the message when their loops run below */
     for (unsigned i = 0; i < started; i++)
         load_thread_join(&l->threads[i]);
     for (unsigned i = started; i < l->nthreads; i++)
@@ -98,7 +99,7 @@ struct load *load_start(const struct load_options *o, struct error *e)
     struct load *l = load_new(o);
     unsigned started = 0;
     bool ok = true;
-    assert(o->threads >= 1 && o->connections >= o->threads && o->pipeline >= 1);
+    assert(o->wire && o->threads >= 1 && o->connections >= o->threads && o->pipeline >= 1);
     for (unsigned i = 0; i < o->threads && ok; i++) {
         ok = load_thread_init(&l->threads[i], l, i, e);
         l->nthreads += ok;
@@ -107,7 +108,7 @@ struct load *load_start(const struct load_options *o, struct error *e)
         ok = load_thread_run(&l->threads[started], e);
         started += ok;
     }
-    if (ok) {
+    if (ok) { /* the clock starts when all have tried to connect: that is not part of the load */
         wait_for(l, &l->ready, started);
         ok = has_connected(l, e);
     }
@@ -223,7 +224,7 @@ static void join_cells(struct load_result *r, const struct load *l)
     r->cell_backends = mem_zalloc_array((size_t)LOAD_CELLS * r->nbackends, sizeof(uint64_t));
     for (unsigned i = 0; i < l->nthreads; i++) {
         const struct load_thread *t = &l->threads[i];
-        unsigned ratio = (unsigned)(r->interval_ns / t->interval_ns);
+        unsigned ratio = (unsigned)(r->interval_ns / t->interval_ns); /* a power of two */
         for (unsigned k = 0; k < t->ncells; k++) {
             struct load_cell *to = &r->cells[k / ratio];
             const struct load_cell *from = &t->cells[k];
@@ -258,7 +259,7 @@ struct load_result *load_finish(struct load *l)
     struct load_result *r = mem_zalloc(sizeof *r);
     uint64_t last = l->start_ns, send_end = l->start_ns;
     for (unsigned i = 0; i < l->nthreads; i++)
-        load_thread_join(&l->threads[i]);
+        load_thread_join(&l->threads[i]); /* from here on all their counters may be read */
     r->cpu_seconds = cpu_seconds() - l->cpu_at_start;
     latency_init(&r->latency);
     r->nbackends = atomic_load(&l->nbackends);
@@ -270,6 +271,7 @@ struct load_result *load_finish(struct load *l)
         if (l->threads[i].stopped_ns > send_end)
             send_end = l->threads[i].stopped_ns;
     }
+    assert(r->sent == r->answered + r->failed);
     r->send_seconds = (double)(send_end - l->start_ns) / 1e9;
     r->seconds = (double)((last > send_end ? last : send_end) - l->start_ns) / 1e9;
     r->moves = join_events(l, offsetof(struct load_thread, moves), sizeof *r->moves, &r->moves_kept,

@@ -26,6 +26,7 @@ static const struct load_options *options_of(const struct load_thread *t)
 
 /* ---- the end ---- */
 
+/* Counts this thread among those that are ready or over, and wakes the caller's thread. */
 static void tell(struct load_thread *t, unsigned *count)
 {
     uv_mutex_lock(&t->load->lock);
@@ -45,7 +46,8 @@ static void close_loop(struct load_thread *t)
 
 void load_thread_maybe_over(struct load_thread *t)
 {
-    if (t->state == LOAD_THREAD_WAITING && t->on_their_way == 0) {
+    /* In two steps: connections close asynchronously, and each closed one comes here again. */
+    if (t->state == LOAD_THREAD_WAITING && t->in_flight == 0) {
         t->state = LOAD_THREAD_CLOSED;
         for (unsigned i = 0; i < t->nclients; i++)
             client_close(&t->clients[i]);
@@ -56,6 +58,7 @@ void load_thread_maybe_over(struct load_thread *t)
 
 /* ---- the schedule ---- */
 
+/* From the start each time: sums of intervals would drift from the rate by their rounding. */
 static uint64_t due_ns_of(const struct load_thread *t, uint64_t k)
 {
     double after = (double)k * 1e9 / options_of(t)->rate;
@@ -154,7 +157,7 @@ void load_thread_refill(struct load_thread *t, struct client *c, unsigned most, 
     uint64_t due;
     while (most-- > 0 && !list_empty(&c->free) && next_request(t, now, &due)) {
         uint32_t key = o->keys ? keys_next(o->keys, &t->draw) : KEYS_NONE;
-        t->on_their_way++;
+        t->in_flight++;
         load_count(&t->sent);
         client_send(c, due, key);
         if (buffer_len(&t->out) > PIECE)
@@ -167,6 +170,8 @@ void load_thread_refill(struct load_thread *t, struct client *c, unsigned most, 
 
 void load_thread_dispatch(struct load_thread *t, uint64_t now)
 {
+    /* In an open loop one request for each client in turn: a pipeline that fills up while other
+     * connections are free would delay requests by itself. */
     unsigned most = options_of(t)->rate > 0 ? 1 : options_of(t)->pipeline;
     uint64_t sent;
     do {
@@ -209,6 +214,7 @@ static void on_end(uv_timer_t *timer)
 
 /* ---- counting ---- */
 
+/* Twice the interval, half the cells: the time line has a bounded size however long the run is. */
 static void merge_cells(struct load_thread *t)
 {
     for (unsigned i = 0; i < LOAD_CELLS / 2; i++) {
@@ -231,6 +237,7 @@ static void merge_cells(struct load_thread *t)
 /* The index of the interval of the time line that contains `now`. */
 static unsigned cell_at(struct load_thread *t, uint64_t now)
 {
+    assert(now >= t->load->start_ns);
     while ((now - t->load->start_ns) / t->interval_ns >= LOAD_CELLS)
         merge_cells(t);
     unsigned i = (unsigned)((now - t->load->start_ns) / t->interval_ns);
@@ -265,7 +272,7 @@ static uint16_t backend_of(struct load *l, struct str name, uint16_t hint)
 {
     uint16_t found = find_backend(l, name, hint);
     if (found != LOAD_NO_BACKEND)
-        return found;
+        return found; /* without the lock: names are only added, and published by their number */
     uv_mutex_lock(&l->lock);
     found = find_backend(l, name, hint); /* another thread may have added it meanwhile */
     unsigned n = atomic_load_explicit(&l->nbackends, memory_order_relaxed);
@@ -328,9 +335,10 @@ void load_thread_answered(struct load_thread *t, const struct wire_answer *a, ui
                           uint32_t key, uint64_t now)
 {
     uint64_t took = now > due ? now - due : 0;
+    assert(t->in_flight > 0 && a->status < sizeof t->statuses / sizeof *t->statuses);
     unsigned i = cell_at(t, now);
     struct load_cell *cell = &t->cells[i];
-    t->on_their_way--;
+    t->in_flight--;
     load_count(&t->answered);
     t->last_ns = now;
     t->statuses[a->status]++;
@@ -353,7 +361,8 @@ void load_thread_answered(struct load_thread *t, const struct wire_answer *a, ui
 void load_thread_failed(struct load_thread *t, enum load_error why, uint64_t due, uint32_t key)
 {
     uint64_t now = clock_now_ns();
-    t->on_their_way--;
+    assert(t->in_flight > 0 && why < LOAD_ERRORS);
+    t->in_flight--;
     load_count(&t->failed);
     t->errors[why]++;
     t->cells[cell_at(t, now)].failed++;
@@ -364,6 +373,7 @@ void load_thread_failed(struct load_thread *t, enum load_error why, uint64_t due
 
 void load_thread_client_ready(struct load_thread *t, int uv_error)
 {
+    assert(t->state == LOAD_THREAD_CONNECTING && t->unready > 0);
     if (uv_error < 0)
         t->connect_error = uv_error;
     else
@@ -377,9 +387,10 @@ void load_thread_client_ready(struct load_thread *t, int uv_error)
 static void start_sending(struct load_thread *t)
 {
     const struct load_options *o = options_of(t);
+    assert(t->state == LOAD_THREAD_READY);
     t->state = LOAD_THREAD_SENDING;
     t->last_ns = t->load->start_ns;
-    uv_update_time(&t->loop);
+    uv_update_time(&t->loop); /* the loop may have slept until the message came */
     if (o->duration_ns)
         uv_timer_start(&t->end, on_end, (o->duration_ns + 999999) / 1000000, 0);
     load_thread_dispatch(t, clock_now_ns());
@@ -446,6 +457,7 @@ static int init_alarm(struct load_thread *t)
     t->alarm_fd = -1;
     if (options_of(t)->rate <= 0)
         return 0;
+    /* libuv's timers have whole milliseconds, a schedule of many requests a second needs better. */
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (fd < 0)
         return -errno;

@@ -73,10 +73,10 @@ struct load_thread {
     int connect_error;          /* the last error of connecting, a uv error */
     struct list
         free; /* clients that may take a request; the first has been free for the longest time */
-    unsigned open;         /* clients that are not OFF */
-    unsigned on_their_way; /* requests in flight */
-    uint64_t left;         /* requests that may still be sent */
-    uint64_t next_due; /* open loop: the index of the next request, among those of all threads */
+    unsigned open;      /* clients that are not OFF */
+    unsigned in_flight; /* requests in flight */
+    uint64_t left;      /* requests that may still be sent */
+    uint64_t next_due;  /* open loop: the index of the next request, among those of all threads */
     struct keys_draw draw;
     struct buffer out; /* requests that are composed and not written yet */
 

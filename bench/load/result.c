@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/report/document.h"
+
 #define MOVES_MAX 1000 /* in the document */
 #define GROUPS_MAX 20  /* lines of moves in the text */
 
@@ -17,31 +19,7 @@ static const struct {
 
 #define NQUANTILES (sizeof quantiles / sizeof *quantiles)
 
-/* Documents are small control data: if memory is out, the process aborts, as in base/mem. */
-static json_t *made(json_t *j)
-{
-    if (j == NULL)
-        abort();
-    return j;
-}
-
-static void put(json_t *object, const char *key, json_t *value)
-{
-    if (json_object_set_new(object, key, made(value)) != 0)
-        abort();
-}
-
-static void push(json_t *array, json_t *value)
-{
-    if (json_array_append_new(array, made(value)) != 0)
-        abort();
-}
-
-static json_t *whole(uint64_t v)
-{
-    return json_integer((json_int_t)v);
-}
-
+/* Rounded to so many parts of 1: what a measurement cannot tell only makes the document longer. */
 static json_t *real(double v, double digits)
 {
     return json_real(round(v * digits) / digits);
@@ -79,21 +57,21 @@ static double balance(const struct load_result *r)
 
 static json_t *errors_json(const uint64_t *errors)
 {
-    json_t *j = made(json_object());
+    json_t *j = document_value(json_object());
     for (unsigned i = 0; i < LOAD_ERRORS; i++)
-        put(j, load_error_names[i], whole(errors[i]));
+        document_put(j, load_error_names[i], document_count(errors[i]));
     return j;
 }
 
 static json_t *statuses_json(const struct load_result *r)
 {
-    json_t *j = made(json_object());
+    json_t *j = document_value(json_object());
     char text[8];
     for (unsigned i = 100; i < 600; i++) {
         if (r->statuses[i] == 0)
             continue;
         snprintf(text, sizeof text, "%u", i);
-        put(j, text, whole(r->statuses[i]));
+        document_put(j, text, document_count(r->statuses[i]));
     }
     return j;
 }
@@ -102,111 +80,113 @@ static json_t *latency_json(const struct latency *h)
 {
     if (h->count == 0)
         return json_null();
-    json_t *j = made(json_object());
-    put(j, "min", us(h->min));
-    put(j, "mean", us((uint64_t)(h->sum / (double)h->count)));
+    json_t *j = document_value(json_object());
+    document_put(j, "min", us(h->min));
+    document_put(j, "mean", us((uint64_t)(h->sum / (double)h->count)));
     for (size_t i = 0; i < NQUANTILES; i++)
-        put(j, quantiles[i].name, us(latency_quantile(h, quantiles[i].q)));
-    put(j, "max", us(h->max));
+        document_put(j, quantiles[i].name, us(latency_quantile(h, quantiles[i].q)));
+    document_put(j, "max", us(h->max));
     return j;
 }
 
 static json_t *histogram_json(const struct latency *h)
 {
-    json_t *j = made(json_array());
+    json_t *j = document_value(json_array());
     for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
         if (h->counts[i] == 0)
             continue;
-        json_t *row = made(json_array());
-        push(row, us(latency_bucket_top(i)));
-        push(row, whole(h->counts[i]));
-        push(j, row);
+        json_t *row = document_value(json_array());
+        document_push(row, us(latency_bucket_top(i)));
+        document_push(row, document_count(h->counts[i]));
+        document_push(j, row);
     }
     return j;
 }
 
 static json_t *backends_json(const struct load_result *r)
 {
-    json_t *j = made(json_array());
+    json_t *j = document_value(json_array());
     double all = (double)named_answers(r);
     for (unsigned i = 0; i < r->nbackends; i++) {
-        json_t *row = made(json_object());
-        put(row, "name", json_string(r->backend_names[i]));
-        put(row, "answers", whole(r->backend_answers[i]));
-        put(row, "share", real(per((double)r->backend_answers[i], all), 1e6));
-        push(j, row);
+        json_t *row = document_value(json_object());
+        document_put(row, "name", json_string(r->backend_names[i]));
+        document_put(row, "answers", document_count(r->backend_answers[i]));
+        document_put(row, "share", real(per((double)r->backend_answers[i], all), 1e6));
+        document_push(j, row);
     }
     return j;
 }
 
 static json_t *keys_json(const struct load_result *r)
 {
-    json_t *j = made(json_object());
-    put(j, "asked", whole(r->keys_asked));
-    put(j, "moved", whole(r->keys_moved));
-    put(j, "moves", whole(r->nmoves));
+    json_t *j = document_value(json_object());
+    document_put(j, "asked", document_count(r->keys_asked));
+    document_put(j, "moved", document_count(r->keys_moved));
+    document_put(j, "moves", document_count(r->nmoves));
     return j;
 }
 
 static json_t *moves_json(const struct result_about *a, const struct load_result *r)
 {
-    json_t *j = made(json_array());
+    json_t *j = document_value(json_array());
     for (size_t i = 0; i < r->moves_kept && i < MOVES_MAX; i++) {
         const struct load_move *m = &r->moves[i];
         struct str key = keys_text(a->load->keys, m->key);
-        json_t *row = made(json_object());
-        put(row, "at_s", real((double)m->at_ns / 1e9, 1e6));
-        put(row, "key", json_stringn(key.p, key.n));
-        put(row, "from", json_string(r->backend_names[m->from]));
-        put(row, "to", json_string(r->backend_names[m->to]));
-        push(j, row);
+        json_t *row = document_value(json_object());
+        document_put(row, "at_s", real((double)m->at_ns / 1e9, 1e6));
+        document_put(row, "key", json_stringn(key.p, key.n));
+        document_put(row, "from", json_string(r->backend_names[m->from]));
+        document_put(row, "to", json_string(r->backend_names[m->to]));
+        document_push(j, row);
     }
     return j;
 }
 
 static json_t *timeline_json(const struct load_result *r)
 {
-    json_t *answered = made(json_array()), *failed = made(json_array());
-    json_t *refused = made(json_array()), *moves = made(json_array()), *slow = made(json_array());
-    json_t *backends = made(json_object()), *j = made(json_object());
+    json_t *answered = document_value(json_array()), *failed = document_value(json_array());
+    json_t *refused = document_value(json_array()), *moves = document_value(json_array()),
+           *slow = document_value(json_array());
+    json_t *backends = document_value(json_object()), *j = document_value(json_object());
     for (unsigned i = 0; i < r->ncells; i++) {
-        push(answered, whole(r->cells[i].answered));
-        push(failed, whole(r->cells[i].failed));
-        push(refused, whole(r->cells[i].refused));
-        push(moves, whole(r->cells[i].moves));
-        push(slow, us(r->cells[i].max_ns));
+        document_push(answered, document_count(r->cells[i].answered));
+        document_push(failed, document_count(r->cells[i].failed));
+        document_push(refused, document_count(r->cells[i].refused));
+        document_push(moves, document_count(r->cells[i].moves));
+        document_push(slow, us(r->cells[i].max_ns));
     }
     for (unsigned b = 0; b < r->nbackends; b++) {
-        json_t *row = made(json_array());
+        json_t *row = document_value(json_array());
         for (unsigned i = 0; i < r->ncells; i++)
-            push(row, whole(r->cell_backends[(size_t)i * r->nbackends + b]));
-        put(backends, r->backend_names[b], row);
+            document_push(row, document_count(r->cell_backends[(size_t)i * r->nbackends + b]));
+        document_put(backends, r->backend_names[b], row);
     }
-    put(j, "interval_s", real((double)r->interval_ns / 1e9, 1e6));
-    put(j, "answered", answered);
-    put(j, "failed", failed);
-    put(j, "refused", refused);
-    put(j, "moves", moves);
-    put(j, "max_us", slow);
-    put(j, "backends", backends);
+    document_put(j, "interval_s", real((double)r->interval_ns / 1e9, 1e6));
+    document_put(j, "answered", answered);
+    document_put(j, "failed", failed);
+    document_put(j, "refused", refused);
+    document_put(j, "moves", moves);
+    document_put(j, "max_us", slow);
+    document_put(j, "backends", backends);
     return j;
 }
 
 static void put_counts(json_t *j, const struct load_result *r)
 {
-    put(j, "seconds", real(r->seconds, 1e6));
-    put(j, "send_seconds", real(r->send_seconds, 1e6));
-    put(j, "cpu_seconds", real(r->cpu_seconds, 1e6));
-    put(j, "sent", whole(r->sent));
-    put(j, "answered", whole(r->answered));
-    put(j, "failed", whole(r->failed));
-    put(j, "unsent", whole(r->unsent));
-    put(j, "unasked", whole(r->unasked));
-    put(j, "connects", whole(r->connects));
-    put(j, "bytes_in", whole(r->bytes_in));
-    put(j, "bytes_out", whole(r->bytes_out));
-    put(j, "requests_per_second", real(per((double)r->answered, r->seconds), 1000));
-    put(j, "requests_per_cpu_second", real(per((double)r->answered, r->cpu_seconds), 1000));
+    document_put(j, "seconds", real(r->seconds, 1e6));
+    document_put(j, "send_seconds", real(r->send_seconds, 1e6));
+    document_put(j, "cpu_seconds", real(r->cpu_seconds, 1e6));
+    document_put(j, "sent", document_count(r->sent));
+    document_put(j, "answered", document_count(r->answered));
+    document_put(j, "failed", document_count(r->failed));
+    document_put(j, "unsent", document_count(r->unsent));
+    document_put(j, "unasked", document_count(r->unasked));
+    document_put(j, "connects", document_count(r->connects));
+    document_put(j, "bytes_in", document_count(r->bytes_in));
+    document_put(j, "bytes_out", document_count(r->bytes_out));
+    document_put(j, "requests_per_second", real(per((double)r->answered, r->seconds), 1000));
+    document_put(j, "requests_per_cpu_second",
+                 real(per((double)r->answered, r->cpu_seconds), 1000));
 }
 
 static void put_start(json_t *j, const char *kind, const char *target, time_t at)
@@ -216,28 +196,28 @@ static void put_start(json_t *j, const char *kind, const char *target, time_t at
     if (gmtime_r(&at, &tm) == NULL ||
         strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         started[0] = 0;
-    put(j, "ringbench", json_string(RINGPROXY_VERSION));
-    put(j, "kind", json_string(kind));
-    put(j, "target", json_string(target));
-    put(j, "started", json_string(started));
+    document_put(j, "ringbench", json_string(RINGPROXY_VERSION));
+    document_put(j, "kind", json_string(kind));
+    document_put(j, "target", json_string(target));
+    document_put(j, "started", json_string(started));
 }
 
 json_t *result_json(const struct result_about *a, const struct load_result *r)
 {
-    json_t *j = made(json_object());
+    json_t *j = document_value(json_object());
     put_start(j, a->kind, a->target, a->started);
-    put(j, "options", json_incref(a->options));
+    document_put(j, "options", json_incref(a->options));
     put_counts(j, r);
-    put(j, "errors", errors_json(r->errors));
-    put(j, "statuses", statuses_json(r));
-    put(j, "latency_us", latency_json(&r->latency));
-    put(j, "histogram", histogram_json(&r->latency));
-    put(j, "backends", backends_json(r));
-    put(j, "unnamed", whole(r->unnamed_answers));
-    put(j, "balance", r->nbackends ? real(balance(r), 1e6) : json_null());
-    put(j, "keys", keys_json(r));
-    put(j, "moves", moves_json(a, r));
-    put(j, "timeline", timeline_json(r));
+    document_put(j, "errors", errors_json(r->errors));
+    document_put(j, "statuses", statuses_json(r));
+    document_put(j, "latency_us", latency_json(&r->latency));
+    document_put(j, "histogram", histogram_json(&r->latency));
+    document_put(j, "backends", backends_json(r));
+    document_put(j, "unnamed", document_count(r->unnamed_answers));
+    document_put(j, "balance", r->nbackends ? real(balance(r), 1e6) : json_null());
+    document_put(j, "keys", keys_json(r));
+    document_put(j, "moves", moves_json(a, r));
+    document_put(j, "timeline", timeline_json(r));
     return j;
 }
 
@@ -401,28 +381,29 @@ static double mib(uint64_t bytes)
 
 json_t *result_bulk_json(const struct result_bulk_about *a, const struct bulk_result *r)
 {
-    json_t *j = made(json_object()), *line = made(json_object());
-    json_t *in = made(json_array()), *out = made(json_array());
+    json_t *j = document_value(json_object()), *line = document_value(json_object());
+    json_t *in = document_value(json_array()), *out = document_value(json_array());
     put_start(j, "tcp", a->target, a->started);
-    put(j, "options",
-        json_pack("{s:s, s:s, s:i}", "mode", "bulk", "direction", a->direction, "connections",
-                  (int)a->connections));
-    put(j, "seconds", real(r->seconds, 1e6));
-    put(j, "cpu_seconds", real(r->cpu_seconds, 1e6));
-    put(j, "bytes_in", whole(r->bytes_in));
-    put(j, "bytes_out", whole(r->bytes_out));
-    put(j, "mib_per_second", real(per(mib(r->bytes_in + r->bytes_out), r->seconds), 1000));
-    put(j, "mib_per_cpu_second", real(per(mib(r->bytes_in + r->bytes_out), r->cpu_seconds), 1000));
-    put(j, "failed", whole(r->failed));
-    put(j, "errors", errors_json(r->errors));
+    document_put(j, "options",
+                 json_pack("{s:s, s:s, s:i}", "mode", "bulk", "direction", a->direction,
+                           "connections", (int)a->connections));
+    document_put(j, "seconds", real(r->seconds, 1e6));
+    document_put(j, "cpu_seconds", real(r->cpu_seconds, 1e6));
+    document_put(j, "bytes_in", document_count(r->bytes_in));
+    document_put(j, "bytes_out", document_count(r->bytes_out));
+    document_put(j, "mib_per_second", real(per(mib(r->bytes_in + r->bytes_out), r->seconds), 1000));
+    document_put(j, "mib_per_cpu_second",
+                 real(per(mib(r->bytes_in + r->bytes_out), r->cpu_seconds), 1000));
+    document_put(j, "failed", document_count(r->failed));
+    document_put(j, "errors", errors_json(r->errors));
     for (unsigned i = 0; i < r->ncells; i++) {
-        push(in, whole(r->cells[i].bytes_in));
-        push(out, whole(r->cells[i].bytes_out));
+        document_push(in, document_count(r->cells[i].bytes_in));
+        document_push(out, document_count(r->cells[i].bytes_out));
     }
-    put(line, "interval_s", real((double)r->interval_ns / 1e9, 1e6));
-    put(line, "bytes_in", in);
-    put(line, "bytes_out", out);
-    put(j, "timeline", line);
+    document_put(line, "interval_s", real((double)r->interval_ns / 1e9, 1e6));
+    document_put(line, "bytes_in", in);
+    document_put(line, "bytes_out", out);
+    document_put(j, "timeline", line);
     return j;
 }
 

@@ -38,6 +38,7 @@ static void watch(struct load *l, const sigset_t *stop, bool progress)
     unsigned signals = 0;
     uint64_t line_at = load_started_ns(l) + LINE_NS;
     while (!load_over(l)) {
+        /* Blocked and taken here, a signal needs no handler, which could not call load_stop(). */
         if (sigtimedwait(stop, NULL, &interval) > 0)
             on_signal(l, &signals);
         if (progress && clock_now_ns() >= line_at) {

@@ -367,7 +367,7 @@ static int load_and_diff(const struct options *o)
 {
     json_t *r[2] = {NULL, NULL};
     struct error e;
-    int code = BENCH_USAGE;
+    int code = BENCH_USAGE; /* a file that is no result is an error of the command line */
     for (int i = 0; i < 2; i++)
         if ((r[i] = stored_load(o->file[i], &e)) == NULL || !is_of_load(o->file[i], r[i], &e))
             goto done;

@@ -67,7 +67,7 @@ bool report_write(const char *path, json_t *const *results, size_t n, struct err
         error_errno(e, errno, "%s", path);
         return false;
     }
-    errno = 0;
+    errno = 0; /* jansson may fail without setting it */
     bool ok = put_page(f, results, n);
     int why = errno;
     if (fclose(f) != 0 && ok) {

@@ -125,6 +125,7 @@ static bool check_histogram(const json_t *h, struct error *e)
             error_set(e, 0, "histogram[%zu]: bounds do not ascend", i);
             return false;
         }
+        /* Readers sum the counts up without a check of their own. */
         if (__builtin_add_overflow(sum, json_integer_value(count), &sum)) {
             error_set(e, 0, "histogram[%zu]: more answers than can be counted", i);
             return false;
@@ -170,6 +171,7 @@ static bool check(const json_t *r, struct error *e)
 {
     if (stored_is_ring(r))
         return check_ring(r, e);
+    /* First of all: in another program's file every further message would mislead. */
     if (!json_is_object(r) || !json_object_get(r, "ringbench")) {
         error_set(e, 0, "not a result of ringbench");
         return false;

@@ -92,7 +92,7 @@ static bool measure(struct run *r, const struct layout *l, unsigned backends, un
         ring_json_row(stdout, f, r->n == 0);
     else
         ring_cost_row(f);
-    fflush(stdout); /* main() checks for errors at the end */
+    fflush(stdout); /* a row takes a second; main() checks for errors at the end */
     r->n++;
     return true;
 }
@@ -144,6 +144,7 @@ static json_t *document(const struct run *r)
 {
     char *text = NULL;
     size_t n;
+    /* Printed and parsed again, so that the page cannot differ from the document of --json. */
     FILE *to = open_memstream(&text, &n);
     if (to == NULL)
         return NULL;
