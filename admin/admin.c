@@ -8,14 +8,14 @@
 #include "admin/prometheus.h"
 #include "admin/status.h"
 #include "base/mem.h"
-#include "net/miniserver.h"
+#include "httpd/httpd.h"
 
 #define MAX_CONNECTIONS 256
 
 struct admin {
-    uv_loop_t *loop;
+    struct net *net;
     struct snapshot *snapshot;
-    struct miniserver *server;
+    struct httpd *server;
     bool ready;
     admin_closed_fn *on_closed;
     void *closed_arg;
@@ -24,8 +24,8 @@ struct admin {
 /* A request on its way through here. */
 struct call {
     struct admin *admin;
-    const struct miniserver_request *q;
-    struct miniserver_answer *a;
+    struct httpd_request *q;
+    struct httpd_answer *a;
 };
 
 /* Every answer_*() and route function: false when memory is out. */
@@ -69,7 +69,7 @@ static bool has_token(const struct call *c)
         return true;
     struct str field;
     const struct str scheme = STR("Bearer ");
-    if (!miniserver_header(c->q, "Authorization", &field) || field.n < scheme.n ||
+    if (!httpd_header(c->q, "Authorization", &field) || field.n < scheme.n ||
         !str_eq_nocase((struct str){field.p, scheme.n}, scheme))
         return false;
     struct str given = {field.p + scheme.n, field.n - scheme.n};
@@ -97,7 +97,7 @@ static bool host_is_literal(struct str host)
 static bool origin_is_ours(const struct call *c)
 {
     struct str origin, host = head_str(c->q->base, c->q->head->host);
-    if (!miniserver_header(c->q, "Origin", &origin))
+    if (!httpd_header(c->q, "Origin", &origin))
         return true;
     static const struct str schemes[] = {{"http://", 7}, {"https://", 8}};
     for (unsigned i = 0; i < 2; i++) {
@@ -141,7 +141,7 @@ static bool get_readyz(struct call *c)
 
 static bool get_status(struct call *c)
 {
-    return answer_json(c, 200, status_document(c->admin->snapshot, uv_now(c->admin->loop)));
+    return answer_json(c, 200, status_document(c->admin->snapshot, uv_now(c->admin->net->loop)));
 }
 
 static bool get_metrics(struct call *c)
@@ -178,8 +178,8 @@ static bool get_route(struct call *c)
     struct buffer pool = {0}, key = {0};
     bool ok;
     int i;
-    if (miniserver_query(c->q->query, "pool", &pool) != QUERY_FOUND ||
-        miniserver_query(c->q->query, "key", &key) != QUERY_FOUND)
+    if (httpd_query(c->q->query, "pool", &pool) != QUERY_FOUND ||
+        httpd_query(c->q->query, "key", &key) != QUERY_FOUND)
         ok = answer_error(c, 400, "required: ?pool=POOL&key=KEY, percent-encoded");
     else if ((i = find_pool(s, content(&pool))) < 0)
         ok = answer_error(c, 404, "no such pool");
@@ -214,7 +214,7 @@ static const struct action {
 static bool run_action(struct call *c, const struct action *action, int pool, int server)
 {
     struct admin *m = c->admin;
-    uint64_t now_ms = uv_now(m->loop);
+    uint64_t now_ms = uv_now(m->net->loop);
     if (!m->ready) /* before its start a roster takes first checks alone */
         return answer_error(c, 503, "starting or stopping");
     if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
@@ -253,10 +253,9 @@ static bool post_action(struct call *c, const struct action *action, struct str 
 {
     const struct snapshot *s = c->admin->snapshot;
     struct buffer name = {0};
-    int i = miniserver_decode(pool, &name) ? find_pool(s, content(&name)) : -1;
+    int i = httpd_decode(pool, &name) ? find_pool(s, content(&name)) : -1;
     buffer_clear(&name);
-    int id =
-        i >= 0 && miniserver_decode(server, &name) ? find_server(s->pools[i], content(&name)) : -1;
+    int id = i >= 0 && httpd_decode(server, &name) ? find_server(s->pools[i], content(&name)) : -1;
     buffer_release(&name);
     if (i < 0)
         return answer_error(c, 404, "no such pool");
@@ -288,7 +287,7 @@ static const struct route *find_route(struct str path)
 
 static bool answer_method(struct call *c, struct str allowed)
 {
-    return miniserver_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
+    return httpd_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
 }
 
 static bool dispatch(struct call *c)
@@ -298,7 +297,7 @@ static bool dispatch(struct call *c)
     const struct action *action = route ? NULL : parse_action(c->q->path, &pool, &server);
     uint8_t method = c->q->head->method;
     if (!(route && route->open) && !has_token(c))
-        return miniserver_field(c->a, "WWW-Authenticate", STR("Bearer realm=\"ringproxy\"")) &&
+        return httpd_field(c->a, "WWW-Authenticate", STR("Bearer realm=\"ringproxy\"")) &&
                answer_error(c, 401, "a bearer token is required");
     if (route == NULL && action == NULL)
         return answer_error(c, 404, "no such resource");
@@ -312,35 +311,35 @@ static bool dispatch(struct call *c)
     return post_action(c, action, pool, server);
 }
 
-static bool handle(void *arg, const struct miniserver_request *q, struct miniserver_answer *a)
+static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
 {
     struct call c = {arg, q, a};
-    return miniserver_field(a, "Cache-Control", STR("no-store")) &&
-           miniserver_field(a, "X-Content-Type-Options", STR("nosniff")) && dispatch(&c);
+    return httpd_field(a, "Cache-Control", STR("no-store")) &&
+           httpd_field(a, "X-Content-Type-Options", STR("nosniff")) && dispatch(&c);
 }
 
 /* --- life --- */
 
-struct admin *admin_new(uv_loop_t *loop, struct snapshot *s)
+struct admin *admin_new(struct net *n, struct snapshot *s)
 {
     struct admin *a = mem_zalloc(sizeof *a);
-    a->loop = loop;
+    a->net = n;
     a->snapshot = s;
-    const struct miniserver_options options = {
+    const struct httpd_options options = {
         .handle = handle, .arg = a, .max_connections = MAX_CONNECTIONS};
-    a->server = miniserver_new(loop, &options);
+    a->server = httpd_new(n, &options);
     return a;
 }
 
 bool admin_listen(struct admin *a, struct error *e)
 {
     assert(a->snapshot->config->has_admin);
-    return miniserver_listen(a->server, &a->snapshot->config->admin_listen, e);
+    return httpd_listen(a->server, &a->snapshot->config->admin_listen, e);
 }
 
 const struct addr *admin_address(const struct admin *a)
 {
-    return miniserver_address(a->server);
+    return httpd_address(a->server);
 }
 
 void admin_set_snapshot(struct admin *a, struct snapshot *s)
@@ -368,5 +367,5 @@ void admin_close(struct admin *a, admin_closed_fn *on_closed, void *arg)
     a->on_closed = on_closed;
     a->closed_arg = arg;
     a->snapshot = NULL;
-    miniserver_close(a->server, on_server_closed, a);
+    httpd_close(a->server, on_server_closed, a);
 }

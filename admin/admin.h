@@ -1,19 +1,20 @@
-/* The admin interface: CONTRACT "Admin interface" over net/miniserver.
+/* The admin interface over httpd/: docs/operations.md, "Start and stop", "Maintenance", "Metrics".
  *
  * What for: status, metrics, routes of keys, and what operators may do to a server.
  * Invariants: reads the snapshot and its rosters as they are now, caches nothing. With a token
  * everything but /healthz and /readyz needs it. A POST that a web page of another site made the
  * browser send is refused.
  * Ownership: admin_new() to admin_close(); the snapshot is the caller's and must stand until
- * admin_set_snapshot() replaces it or admin_close() was called.
+ * admin_set_snapshot() replaces it or admin_close() was called. So is the struct net, which must
+ * stand until on_closed.
  * Threads: the control thread; times are uv_now() of its loop, the clock that the rosters are given
  * too. */
 #pragma once
 #include <stdbool.h>
-#include <uv.h>
 
 #include "base/addr.h"
 #include "base/error.h"
+#include "net/conn.h"
 #include "pool/snapshot.h"
 
 struct admin;
@@ -21,7 +22,7 @@ struct admin;
 typedef void admin_closed_fn(void *arg);
 
 /* Not ready at first. */
-struct admin *admin_new(uv_loop_t *loop, struct snapshot *s);
+struct admin *admin_new(struct net *n, struct snapshot *s);
 /* Listens on the config's admin_listen (port 0 takes a free one). False: "listen ADDR: why"; the
  * admin must still be closed. */
 bool admin_listen(struct admin *a, struct error *e);

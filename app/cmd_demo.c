@@ -1,7 +1,7 @@
 /* `ringproxy demo`: a proxy, four backends and a standby in one process, to try things on.
  *
- * The backends are miniservers on a loop and thread of their own; the proxy is an ordinary run of
- * app/control on the main thread, with a configuration made here. */
+ * The backends are servers of httpd/ on a loop and thread of their own; the proxy is an ordinary
+ * run of app/control on the main thread, with a configuration made here. */
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
@@ -15,7 +15,7 @@
 #include "app/control.h"
 #include "app/options.h"
 #include "base/mem.h"
-#include "net/miniserver.h"
+#include "httpd/httpd.h"
 
 #define NSERVERS 5 /* the last one is the standby */
 #define CONFIG_MAX 4096
@@ -24,13 +24,15 @@ static const char *const names[NSERVERS] = {"b1", "b2", "b3", "b4", "s1"};
 
 struct demo_server {
     const char *name;
-    struct miniserver *server;
+    struct httpd *server;
     uint16_t port;
     bool failing; /* its checks fail, see POST /fail */
 };
 
 struct demo {
     uv_loop_t loop; /* of the backends */
+    struct net net;
+    int nopen; /* backends that hold the net */
     uv_async_t stop;
     uv_thread_t thread;
     struct demo_server servers[NSERVERS];
@@ -39,19 +41,19 @@ struct demo {
 
 /* --- backends --- */
 
-static bool set_failing(struct demo_server *s, const struct miniserver_request *q,
-                        struct miniserver_answer *a, bool failing)
+static bool set_failing(struct demo_server *s, const struct httpd_request *q,
+                        struct httpd_answer *a, bool failing)
 {
     if (q->head->method != METHOD_POST) {
         a->status = 405;
-        return miniserver_field(a, "Allow", STR("POST"));
+        return httpd_field(a, "Allow", STR("POST"));
     }
     s->failing = failing;
     a->body = failing ? STR("its health checks fail now\n") : STR("its health checks pass again\n");
     return true;
 }
 
-static bool handle(void *arg, const struct miniserver_request *q, struct miniserver_answer *a)
+static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
 {
     struct demo_server *s = arg;
     if (str_eq(q->path, STR("/fail")) || str_eq(q->path, STR("/recover")))
@@ -61,7 +63,7 @@ static bool handle(void *arg, const struct miniserver_request *q, struct miniser
         a->body = s->failing ? STR("failing on request\n") : STR("ok\n");
         return true;
     }
-    return miniserver_field(a, "X-Backend", str_of(s->name)) &&
+    return httpd_field(a, "X-Backend", str_of(s->name)) &&
            buffer_append(a->text, s->name, strlen(s->name)) && buffer_append(a->text, "\n", 1);
 }
 
@@ -74,16 +76,24 @@ static struct addr loopback(void)
 
 static bool open_server(struct demo *d, struct demo_server *s, const char *name, struct error *e)
 {
-    const struct miniserver_options options = {.handle = handle, .arg = s, .max_connections = 4096};
+    const struct httpd_options options = {.handle = handle, .arg = s, .max_connections = 4096};
     struct addr any = loopback();
     s->name = name;
-    s->server = miniserver_new(&d->loop, &options);
-    if (!miniserver_listen(s->server, &any, e)) {
+    s->server = httpd_new(&d->net, &options);
+    d->nopen++;
+    if (!httpd_listen(s->server, &any, e)) {
         error_prefix(e, "backend %s", name);
         return false;
     }
-    s->port = addr_port(miniserver_address(s->server));
+    s->port = addr_port(httpd_address(s->server));
     return true;
+}
+
+static void on_server_closed(void *arg)
+{
+    struct demo *d = arg;
+    if (--d->nopen == 0)
+        net_close(&d->net);
 }
 
 /* On the backends' thread, or on the main one if that was never started. */
@@ -91,7 +101,7 @@ static void close_servers(struct demo *d)
 {
     for (int i = 0; i < NSERVERS; i++)
         if (d->servers[i].server)
-            miniserver_close(d->servers[i].server, NULL, NULL);
+            httpd_close(d->servers[i].server, on_server_closed, d);
     uv_close((uv_handle_t *)&d->stop, NULL);
 }
 
@@ -231,6 +241,7 @@ static int run(struct demo *d)
         return APP_FAILED;
     }
     d->stop.data = d;
+    net_init(&d->net, &d->loop);
     uint16_t ports[2];
     for (int i = 0; i < NSERVERS; i++)
         if (!open_server(d, &d->servers[i], names[i], &e))
@@ -273,6 +284,7 @@ int cmd_demo(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (rc == 0) {
         status = run(d);
+        net_deinit(&d->net);
         rc = uv_loop_close(&d->loop);
         assert(rc == 0); /* every handle was closed */
     } else {

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "health/checker.h"
 #include "net/bind.h"
+#include "net/conn.h"
 #include "net/lookup.h"
 #include "net/mailbox.h"
 #include "pool/snapshot.h"
@@ -39,6 +40,7 @@ struct control {
     struct mailbox mailbox;
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
+    struct net net; /* of this loop; the admin's */
     struct admin *admin;
     struct lookups *lookups;
     struct checker **checkers; /* one a pool */
@@ -177,6 +179,13 @@ static void on_checker_closed(void *arg)
 {
 }
 
+/* The admin's connections are the last ones on this loop. */
+static void on_admin_closed(void *arg)
+{
+    struct control *c = arg;
+    net_close(&c->net);
+}
+
 /* Everything with a handle on the control loop; then the loop ends by itself. */
 static void close_all(struct control *c)
 {
@@ -188,7 +197,9 @@ static void close_all(struct control *c)
             checker_close(c->checkers[i], on_checker_closed, c);
     lookups_close(c->lookups);
     if (c->admin)
-        admin_close(c->admin, NULL, NULL);
+        admin_close(c->admin, on_admin_closed, c);
+    else
+        on_admin_closed(c);
     for (int i = 0; i < NSIGNALS; i++)
         uv_close((uv_handle_t *)&c->signals[i], NULL);
     uv_close((uv_handle_t *)&c->stop_timer, NULL);
@@ -304,7 +315,7 @@ static bool open_admin(struct control *c, struct error *e)
     struct log_line l;
     if (!c->snapshot->config->has_admin)
         return true;
-    c->admin = admin_new(&c->loop, c->snapshot);
+    c->admin = admin_new(&c->net, c->snapshot);
     if (!admin_listen(c->admin, e)) {
         error_prefix(e, "admin");
         return false;
@@ -332,6 +343,8 @@ static bool init_loop(struct control *c, struct error *e)
         r = uv_timer_init(&c->loop, &c->stop_timer);
     c->stop_timer.data = c;
     if (r == 0)
+        net_init(&c->net, &c->loop);
+    if (r == 0)
         c->lookups = lookups_new(&c->loop, c->hooks ? c->hooks->ask : NULL, &r);
     if (r < 0)
         error_set(e, -r, "control loop: %s", uv_strerror(r));
@@ -358,6 +371,7 @@ static void deinit(struct control *c)
     if (c->fds)
         close_fds(c);
     mailbox_deinit(&c->mailbox);
+    net_deinit(&c->net);
     int r = uv_loop_close(&c->loop);
     if (r < 0)
         fail(c, "control loop not clean", uv_strerror(r));

@@ -31,6 +31,7 @@ static const char config_text[] = "admin: {listen: '127.0.0.1:9900'}\n"
 
 struct fixture {
     uv_loop_t loop;
+    struct net net;
     struct config *config;
     struct snapshot *snapshot;
     struct admin *admin;
@@ -51,7 +52,9 @@ static void on_notice(void *arg, const struct roster_notice *n)
 
 static void on_closed(void *arg)
 {
-    ((struct fixture *)arg)->closed = true;
+    struct fixture *f = arg;
+    f->closed = true;
+    net_close(&f->net);
 }
 
 /* The state before the first checks. */
@@ -65,9 +68,10 @@ static void start_unchecked(struct fixture *f)
     config_errors_free(&errors);
     f->config->admin_listen.v4.sin_port = 0;
     ck_assert_int_eq(uv_loop_init(&f->loop), 0);
+    net_init(&f->net, &f->loop);
     f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, f, &e);
     ck_assert_msg(f->snapshot != NULL, "%s", e.text);
-    f->admin = admin_new(&f->loop, f->snapshot);
+    f->admin = admin_new(&f->net, f->snapshot);
     ck_assert_msg(admin_listen(f->admin, &e), "%s", e.text);
 }
 
@@ -94,6 +98,7 @@ static void finish(struct fixture *f)
     snapshot_unref(f->snapshot); /* allowed from here on */
     uv_run(&f->loop, UV_RUN_DEFAULT);
     ck_assert(f->closed);
+    net_deinit(&f->net);
     ck_assert_int_eq(uv_loop_close(&f->loop), 0);
     config_unref(f->config);
 }
