@@ -12,10 +12,11 @@
 #include <uv.h>
 
 #include "base/mem.h"
-#include "bench/behaviour.h"
+#include "bench/backend/behaviour.h"
+#include "bench/backend/serve_http.h"
+#include "bench/backend/serve_tcp.h"
 #include "bench/bench.h"
-#include "bench/serve_http.h"
-#include "bench/serve_tcp.h"
+#include "net/conn.h"
 
 #define MAX_NAME 200
 #define MAX_BACKENDS 256
@@ -42,8 +43,9 @@ struct serve {
     struct behaviour behaviour; /* of each at the start */
     uint64_t seed;
     const char *http_only; /* an option that was given and that only HTTP has; NULL: none */
-    unsigned nopen;
+    unsigned nopen, nclosed;
     uv_loop_t loop;
+    struct net net;
     uv_signal_t term, intr;
 };
 
@@ -247,21 +249,28 @@ static int parse_options(struct serve *v, int argc, char **argv)
 static bool backend_open(struct serve *v, struct backend *b, struct error *e)
 {
     if (v->mode == MODE_HTTP) {
-        b->http = serve_http_new(&v->loop, b->name, &v->behaviour, v->seed);
+        b->http = serve_http_new(&v->net, b->name, &v->behaviour, v->seed);
         return serve_http_listen(b->http, &b->listen, e);
     }
-    b->tcp = serve_tcp_new(&v->loop, v->mode == MODE_ECHO   ? SERVE_ECHO
-                                     : v->mode == MODE_SINK ? SERVE_SINK
-                                                            : SERVE_SOURCE);
+    b->tcp = serve_tcp_new(&v->net, v->mode == MODE_ECHO   ? SERVE_ECHO
+                                    : v->mode == MODE_SINK ? SERVE_SINK
+                                                           : SERVE_SOURCE);
     return serve_tcp_listen(b->tcp, &b->listen, e);
 }
 
-static void backend_close(struct backend *b)
+static void on_backend_closed(void *arg)
+{
+    struct serve *v = arg;
+    if (++v->nclosed == v->nopen)
+        net_close(&v->net);
+}
+
+static void backend_close(struct serve *v, struct backend *b)
 {
     if (b->http)
-        serve_http_close(b->http);
+        serve_http_close(b->http, on_backend_closed, v);
     else
-        serve_tcp_close(b->tcp);
+        serve_tcp_close(b->tcp, on_backend_closed, v);
 }
 
 static void backend_free(struct backend *b)
@@ -305,7 +314,7 @@ static void stop(struct serve *v)
     uv_close((uv_handle_t *)&v->term, NULL);
     uv_close((uv_handle_t *)&v->intr, NULL);
     for (unsigned i = 0; i < v->nopen; i++)
-        backend_close(&v->backends[i]);
+        backend_close(v, &v->backends[i]);
 }
 
 static void on_signal(uv_signal_t *s, int number)
@@ -344,6 +353,7 @@ static int run(struct serve *v)
     }
     rc = uv_signal_init(&v->loop, &v->intr);
     assert(rc == 0); /* only the first one of a loop needs descriptors */
+    net_init(&v->net, &v->loop);
     bool ok = open_all(v, &e) && watch_signal(v, &v->term, SIGTERM, &e) &&
               watch_signal(v, &v->intr, SIGINT, &e) && announce(v, &e);
     if (!ok) {
@@ -353,6 +363,7 @@ static int run(struct serve *v)
     uv_run(&v->loop, UV_RUN_DEFAULT);
     for (unsigned i = 0; i < v->nopen; i++)
         backend_free(&v->backends[i]);
+    net_deinit(&v->net);
     return ok ? BENCH_OK : BENCH_FAILED;
 }
 

@@ -1,4 +1,4 @@
-#include "bench/behaviour.h"
+#include "bench/backend/behaviour.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/units.h"
-#include "net/miniserver.h"
+#include "httpd/httpd.h"
 
 #define TIME_MAX_MS 86400000
 #define VALUE_MAX 32 /* longer text is no value */
@@ -172,7 +172,7 @@ static bool set_pair(struct behaviour *b, struct str pair, struct buffer *text, 
     if (s == NULL)
         return false;
     buffer_clear(text);
-    if (!miniserver_decode(raw, text))
+    if (!httpd_decode(raw, text))
         return refuse(s, e);
     return set(b, s, (struct str){text->data ? text->data : "", text->end}, e);
 }

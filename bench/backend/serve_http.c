@@ -1,4 +1,4 @@
-#include "bench/serve_http.h"
+#include "bench/backend/serve_http.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "net/miniserver.h"
+#include "bench/backend/pace.h"
+#include "httpd/httpd.h"
 
 #define MAX_CONNECTIONS 20000
 
@@ -21,13 +22,15 @@ struct body {
 
 struct serve_http {
     const char *name;
-    struct str field; /* X-Backend, as a line */
+    struct buffer fields; /* X-Backend, of every answer */
     struct body *body;
     struct behaviour now;
     uint64_t random; /* the state of random_next() */
     uint64_t requests, hung, checks;
-    struct miniserver_counts since; /* what the server had counted at the last reset */
-    struct miniserver *server;
+    struct httpd_counts counts; /* what the server and the pace had counted at the last reset */
+    struct pace_counts paced;
+    struct httpd *server;
+    struct pace *pace;
 };
 
 /* --- chance --- */
@@ -72,7 +75,17 @@ static uint64_t delay_ms(struct serve_http *v)
     return b->delay_ms + (b->jitter_ms ? random_next(&v->random) % (b->jitter_ms + 1) : 0);
 }
 
-/* --- body --- */
+/* --- fields and body --- */
+
+static void make_fields(struct serve_http *v)
+{
+    char line[256];
+    int n = snprintf(line, sizeof line, "X-Backend: %s\r\n", v->name);
+    assert(n > 0 && (size_t)n < sizeof line); /* names are shorter */
+    bool ok = buffer_append(&v->fields, line, (size_t)n);
+    assert(ok); /* as of all memory that is taken at the start */
+    (void)ok;
+}
 
 static void make_body(struct serve_http *v, size_t size)
 {
@@ -97,7 +110,7 @@ static struct str body(const struct serve_http *v)
 
 /* --- /__control, /__stats --- */
 
-static bool answer_json(struct miniserver_answer *a, json_t *object)
+static bool answer_json(struct httpd_answer *a, json_t *object)
 {
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
@@ -107,22 +120,22 @@ static bool answer_json(struct miniserver_answer *a, json_t *object)
     return ok;
 }
 
-static bool answer_text(struct miniserver_answer *a, int status, const char *text)
+static bool answer_text(struct httpd_answer *a, int status, const char *text)
 {
     a->status = status;
     return buffer_append(a->text, text, strlen(text)) && buffer_append(a->text, "\n", 1);
 }
 
-static bool refuse_method(struct miniserver_answer *a, const char *allowed)
+static bool refuse_method(struct httpd_answer *a, const char *allowed)
 {
     a->status = 405;
-    return miniserver_field(a, "Allow", str_of(allowed));
+    return httpd_field(a, "Allow", str_of(allowed));
 }
 
-static bool answer_behaviour(struct serve_http *v, struct miniserver_answer *a)
+static bool answer_behaviour(struct serve_http *v, struct httpd_answer *a)
 {
     json_t *root = behaviour_json(&v->now);
-    json_int_t left = (json_int_t)miniserver_stalled(v->server);
+    json_int_t left = (json_int_t)pace_stalled(v->pace);
     if (root && json_object_set_new(root, "stall", json_integer(left)) != 0) {
         json_decref(root);
         return false;
@@ -130,8 +143,7 @@ static bool answer_behaviour(struct serve_http *v, struct miniserver_answer *a)
     return answer_json(a, root);
 }
 
-static bool control(struct serve_http *v, const struct miniserver_request *q,
-                    struct miniserver_answer *a)
+static bool control(struct serve_http *v, const struct httpd_request *q, struct httpd_answer *a)
 {
     struct error e;
     struct behaviour wanted = v->now;
@@ -145,24 +157,25 @@ static bool control(struct serve_http *v, const struct miniserver_request *q,
     v->now.stall_ms = BEHAVIOUR_NO_STALL;
     make_body(v, (size_t)v->now.body_size);
     if (stall_ms != BEHAVIOUR_NO_STALL)
-        miniserver_stall(v->server, stall_ms);
+        pace_stall(v->pace, stall_ms);
     return answer_behaviour(v, a);
 }
 
-static bool answer_counts(const struct serve_http *v, struct miniserver_answer *a)
+static bool answer_counts(const struct serve_http *v, struct httpd_answer *a)
 {
-    const struct miniserver_counts *n = miniserver_counts(v->server);
+    const struct httpd_counts *n = httpd_counts(v->server);
+    const struct pace_counts *paced = pace_counts(v->pace);
     return answer_json(a, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", v->name,
                                     "requests", (json_int_t)v->requests, "answered",
-                                    (json_int_t)(n->answered - v->since.answered), "errors",
-                                    (json_int_t)(n->errors - v->since.errors), "hung",
+                                    (json_int_t)(paced->answered - v->paced.answered), "errors",
+                                    (json_int_t)(paced->errors - v->paced.errors), "hung",
                                     (json_int_t)v->hung, "checks", (json_int_t)v->checks,
                                     "connections", (json_int_t)n->connections, "accepted",
-                                    (json_int_t)(n->accepted - v->since.accepted)));
+                                    (json_int_t)(n->accepted - v->counts.accepted)));
 }
 
 /* Whether {"reset": 1} or reset=1 is all that a POST says. */
-static bool wants_reset(const struct miniserver_request *q)
+static bool wants_reset(const struct httpd_request *q)
 {
     if (q->body.n == 0)
         return str_eq(q->query, STR("reset=1"));
@@ -174,13 +187,13 @@ static bool wants_reset(const struct miniserver_request *q)
     return yes;
 }
 
-static bool stats(struct serve_http *v, const struct miniserver_request *q,
-                  struct miniserver_answer *a)
+static bool stats(struct serve_http *v, const struct httpd_request *q, struct httpd_answer *a)
 {
     if (q->head->method == METHOD_POST) {
         if (!wants_reset(q))
             return answer_text(a, 400, "allowed is reset=1");
-        v->since = *miniserver_counts(v->server);
+        v->counts = *httpd_counts(v->server);
+        v->paced = *pace_counts(v->pace);
         v->requests = v->hung = v->checks = 0;
     } else if (q->head->method != METHOD_GET && q->head->method != METHOD_HEAD) {
         return refuse_method(a, "GET, HEAD, POST");
@@ -190,72 +203,72 @@ static bool stats(struct serve_http *v, const struct miniserver_request *q,
 
 /* --- requests --- */
 
-static bool check(struct serve_http *v, struct miniserver_answer *a)
+static bool check(struct serve_http *v, struct httpd_request *q)
 {
+    const struct pace_answer a = {
+        .status = v->now.fail_checks ? 500 : 200,
+        .body = v->now.fail_checks ? STR("failing on request\n") : STR("ok\n"),
+        .fields = &v->fields,
+        .delay_ms = v->now.hang ? PACE_NEVER : v->now.delay_ms,
+    };
     v->checks++;
-    a->delay_ms = v->now.hang ? MINISERVER_NEVER : v->now.delay_ms;
-    a->status = v->now.fail_checks ? 500 : 200;
-    a->body = v->now.fail_checks ? STR("failing on request\n") : STR("ok\n");
-    return true;
+    return pace_answer(v->pace, q, &a);
 }
 
-static bool request(struct serve_http *v, struct miniserver_answer *a)
+static bool request(struct serve_http *v, struct httpd_request *q)
 {
-    v->requests++;
     enum fate fate = decide(v);
-    if (fate == HUNG) {
-        v->hung++;
-        a->delay_ms = MINISERVER_NEVER;
-        a->body = STR(""); /* nothing is kept for it */
-        return true;
-    }
-    if (v->now.status)
-        a->status = (int)v->now.status;
-    if (fate == FAILED)
-        a->status = 500;
-    a->body = body(v);
-    a->lasting = true;
-    a->delay_ms = delay_ms(v);
-    a->drip_ms = v->now.slow_body_ms;
-    a->chunk_size = v->now.chunked ? (size_t)v->now.chunk_size : 0;
-    a->counted = true;
-    return true;
+    const struct pace_answer a = {
+        .status = fate == FAILED  ? 500
+                  : v->now.status ? (int)v->now.status
+                                  : 200,
+        .body = body(v),
+        .fields = &v->fields,
+        .delay_ms = fate == HUNG ? PACE_NEVER : delay_ms(v),
+        .drip_ms = v->now.slow_body_ms,
+        .chunk_size = v->now.chunked ? (size_t)v->now.chunk_size : 0,
+        .counted = true,
+    };
+    v->requests++;
+    v->hung += fate == HUNG;
+    return pace_answer(v->pace, q, &a);
 }
 
-static bool handle(void *arg, const struct miniserver_request *q, struct miniserver_answer *a)
+/* A stall does not hold the answers that are made here: it does not lock out who is to end it. */
+static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
 {
     struct serve_http *v = arg;
-    if (!buffer_append(a->fields, v->field.p, v->field.n))
-        return false;
     if (str_eq(q->path, STR("/healthz")))
-        return check(v, a);
-    a->urgent = true; /* a stall does not lock out who is to end it */
-    if (str_eq(q->path, STR("/__stats")))
-        return stats(v, q, a);
-    if (str_eq(q->path, STR("/__control")))
-        return control(v, q, a);
-    a->urgent = false;
-    return request(v, a);
+        return check(v, q);
+    if (!str_eq(q->path, STR("/__stats")) && !str_eq(q->path, STR("/__control")))
+        return request(v, q);
+    if (!buffer_append(a->fields, buffer_head(&v->fields), buffer_len(&v->fields)))
+        return false;
+    return str_eq(q->path, STR("/__stats")) ? stats(v, q, a) : control(v, q, a);
+}
+
+static void refuse(void *arg, struct httpd_request *q, int status)
+{
+    struct serve_http *v = arg;
+    if (!pace_refuse(v->pace, q, status))
+        httpd_refuse(q, status);
 }
 
 /* --- life --- */
 
-struct serve_http *serve_http_new(uv_loop_t *loop, const char *name, const struct behaviour *b,
+struct serve_http *serve_http_new(struct net *n, const char *name, const struct behaviour *b,
                                   uint64_t seed)
 {
-    static const char format[] = "X-Backend: %s\r\n";
     struct serve_http *v = mem_zalloc(sizeof *v);
-    size_t size = sizeof format + strlen(name);
-    char *field = mem_zalloc(size);
-    int n = snprintf(field, size, format, name);
     v->name = name;
-    v->field = (struct str){field, (size_t)n};
     v->now = *b;
     v->random = random_begin(seed, name);
+    make_fields(v);
     make_body(v, (size_t)b->body_size);
-    const struct miniserver_options options = {
-        .handle = handle, .arg = v, .max_connections = MAX_CONNECTIONS};
-    v->server = miniserver_new(loop, &options);
+    v->pace = pace_new(n->loop);
+    const struct httpd_options options = {
+        .handle = handle, .refuse = refuse, .arg = v, .max_connections = MAX_CONNECTIONS};
+    v->server = httpd_new(n, &options);
     return v;
 }
 
@@ -266,21 +279,23 @@ void serve_http_free(struct serve_http *v)
         v->body = b->older;
         free(b);
     }
-    free((char *)(uintptr_t)v->field.p);
+    buffer_release(&v->fields);
+    pace_free(v->pace);
     free(v);
 }
 
 bool serve_http_listen(struct serve_http *v, const struct addr *a, struct error *e)
 {
-    return miniserver_listen(v->server, a, e);
+    return httpd_listen(v->server, a, e);
 }
 
 const struct addr *serve_http_address(const struct serve_http *v)
 {
-    return miniserver_address(v->server);
+    return httpd_address(v->server);
 }
 
-void serve_http_close(struct serve_http *v)
+void serve_http_close(struct serve_http *v, httpd_closed_fn *on_closed, void *arg)
 {
-    miniserver_close(v->server, NULL, NULL);
+    httpd_close(v->server, on_closed, arg);
+    pace_close(v->pace);
 }
