@@ -255,7 +255,7 @@ static size_t amount(uint8_t code)
 static void send_some(struct memory_wire *w, struct buffer *outbox, uint8_t code, size_t piece)
 {
     size_t n = code == 255 || amount(code) > buffer_len(outbox) ? buffer_len(outbox) : amount(code);
-    w->piece = n > 2048 ? 0 : piece;
+    w->piece = n + buffer_len(&w->in) > 2048 ? 0 : piece;
     w->full = full_reads;
     memory_send(w, buffer_head(outbox), n);
     buffer_consume(outbox, n);

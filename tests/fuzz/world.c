@@ -7,6 +7,7 @@
 #include "proxy/session.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
+#include "tests/lib/alloc_fault.h"
 
 struct world world;
 
@@ -548,10 +549,12 @@ static bool holds_answer(const struct conn *c)
     struct http_message m;
     if (conn_pending(c) == 0)
         return false;
+    alloc_fault_hold();
     http_message_init_answer(&m, false);
     http_message_feed(&m, c->in.data + c->in.start, conn_pending(c));
     bool held = m.state != MESSAGE_HEAD;
     http_message_deinit(&m);
+    alloc_fault_release();
     return held;
 }
 

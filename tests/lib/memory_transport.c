@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "tests/lib/alloc_fault.h"
 
 #define FD_BASE 1000000 /* no descriptor of the process: closing one by mistake fails */
 #define MAX_ACCEPTS 256
@@ -16,6 +17,14 @@ static struct memory {
     struct memory_wire *accepts[MAX_ACCEPTS];
     unsigned naccepts;
 } memory;
+
+/* The peers' own allocations do not count. */
+#define TELL(w, call, ...)                \
+    do {                                  \
+        alloc_fault_hold();               \
+        (w)->ops->call((w), __VA_ARGS__); \
+        alloc_fault_release();            \
+    } while (0)
 
 /* ---- wires ---- */
 
@@ -66,7 +75,9 @@ void memory_send(struct memory_wire *w, const char *data, size_t n)
 {
     if (w->state == MEMORY_CLOSED || w->fin || w->dead)
         return;
+    alloc_fault_hold();
     bool ok = buffer_append(&w->in, data, n);
+    alloc_fault_release();
     assert(ok);
     (void)ok;
 }
@@ -113,7 +124,9 @@ static void memory_accept(struct conn *c, int fd)
 static int memory_connect(struct conn *c, const struct addr *to)
 {
     int uv_error = 0;
+    alloc_fault_hold();
     struct memory_wire *w = memory.on_connect(c, to, &uv_error);
+    alloc_fault_release();
     assert((w == NULL) == (uv_error < 0));
     attach(c, w, MEMORY_CONNECTING);
     if (w)
@@ -152,7 +165,7 @@ static void take(struct memory_wire *w, char *to, size_t n)
 {
     memcpy(to, buffer_head(&w->in), n);
     buffer_consume(&w->in, n);
-    w->ops->on_taken(w, to, n);
+    TELL(w, on_taken, to, n);
 }
 
 /* 0: in order; else the error. */
@@ -161,7 +174,7 @@ static int take_end(struct memory_wire *w)
     int error = w->fin ? 0 : w->error;
     if (error < 0)
         w->error = 0;
-    w->ops->on_taken_end(w, error < 0 || !w->fin);
+    TELL(w, on_taken_end, error < 0 || !w->fin);
     return error;
 }
 
@@ -240,7 +253,7 @@ static ssize_t memory_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
     for (unsigned i = 0; i < n && left; i++) {
         size_t part = min(bufs[i].len, left);
         if (part)
-            w->ops->on_given(w, bufs[i].base, part);
+            TELL(w, on_given, bufs[i].base, part);
         left -= part;
     }
     return taken;
@@ -251,7 +264,7 @@ static int memory_queue(struct conn *c, struct conn_output *out)
     struct memory_wire *w = memory_wire_of(c);
     w->enrolled = true;
     out->other.done = 0;
-    w->ops->on_given(w, out->data, out->len);
+    TELL(w, on_given, out->data, out->len);
     list_push_back(&w->outs, &out->other.link);
     return 0;
 }
@@ -275,8 +288,11 @@ static void maybe_fin(struct memory_wire *w)
     if (!w->shut || w->shut_done || !list_empty(&w->outs))
         return;
     w->shut_done = true;
-    if (!w->dead)
-        w->ops->on_fin(w);
+    if (w->dead)
+        return;
+    alloc_fault_hold();
+    w->ops->on_fin(w);
+    alloc_fault_release();
 }
 
 static int memory_shutdown(struct conn *c)
@@ -318,7 +334,7 @@ static ssize_t memory_splice_to(struct conn *c, int pipe, size_t most)
     char *data = mem_zalloc((size_t)n);
     ssize_t got = read(pipe, data, (size_t)n); /* a pipe gives at once what it has */
     assert(got == n);
-    w->ops->on_given(w, data, (size_t)got);
+    TELL(w, on_given, data, (size_t)got);
     free(data);
     return got;
 }
@@ -370,7 +386,7 @@ static void memory_close(struct conn *c)
     list_remove(&w->link);
     w->state = MEMORY_CLOSED;
     w->reading = false;
-    w->ops->on_closed(w, reset, lost);
+    TELL(w, on_closed, reset, lost);
 }
 
 /* The last callbacks of one that closed. Returns false if there is none. */
