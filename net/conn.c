@@ -39,6 +39,8 @@ void net_init(struct net *n, uv_loop_t *loop)
     n->transport = &socket_transport;
     n->read_buffer = mem_zalloc(NET_READ_SIZE);
     deadline_clock_init(&n->clock, loop);
+    n->nconns = 0;
+    n->closing = false;
     list_init(&n->closed);
     int r = uv_prepare_init(loop, &n->prepare); /* none of these can fail in libuv 1.x */
     assert(r == 0);
@@ -53,12 +55,20 @@ void net_init(struct net *n, uv_loop_t *loop)
     uv_unref((uv_handle_t *)&n->check);
 }
 
-void net_close(struct net *n)
+static void close_handles(struct net *n)
 {
-    assert(list_empty(&n->closed));
+    assert(n->closing && n->nconns == 0 && list_empty(&n->closed));
     deadline_clock_close(&n->clock, NULL);
     uv_close((uv_handle_t *)&n->prepare, NULL);
     uv_close((uv_handle_t *)&n->check, NULL);
+}
+
+void net_close(struct net *n)
+{
+    assert(!n->closing);
+    n->closing = true;
+    if (n->nconns == 0)
+        close_handles(n);
 }
 
 void net_deinit(struct net *n)
@@ -72,6 +82,8 @@ void net_deinit(struct net *n)
 static void init(struct conn *c, struct net *n, const struct transport *t,
                  const struct conn_ops *ops)
 {
+    assert(!n->closing);
+    n->nconns++;
     c->net = n;
     c->transport = t;
     c->ops = ops;
@@ -456,7 +468,10 @@ void conn_closes_soon(struct conn *c)
 
 void conn_on_closed(struct conn *c)
 {
-    assert(c->closing && !c->delivering && c->queued == 0);
+    struct net *n = c->net;
+    assert(c->closing && !c->delivering && c->queued == 0 && n->nconns > 0);
     buffer_release(&c->in); /* not before: a delivery may have been on the stack */
+    if (--n->nconns == 0 && n->closing)
+        close_handles(n);
     c->on_closed(c);
 }

@@ -34,13 +34,16 @@ struct net {
     const struct transport *transport; /* of the conns made from now on; sockets, unless replaced */
     char *read_buffer;                 /* NET_READ_SIZE */
     struct deadline_clock clock;
+    unsigned nconns;      /* that are not closed yet */
+    bool closing;         /* net_close() was called */
     struct list closed;   /* conns that had nothing to wait for: on_closed is due */
     uv_prepare_t prepare; /* where on_closed is called for them: before the loop waits ... */
     uv_check_t check;     /* ... and after its callbacks */
 };
 
 void net_init(struct net *n, uv_loop_t *loop);
-/* All conns must be closed; then the loop is to run until its end before net_deinit(). */
+/* No conn may be made any more. Its handles close as soon as the last conn has closed; the loop is
+ * to run until then before net_deinit(). */
 void net_close(struct net *n);
 void net_deinit(struct net *n);
 
