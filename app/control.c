@@ -40,7 +40,7 @@ struct control {
     struct mailbox mailbox;
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
-    struct net net; /* of this loop; the admin's */
+    struct net net; /* of this loop: checks and admin */
     struct admin *admin;
     struct lookups *lookups;
     struct checker **checkers; /* one a pool */
@@ -179,13 +179,6 @@ static void on_checker_closed(void *arg)
 {
 }
 
-/* The admin's connections are the last ones on this loop. */
-static void on_admin_closed(void *arg)
-{
-    struct control *c = arg;
-    net_close(&c->net);
-}
-
 /* Everything with a handle on the control loop; then the loop ends by itself. */
 static void close_all(struct control *c)
 {
@@ -197,13 +190,12 @@ static void close_all(struct control *c)
             checker_close(c->checkers[i], on_checker_closed, c);
     lookups_close(c->lookups);
     if (c->admin)
-        admin_close(c->admin, on_admin_closed, c);
-    else
-        on_admin_closed(c);
+        admin_close(c->admin, NULL, NULL);
     for (int i = 0; i < NSIGNALS; i++)
         uv_close((uv_handle_t *)&c->signals[i], NULL);
     uv_close((uv_handle_t *)&c->stop_timer, NULL);
     mailbox_close(&c->mailbox);
+    net_close(&c->net);
 }
 
 /* ---- start ---- */
@@ -305,7 +297,7 @@ static void begin_checks(struct control *c)
     const struct checker_names names = {c->lookups, on_moved, c};
     for (size_t i = 0; i < c->snapshot->npools; i++)
         c->checkers[i] =
-            checker_new(&c->loop, c->snapshot->pools[i], c->snapshot->rosters[i], &names);
+            checker_new(&c->net, c->snapshot->pools[i], c->snapshot->rosters[i], &names);
     for (size_t i = 0; i < c->snapshot->npools; i++)
         checker_first(c->checkers[i], on_first_checked, c);
 }

@@ -75,7 +75,7 @@ static void on_probe_closed(void *arg)
     cb.on_closed(cb.arg);
 }
 
-struct check *check_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+struct check *check_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           unsigned n, const struct check_callbacks *callbacks)
 {
     assert(n > 0);
@@ -86,7 +86,7 @@ struct check *check_start(uv_loop_t *loop, const struct probe_plan *plan, const 
         struct attempt *a = &c->attempts[i];
         struct probe_callbacks cb = {on_probe_done, on_probe_closed, a};
         a->check = c;
-        a->probe = probe_start(loop, plan, &to[i], &cb);
+        a->probe = probe_start(net, plan, &to[i], &cb);
     }
     return c;
 }

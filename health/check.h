@@ -20,6 +20,6 @@ struct check_callbacks {
 struct check;
 
 /* to[n] is read at once, n is at least 1. */
-struct check *check_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+struct check *check_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           unsigned n, const struct check_callbacks *callbacks);
 void check_cancel(struct check *c);

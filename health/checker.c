@@ -30,6 +30,7 @@ struct target {
 };
 
 struct checker {
+    struct net *net; /* of the loop */
     uv_loop_t *loop;
     struct pool *pool;
     struct roster *roster;
@@ -283,7 +284,7 @@ static void begin(struct target *t)
     const struct probe_plan plan = {c->health, server_of(t), timeout_ms(t),
                                     c->pool->config->send_head};
     c->open++;
-    t->check = check_start(c->loop, &plan, to, count, &cb);
+    t->check = check_start(c->net, &plan, to, count, &cb);
     t->began_ms = uv_now(c->loop);
 }
 
@@ -441,11 +442,12 @@ static void init_target(struct checker *c, unsigned server)
     candidates_init(&t->named->candidates);
 }
 
-struct checker *checker_new(uv_loop_t *loop, struct pool *pool, struct roster *roster,
+struct checker *checker_new(struct net *net, struct pool *pool, struct roster *roster,
                             const struct checker_names *names)
 {
     struct checker *c = mem_zalloc(sizeof *c);
-    c->loop = loop;
+    c->net = net;
+    c->loop = net->loop;
     c->pool = pool;
     c->roster = roster;
     c->health = &pool->config->health;

@@ -9,11 +9,10 @@
  * at says candidates.h, and server_move() tells everybody. A lookup that fails changes nothing; as
  * long as none was answered the server is down.
  * The roster's now_ms is uv_now() of the loop; the roster says when it wants to be woken.
- * Ownership: checker_new() to checker_close(), which frees. Pool and roster must outlive on_closed.
- * Threads: the control loop's. */
+ * Ownership: checker_new() to checker_close(), which frees. Net, pool and roster must outlive
+ * on_closed. Threads: the control loop's. */
 #pragma once
-#include <uv.h>
-
+#include "net/conn.h"
 #include "net/lookup.h"
 #include "pool/roster.h"
 
@@ -30,7 +29,7 @@ struct checker_names {
 };
 
 /* names is copied; NULL will do if no server is by name. */
-struct checker *checker_new(uv_loop_t *loop, struct pool *pool, struct roster *roster,
+struct checker *checker_new(struct net *net, struct pool *pool, struct roster *roster,
                             const struct checker_names *names);
 /* Checks every server once, all at the same time, for at most health.timeout each, the lookup of
  * its name included; the results go to roster_first(), then on_done is called, never from within. A

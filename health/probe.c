@@ -1,11 +1,11 @@
-/* A probe's way, each arrow a callback of libuv:
+/* A probe's way, each arrow a callback:
  *
- *   probe_start -> on_connect -.-> passed (tcp without send, expect and PROXY head)
- *        |                     `-> on_written -> passed (tcp without expect)
- *        |                     `-> on_read ... -> passed or failed by the answer
- *        `-> on_timer: the deadline, or an error that connect gave at once
+ *   probe_start -> on_connected -.-> passed (tcp without send, expect and PROXY head)
+ *        |                       |-> all is written -> passed (tcp without expect)
+ *        |                       `-> on_read ... -> passed or failed by the answer
+ *        `-> on_timer: the deadline, or an error that connecting gave at once
  *
- * finish() ends each of them: it closes both handles, then tells; on_close frees. */
+ * finish() ends each of them: it closes the conn and the timer, then tells; closed_one() frees. */
 #include "health/probe.h"
 
 #include <assert.h>
@@ -14,62 +14,65 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "base/mem.h"
 #include "http/parser.h"
-#include "net/conn.h"
 #include "net/proxy_protocol.h"
 
 #define HEAD_MAX 16384u
 /* Of all that comes: interim answers could go on for ever. */
 #define ANSWER_MAX 65536u
-#define READ_STEP 4096u
 
 struct probe {
-    union {
-        uv_tcp_t tcp;
-        uv_pipe_t pipe; /* to a unix address */
-        uv_stream_t stream;
-    };
+    struct conn conn;
     uv_timer_t timer;
-    uv_connect_t connect;
-    uv_write_t write;
     const struct config_health *health;
     uint64_t timeout_ms;
     struct probe_callbacks callbacks;
     uint64_t began_ms;
-    int start_error; /* what connect said at once, told by the timer */
+    int start_error; /* what connecting said at once, told by the timer */
     bool late;       /* the deadline is over, see grant_delay() */
     bool closing;
-    unsigned open; /* handles that are not closed yet */
+    unsigned open; /* of conn and timer: how many are not closed yet */
     char *request; /* all that is sent, a PROXY head in front */
     size_t request_len;
-    struct buffer in;
-    size_t taken; /* bytes of the answer so far, interim ones included */
+    size_t taken; /* bytes of interim answers so far */
     struct parser parser;
     struct head head;
     char reason[PROBE_REASON_MAX];
 };
 
-static void on_close(uv_handle_t *h)
+static struct probe *of(struct conn *c)
 {
-    struct probe *p = h->data;
+    return container_of(c, struct probe, conn);
+}
+
+static void closed_one(struct probe *p)
+{
     assert(p->open > 0);
     if (--p->open > 0)
         return;
     struct probe_callbacks cb = p->callbacks;
-    buffer_release(&p->in);
     free(p->request);
     free(p);
     cb.on_closed(cb.arg);
+}
+
+static void on_conn_closed(struct conn *c)
+{
+    closed_one(of(c));
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    closed_one(h->data);
 }
 
 static void begin_close(struct probe *p)
 {
     assert(!p->closing);
     p->closing = true;
-    uv_close((uv_handle_t *)&p->stream, on_close);
-    uv_close((uv_handle_t *)&p->timer, on_close);
+    conn_close(&p->conn, on_conn_closed);
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 
 __attribute__((format(printf, 3, 4))) static void
@@ -135,36 +138,31 @@ static bool is_interim(unsigned status)
     return status < 200 && status != 101;
 }
 
-static void judge_http(struct probe *p)
+/* Returns how many bytes belong to an interim answer, which is over. */
+static size_t judge_http(struct probe *p, char *data, size_t len)
 {
-    for (;;) {
-        switch (parser_execute(&p->parser, &p->head, buffer_head(&p->in), buffer_len(&p->in))) {
-        case PARSE_MORE:
-            return;
-        case PARSE_ERROR:
-            finish(p, PROBE_FAIL, "broken answer: %s", p->parser.reason);
-            return;
-        case PARSE_DONE:
-            break;
-        }
-        if (!is_interim(p->head.status)) {
-            judge_status(p);
-            return;
-        }
-        buffer_consume(&p->in, p->head.size);
-        if (buffer_len(&p->in) == 0)
-            buffer_clear(&p->in);
-        parser_init_answer(&p->parser, &p->head, HEAD_MAX);
-        if (buffer_len(&p->in) == 0)
-            return;
+    switch (parser_execute(&p->parser, &p->head, data, len)) {
+    case PARSE_MORE:
+        return 0;
+    case PARSE_ERROR:
+        finish(p, PROBE_FAIL, "broken answer: %s", p->parser.reason);
+        return 0;
+    case PARSE_DONE:
+        break;
     }
+    size_t size = p->head.size;
+    if (is_interim(p->head.status))
+        parser_init_answer(&p->parser, &p->head, HEAD_MAX);
+    else
+        judge_status(p);
+    return size;
 }
 
-static void judge_tcp(struct probe *p)
+static void judge_tcp(struct probe *p, const char *data, size_t len)
 {
-    size_t want = strlen(p->health->expect), have = buffer_len(&p->in);
-    size_t n = have < want ? have : want;
-    if (n > 0 && memcmp(buffer_head(&p->in), p->health->expect, n) != 0)
+    size_t want = strlen(p->health->expect);
+    size_t n = len < want ? len : want;
+    if (memcmp(data, p->health->expect, n) != 0)
         finish(p, PROBE_FAIL, "answer does not begin with the expected text");
     else if (n == want)
         finish(p, PROBE_PASS, "expected answer in %llu ms", passed_ms(p));
@@ -178,40 +176,30 @@ static void judge_end(struct probe *p)
         finish(p, PROBE_FAIL, "closed before the expected answer");
 }
 
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+/* What does not decide yet is not taken: the conn keeps it and offers it again with what follows.
+ */
+static size_t on_read(struct conn *c, char *data, size_t len)
 {
-    struct probe *p = h->data;
-    size_t room = ANSWER_MAX - p->taken;
-    *buf = uv_buf_init(NULL, 0); /* libuv then reports UV_ENOBUFS */
-    if (room > READ_STEP)
-        room = READ_STEP;
-    if (room > 0 && buffer_reserve(&p->in, room))
-        *buf = uv_buf_init(p->in.data + p->in.end, (unsigned)room);
+    struct probe *p = of(c);
+    size_t used = 0, room = ANSWER_MAX - p->taken, n = len < room ? len : room;
+    if (n && p->health->check == CHECK_HTTP)
+        used = judge_http(p, data, n);
+    else if (n)
+        judge_tcp(p, data, n);
+    p->taken += used;
+    if (!p->closing && used == 0 && n < len)
+        finish(p, PROBE_FAIL, "no final answer in %u bytes", ANSWER_MAX);
+    return used;
 }
 
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+static void on_eof(struct conn *c)
 {
-    struct probe *p = s->data;
-    if (p->closing || n == 0)
-        return;
-    if (n == UV_EOF) {
-        judge_end(p);
-        return;
-    }
-    if (n < 0 && p->taken == ANSWER_MAX) {
-        finish(p, PROBE_FAIL, "no final answer in %u bytes", ANSWER_MAX);
-        return;
-    }
-    if (n < 0) {
-        fail_uv(p, (int)n);
-        return;
-    }
-    p->in.end += (size_t)n;
-    p->taken += (size_t)n;
-    if (p->health->check == CHECK_HTTP)
-        judge_http(p);
-    else
-        judge_tcp(p);
+    judge_end(of(c));
+}
+
+static void on_error(struct conn *c, int uv_error)
+{
+    fail_uv(of(c), uv_error);
 }
 
 /* ---- the way there ---- */
@@ -221,41 +209,40 @@ static bool wants_answer(const struct probe *p)
     return p->health->check == CHECK_HTTP || p->health->expect != NULL;
 }
 
-static void on_written(uv_write_t *w, int status)
+/* Without an answer to wait for it is enough that all is written. */
+static void maybe_sent(struct probe *p)
 {
-    struct probe *p = w->data;
-    if (p->closing)
+    if (wants_answer(p) || conn_queued(&p->conn))
         return;
-    if (status < 0)
-        fail_uv(p, status);
-    else if (!wants_answer(p))
-        finish(p, PROBE_PASS, "%s in %llu ms", p->health->send ? "sent" : "connected",
-               passed_ms(p));
+    finish(p, PROBE_PASS, "%s in %llu ms", p->health->send ? "sent" : "connected", passed_ms(p));
 }
 
-static void on_connect(uv_connect_t *c, int status)
+static void on_drain(struct conn *c)
 {
-    struct probe *p = c->data;
-    if (p->closing)
-        return;
-    if (status < 0) {
-        fail_uv(p, status);
-        return;
-    }
-    if (p->request_len == 0 && !wants_answer(p)) {
-        finish(p, PROBE_PASS, "connected in %llu ms", passed_ms(p));
-        return;
-    }
-    int err = 0;
-    if (wants_answer(p))
-        err = uv_read_start(&p->stream, on_alloc, on_read);
+    maybe_sent(of(c));
+}
+
+static void on_connected(struct conn *c)
+{
+    struct probe *p = of(c);
+    int err = wants_answer(p) ? conn_start(c) : 0;
     if (err == 0 && p->request_len > 0) {
         uv_buf_t out = uv_buf_init(p->request, (unsigned)p->request_len);
-        err = uv_write(&p->write, &p->stream, &out, 1, on_written);
+        err = conn_write(c, &out, 1, NULL);
     }
     if (err < 0)
         fail_uv(p, err);
+    else
+        maybe_sent(p);
 }
+
+static const struct conn_ops probe_ops = {
+    .on_read = on_read,
+    .on_eof = on_eof,
+    .on_error = on_error,
+    .on_drain = on_drain,
+    .on_connected = on_connected,
+};
 
 static void on_timer(uv_timer_t *t);
 
@@ -311,23 +298,7 @@ static void compose(struct probe *p, const struct probe_plan *plan)
     free(text);
 }
 
-/* The inits only fill in what is given; the socket is made by connecting. */
-static void begin_connect(struct probe *p, uv_loop_t *loop, const struct addr *to)
-{
-    int err;
-    if (addr_is_unix(to)) {
-        err = uv_pipe_init(loop, &p->pipe, 0);
-        assert(err == 0);
-        uv_pipe_connect(&p->connect, &p->pipe, to->un.sun_path, on_connect);
-    } else {
-        err = uv_tcp_init(loop, &p->tcp);
-        assert(err == 0);
-        p->start_error = uv_tcp_connect(&p->connect, &p->tcp, &to->sa, on_connect);
-    }
-    (void)err;
-}
-
-struct probe *probe_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+struct probe *probe_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           const struct probe_callbacks *callbacks)
 {
     assert(plan->health->check != CHECK_OFF);
@@ -337,13 +308,14 @@ struct probe *probe_start(uv_loop_t *loop, const struct probe_plan *plan, const 
     p->callbacks = *callbacks;
     compose(p, plan);
     parser_init_answer(&p->parser, &p->head, HEAD_MAX);
-    uv_update_time(loop);
-    p->began_ms = uv_now(loop);
+    uv_update_time(net->loop);
+    p->began_ms = uv_now(net->loop);
     p->open = 2;
-    int err = uv_timer_init(loop, &p->timer); /* only fills in what is given */
+    int err = uv_timer_init(net->loop, &p->timer); /* only fills in what is given */
     assert(err == 0);
-    begin_connect(p, loop, to);
-    p->stream.data = p->timer.data = p->connect.data = p->write.data = p;
+    p->timer.data = p;
+    p->start_error = conn_connect(&p->conn, net, &probe_ops, to);
+    p->conn.in_limit = ANSWER_MAX + 1; /* the byte too many must be seen */
     err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : p->timeout_ms, 0);
     assert(err == 0);
     (void)err;

@@ -7,9 +7,8 @@
  * the probe owns itself; the pointer is good until on_done or probe_cancel(). What it is given
  * (configuration, server) must outlive on_closed. Threads: the loop's. */
 #pragma once
-#include <uv.h>
-
 #include "config/config.h"
+#include "net/conn.h"
 #include "pool/server.h"
 
 enum probe_outcome {
@@ -39,6 +38,6 @@ struct probe_callbacks {
 struct probe;
 
 /* to: one of the server's addresses. */
-struct probe *probe_start(uv_loop_t *loop, const struct probe_plan *plan, const struct addr *to,
+struct probe *probe_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           const struct probe_callbacks *callbacks);
 void probe_cancel(struct probe *p);

@@ -39,6 +39,7 @@ static void on_closed(void *arg)
 
 struct world {
     uv_loop_t loop;
+    struct net net;
     struct fake fakes[N];
     struct addr addrs[N];
     struct config_range range;
@@ -53,6 +54,7 @@ static void world_init(struct world *w, const char *kinds, uint64_t timeout_ms)
 {
     memset(w, 0, sizeof *w);
     ck_assert_int_eq(uv_loop_init(&w->loop), 0);
+    net_init(&w->net, &w->loop);
     for (int i = 0; i < N; i++) {
         enum fake_kind kind = kinds[i] == 'h'   ? FAKE_HANG
                               : kinds[i] == 'r' ? FAKE_REFUSE
@@ -74,7 +76,7 @@ static void begin(struct world *w)
 {
     const struct probe_plan plan = {&w->health, &w->server, w->health.timeout_ms};
     const struct check_callbacks cb = {on_done, on_closed, &w->result};
-    w->check = check_start(&w->loop, &plan, w->addrs, N, &cb);
+    w->check = check_start(&w->net, &plan, w->addrs, N, &cb);
     ck_assert(!w->result.done);
 }
 
@@ -84,7 +86,9 @@ static void world_end(struct world *w)
         uv_run(&w->loop, UV_RUN_ONCE);
     for (int i = 0; i < N; i++)
         fake_close(&w->fakes[i]);
+    net_close(&w->net);
     uv_run(&w->loop, UV_RUN_DEFAULT);
+    net_deinit(&w->net);
     ck_assert_int_eq(uv_loop_close(&w->loop), 0);
 }
 

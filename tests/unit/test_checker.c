@@ -17,6 +17,7 @@
 /* b1, b2, b3 and the standby s1, each with a fake behind it. */
 struct world {
     uv_loop_t loop;
+    struct net net;
     uv_timer_t heartbeat; /* a turn of the loop may end in a long wait for sockets else */
     struct fake fakes[N];
     struct fake other; /* at another address with the port of fakes[0], see name_b1() */
@@ -69,6 +70,7 @@ static void world_init(struct world *w)
     static const char *const names[N] = {"b1", "b2", "b3", "s1"};
     memset(w, 0, sizeof *w);
     ck_assert_int_eq(uv_loop_init(&w->loop), 0);
+    net_init(&w->net, &w->loop);
     ck_assert_int_eq(uv_timer_init(&w->loop, &w->heartbeat), 0);
     ck_assert_int_eq(uv_timer_start(&w->heartbeat, on_heartbeat, 10, 10), 0);
     w->range = (struct config_range){200, 399};
@@ -190,7 +192,7 @@ static void world_open(struct world *w)
     w->pool = pool_new(&w->config, 1, NULL, &e);
     ck_assert(w->pool != NULL);
     w->roster = roster_new(w->pool, on_notice, w);
-    w->checker = checker_new(&w->loop, w->pool, w->roster, &names);
+    w->checker = checker_new(&w->net, w->pool, w->roster, &names);
 }
 
 static void turn(struct world *w)
@@ -227,7 +229,9 @@ static void world_close(struct world *w)
         fake_close(&w->fakes[i]);
     if (w->has_other)
         fake_close(&w->other);
+    net_close(&w->net);
     uv_run(&w->loop, UV_RUN_DEFAULT);
+    net_deinit(&w->net);
     ck_assert_int_eq(uv_loop_close(&w->loop), 0);
 }
 

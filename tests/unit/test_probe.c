@@ -58,7 +58,7 @@ static struct config_health tcp_health(const char *send, const char *expect)
                                   .timeout_ms = SLOW_MS};
 }
 
-static struct probe *start_with_head(uv_loop_t *loop, const struct config_health *h,
+static struct probe *start_with_head(struct net *net, const struct config_health *h,
                                      enum config_send_head head, const struct fake *f,
                                      struct server *s, struct result *r)
 {
@@ -70,15 +70,15 @@ static struct probe *start_with_head(uv_loop_t *loop, const struct config_health
     s->address_text = (char *)(uintptr_t)f->address_text;
     r->began_ms = clock_ms();
     const struct probe_plan plan = {h, s, h->timeout_ms, head};
-    struct probe *p = probe_start(loop, &plan, &f->address, &cb);
+    struct probe *p = probe_start(net, &plan, &f->address, &cb);
     ck_assert(!r->done && !r->closed);
     return p;
 }
 
-static struct probe *start(uv_loop_t *loop, const struct config_health *h, const struct fake *f,
+static struct probe *start(struct net *net, const struct config_health *h, const struct fake *f,
                            struct server *s, struct result *r)
 {
-    return start_with_head(loop, h, SEND_HEAD_OFF, f, s, r);
+    return start_with_head(net, h, SEND_HEAD_OFF, f, s, r);
 }
 
 static void run_until(uv_loop_t *loop, const bool *condition)
@@ -87,11 +87,24 @@ static void run_until(uv_loop_t *loop, const bool *condition)
         ck_assert(uv_run(loop, UV_RUN_ONCE) != 0 || *condition);
 }
 
-static void end(uv_loop_t *loop, struct fake *f)
+static void begin(uv_loop_t *loop, struct net *net)
+{
+    ck_assert_int_eq(uv_loop_init(loop), 0);
+    net_init(net, loop);
+}
+
+static void end_loop(uv_loop_t *loop, struct net *net)
+{
+    net_close(net);
+    uv_run(loop, UV_RUN_DEFAULT);
+    net_deinit(net);
+    ck_assert_int_eq(uv_loop_close(loop), 0);
+}
+
+static void end(uv_loop_t *loop, struct net *net, struct fake *f)
 {
     fake_close(f);
-    uv_run(loop, UV_RUN_DEFAULT);
-    ck_assert_int_eq(uv_loop_close(loop), 0);
+    end_loop(loop, net);
     ck_assert_uint_eq(f->open, 0);
 }
 
@@ -100,15 +113,16 @@ static struct result check(const struct config_health *h, enum fake_kind kind, c
                            struct fake *f, void (*on_answered)(void))
 {
     uv_loop_t loop;
+    struct net net;
     struct result r;
     struct server s;
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    begin(&loop, &net);
     fake_open(f, &loop, kind, text);
     f->on_answered = on_answered;
-    start(&loop, h, f, &s, &r);
+    start(&net, h, f, &s, &r);
     run_until(&loop, &r.closed);
     ck_assert(r.done);
-    end(&loop, f);
+    end(&loop, &net, f);
     return r;
 }
 
@@ -284,6 +298,7 @@ static void take_all(uv_loop_t *loop, struct fake *f, const struct result *r)
 START_TEST(a_check_sends_a_head_of_its_own_first)
 {
     uv_loop_t loop;
+    struct net net;
     struct fake f;
     struct result r;
     struct server s;
@@ -293,9 +308,9 @@ START_TEST(a_check_sends_a_head_of_its_own_first)
     size_t n = v2 ? sizeof V2_HEAD - 1 : sizeof V1_HEAD - 1;
     if (head_cases[_i].check == CHECK_TCP)
         h = tcp_health(head_cases[_i].send, head_cases[_i].expect);
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    begin(&loop, &net);
     fake_open(&f, &loop, FAKE_ANSWER, head_cases[_i].answer);
-    start_with_head(&loop, &h, head_cases[_i].head, &f, &s, &r);
+    start_with_head(&net, &h, head_cases[_i].head, &f, &s, &r);
     take_all(&loop, &f, &r);
     ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
     ck_assert_int_eq(strncmp(r.reason, head_cases[_i].reason, strlen(head_cases[_i].reason)), 0);
@@ -310,7 +325,7 @@ START_TEST(a_check_sends_a_head_of_its_own_first)
                      f.address_text);
     ck_assert_uint_eq(f.received_len, n + (size_t)rest);
     ck_assert_int_eq(memcmp(f.received, expected, f.received_len), 0);
-    end(&loop, &f);
+    end(&loop, &net, &f);
 }
 END_TEST
 
@@ -320,16 +335,17 @@ static struct result check_unix(const struct config_health *h, enum fake_kind ki
                                 const char *text, struct fake *f)
 {
     uv_loop_t loop;
+    struct net net;
     struct result r;
     struct server s;
     char address[64];
     snprintf(address, sizeof address, "unix:/tmp/test_probe.%d", (int)getpid());
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    begin(&loop, &net);
     fake_open_unix(f, &loop, kind, text, address);
-    start(&loop, h, f, &s, &r);
+    start(&net, h, f, &s, &r);
     run_until(&loop, &r.closed);
     ck_assert(r.done);
-    end(&loop, f);
+    end(&loop, &net, f);
     return r;
 }
 
@@ -355,17 +371,18 @@ END_TEST
 START_TEST(a_unix_address_that_is_not_there_fails)
 {
     uv_loop_t loop;
+    struct net net;
     struct result r;
     struct server s;
     struct fake f = {.address_text = "unix:/nonexistent/s"};
     struct config_health h = tcp_health(NULL, NULL);
     ck_assert_int_eq(addr_parse(str_of(f.address_text), &f.address), ADDR_OK);
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
-    start(&loop, &h, &f, &s, &r);
+    begin(&loop, &net);
+    start(&net, &h, &f, &s, &r);
     run_until(&loop, &r.closed);
     ck_assert_int_eq(r.outcome, PROBE_FAIL);
     ck_assert_str_eq(r.reason, "no such file or directory");
-    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    end_loop(&loop, &net);
 }
 END_TEST
 
@@ -421,18 +438,19 @@ START_TEST(time_in_which_the_loop_was_kept_busy_is_given_back)
 {
     /* Late by 300 ms before it could even see that it is connected; the answer takes 20 more. */
     uv_loop_t loop;
+    struct net net;
     struct fake f;
     struct result r;
     struct server s;
     struct config_health h = tcp_health("?", "!");
     h.timeout_ms = 300;
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    begin(&loop, &net);
     fake_open(&f, &loop, FAKE_DRIP, "!");
-    start(&loop, &h, &f, &s, &r);
+    start(&net, &h, &f, &s, &r);
     busy(600);
     run_until(&loop, &r.closed);
     ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
-    end(&loop, &f);
+    end(&loop, &net, &f);
 }
 END_TEST
 
@@ -440,42 +458,44 @@ END_TEST
 START_TEST(after_a_cancel_only_the_close_is_told)
 {
     uv_loop_t loop;
+    struct net net;
     struct fake f;
     struct result r;
     struct server s;
     struct config_health h = http_health();
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    begin(&loop, &net);
     fake_open(&f, &loop, FAKE_DRIP, "HTTP/1.1 200 OK\r\n\r\n");
-    struct probe *p = start(&loop, &h, &f, &s, &r);
+    struct probe *p = start(&net, &h, &f, &s, &r);
     for (int i = 0; i < _i && !r.done; i++)
         uv_run(&loop, UV_RUN_ONCE);
     ck_assert(!r.done);
     probe_cancel(p);
     run_until(&loop, &r.closed);
     ck_assert(!r.done);
-    end(&loop, &f);
+    end(&loop, &net, &f);
 }
 END_TEST
 
 START_TEST(no_descriptors_here_says_nothing_about_the_server)
 {
     uv_loop_t loop;
+    struct net net;
     struct fake f;
     struct result r;
     struct server s;
     struct config_health h = http_health();
     struct rlimit old, none;
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    begin(&loop, &net);
     fake_open(&f, &loop, FAKE_ANSWER, OK);
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
     none = (struct rlimit){0, old.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    start(&loop, &h, &f, &s, &r);
+    start(&net, &h, &f, &s, &r);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
     run_until(&loop, &r.closed);
     ck_assert_int_eq(r.outcome, PROBE_NOT_DONE);
     ck_assert_str_eq(r.reason, "too many open files");
-    end(&loop, &f);
+    end(&loop, &net, &f);
 }
 END_TEST
 
