@@ -28,11 +28,10 @@ import time
 import zlib
 
 import harness
+import pace
 from client import Broken, Client, Reader, head_bytes
-from harness import SLOW, wait_until
+from harness import wait_until
 
-RESPONSE_S = 10.0  # the proxy's timeouts.response: no try for a request begins later than that
-ROTATION_S = RESPONSE_S + 1.0
 WORKERS = 2
 WELL = 3
 PIECE = 97  # bytes of a drip
@@ -333,7 +332,7 @@ class Director(threading.Thread):
         try:
             while not self.stopping.wait(0.05):
                 self.look()
-                if time.monotonic() - self.rotated > ROTATION_S * min(SLOW, 1.5):
+                if time.monotonic() - self.rotated > self.chaos.rotation_s:
                     self.rotate()
                 for server in self.servers:
                     if server not in self.well and time.monotonic() > server.until:
@@ -628,7 +627,12 @@ class Chaos:
         self.random = random.Random(self.seed)
         self.problems, self.lock = [], threading.Lock()
         self.outcomes = {}  # uid -> method, outcome, begin, end: POSTs, and whatever is not 200
-        self.pace = 0.008 * min(SLOW, 2)
+        # All times of the configuration grow on a slow machine, so that servers which are well are not
+        # taken for others. No try for a request begins later than the response time, and so a server
+        # that is well for longer is there for each request that is under way.
+        self.slow = pace.stretched(1.0)
+        self.rotation_s = (10.0 * self.slow + 1.0) * min(pace.SANITIZED, 1.5)
+        self.pace = 0.008 * min(pace.SANITIZED, 2)
         self.silent = few // 2 if few else 20
         self.servers = [Process(self.folder, n) for n in ('b1', 'b2', 'b3', 'b4', 's1', 's2')]
         self.by_name = {s.name: s for s in self.servers}
@@ -645,18 +649,20 @@ class Chaos:
             self.problems.append(text)
 
     def configuration(self, port, admin):
+        def time_of(seconds):
+            return pace.ms(seconds * self.slow)
         pool = {
             'name': 'p', 'retries': 5,
-            'health': {'check': 'http', 'path': '/healthz', 'interval': '300ms', 'timeout': '700ms',
-                       'fall': 2, 'rise': 2},
+            'health': {'check': 'http', 'path': '/healthz', 'interval': '300ms',
+                       'timeout': time_of(0.7), 'fall': 2, 'rise': 2},
             'failback': {'after': '0s'},
-            'timeouts': {'connect': '500ms', 'response': f'{RESPONSE_S:.0f}s', 'idle': '2s'},
+            'timeouts': {'connect': time_of(0.5), 'response': time_of(10), 'idle': time_of(2)},
             'backends': [self.entry(s) for s in self.servers[:4]],
             'standbys': [self.entry(s) for s in self.servers[4:]],
         }
         listener = {'name': 'web', 'listen': f'127.0.0.1:{port}', 'pool': 'p',
-                    'key': 'header:X-Key', 'timeouts': {'request': '2s', 'idle': '3s'}}
-        top = {'workers': WORKERS, 'shutdown_timeout': '20s',
+                    'key': 'header:X-Key', 'timeouts': {'request': time_of(2), 'idle': time_of(3)}}
+        top = {'workers': WORKERS, 'shutdown_timeout': time_of(20),
                'admin': {'listen': f'127.0.0.1:{admin}'}}
         return harness.yaml_text(top, [listener], [pool])
 
@@ -715,7 +721,7 @@ class Chaos:
         for t in threads:
             t.stopping.set()
         for t in threads:
-            t.join(40 * SLOW)
+            t.join(pace.upper(40))
             assert not t.is_alive(), f'{t} hangs'
 
     def check_rest(self):
@@ -726,7 +732,7 @@ class Chaos:
         pool = admin.json('/status')['pools'][0]
         for s in pool['backends'] + pool['standbys']:
             wait_until(lambda: self.proxy.server(s['name'])['active'] == 0, f'{s["name"]} to rest')
-        # The kept connections end after 2 s, and a check may be under way; with its first
+        # The kept connections end after 2 s or so, and a check may be under way; with its first
         # connection each of the loops has opened one that it keeps.
         wait_until(lambda: descriptors(self.proxy) <= self.at_rest + WORKERS + 1,
                    f'the descriptors to be as few as before the load, {self.at_rest}')
@@ -865,6 +871,14 @@ def main():
         name, port, ledger = args.serve
         Server(name, int(port), ledger).run()
     sanitizer_options(os.environ)
+    meter = pace.Meter()
+    try:
+        in_folder(args)
+    finally:
+        meter.stop()
+
+
+def in_folder(args):
     if args.keep:
         os.makedirs(args.keep, exist_ok=True)
         Chaos(args.keep, args.seconds, args.few_descriptors, args.seed).run()

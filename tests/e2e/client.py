@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from harness import SLOW
+import pace
 
 TIMEOUT = 20.0
 
@@ -104,7 +104,7 @@ class Client:
         unix = not isinstance(port, int)
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         self.sock = socket.socket(socket.AF_UNIX if unix else family)
-        self.sock.settimeout(timeout * SLOW)
+        self.sock.settimeout(pace.upper(timeout))
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
@@ -257,7 +257,7 @@ class Load:
     def stop(self):
         self.stopping.set()
         for t in self.threads:
-            t.join(60 * SLOW)
+            t.join(pace.upper(60))
             assert not t.is_alive(), 'a load client hangs'
         assert not self.failures, self.failures
 

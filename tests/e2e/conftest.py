@@ -7,6 +7,7 @@ import os
 import pytest
 
 import harness
+import pace
 from client import Load
 from scripted import Backend, Deaf, TcpBackend
 
@@ -15,10 +16,19 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'threads: also run under the thread sanitizer')
 
 
+# tryfirst: the processes of xdist are started by such a hook, too, and inherit $PACE_FILE
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
     for program in (harness.RINGPROXY, harness.RINGBENCH):
         if not os.access(program, os.X_OK):
             pytest.exit(f'{program} is not there: run ./dev build first', returncode=2)
+    session.config.pace_meter = pace.Meter()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    if hasattr(session.config, 'pace_meter'):
+        session.config.pace_meter.stop()
 
 
 class Rig:
@@ -54,7 +64,7 @@ class Rig:
              admin=None):
         """A configuration with one listener `web` and one pool `p`."""
         entry = {'name': 'web', 'listen': f'127.0.0.1:{port or harness.free_port()}', 'pool': 'p'}
-        one = {'name': 'p', **harness.merged(harness.TEST_POOL, pool)}
+        one = {'name': 'p', **harness.merged(harness.quick_pool(), pool)}
         one['backends'] = [harness.server_entry(s) for s in backends]
         if standbys:
             one['standbys'] = [harness.server_entry(s) for s in standbys]
@@ -120,6 +130,7 @@ class Rig:
         self._each(self.proxies, self._end_proxy, problems)
         self._each(self.scripted, lambda s: s.stop(), problems)
         self._each(self.daemons, self._end_daemon, problems)
+        print(f'--- slowness of the machine: {pace.slowness():.1f}')
         for proxy in self.proxies:
             if proxy.starts:
                 print(f'--- {proxy.config}:\n{proxy.config.read_text()}')

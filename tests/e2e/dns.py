@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 
-import harness
+import pace
 
 A, AAAA = 1, 28
 
@@ -31,7 +31,7 @@ class Dns:
     def stop(self):
         with contextlib.suppress(OSError):  # ENOTCONN, but it wakes the thread
             self.sock.shutdown(socket.SHUT_RDWR)
-        self.thread.join(20)
+        self.thread.join(pace.upper(20))
         self.sock.close()
 
     def command(self, argv):
@@ -43,7 +43,7 @@ class Dns:
         """Whether this machine lets us do that, and its resolver then asks here."""
         self.names['probe.test'] = ['192.0.2.7']
         done = subprocess.run(self.command(['getent', 'ahosts', 'probe.test']), check=False,
-                              capture_output=True, timeout=30 * harness.SLOW)
+                              capture_output=True, timeout=pace.upper(30))
         return b'192.0.2.7' in done.stdout
 
     def _serve(self):

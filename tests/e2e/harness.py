@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+import pace
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'bench'))
 from compare import programs  # noqa: E402
@@ -21,8 +23,8 @@ from compare import programs  # noqa: E402
 RINGPROXY = os.environ.get('RINGPROXY', str(ROOT / 'build' / 'ringproxy'))
 RINGBENCH = os.environ.get('RINGBENCH', str(ROOT / 'build' / 'ringbench'))
 FORWARDER = os.environ.get('FORWARDER', str(ROOT / 'build' / 'bench' / 'compare' / 'forwarder'))
-# Sanitizers slow everything down; upper bounds of time are stretched by this, lower ones never.
-SLOW = 3.0 if os.environ.get('E2E_SANITIZED') else 1.0
+# For the tests of the bench: pace.upper() as of the start of this process.
+SLOW = pace.upper(1.0)
 
 SANITIZER_REPORT = re.compile(
     r'ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|'
@@ -30,13 +32,14 @@ SANITIZER_REPORT = re.compile(
 
 
 def wait_until(condition, what, deadline=15.0):
-    """Returns what the condition returns once that is true; fails after `deadline` seconds."""
-    end = time.monotonic() + deadline * SLOW
+    """Returns what the condition returns once that is true; fails after `deadline` seconds of an
+    idle machine."""
+    end = pace.Deadline(deadline)
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f'waited {deadline * SLOW:.0f} s for {what}'
+        assert not end.passed(), f'waited {end.elapsed():.0f} s for {what}'
         time.sleep(0.01)
 
 
@@ -56,7 +59,7 @@ def free_port():
 
 def accepts(port, host='127.0.0.1'):
     try:
-        socket.create_connection((host, port), timeout=2).close()
+        socket.create_connection((host, port), timeout=pace.upper(2)).close()
         return True
     except OSError:
         return False
@@ -68,7 +71,7 @@ def accepts_at(address):
     if host != 'unix':
         return accepts(int(port), host.strip('[]'))
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(2)
+        s.settimeout(pace.upper(2))
         return s.connect_ex(port) == 0
 
 
@@ -101,13 +104,14 @@ class Daemon(programs.Program):
 
     def wait(self, deadline=30.0):
         """The exit code; the process is forgotten."""
+        within = pace.upper(deadline)
         try:
-            code = self.process.wait(deadline * SLOW)
+            code = self.process.wait(within)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             self.process = None
-            raise AssertionError(f'{self.name} did not end within {deadline * SLOW:.0f} s:\n'
+            raise AssertionError(f'{self.name} did not end within {within:.0f} s:\n'
                                  f'{self.err()[-3000:]}') from None
         self.process = None
         return code
@@ -174,7 +178,7 @@ def run(*arguments, stdin=None, program=None, deadline=60, cwd=None):
     """A command to its end: CompletedProcess with text in stdout and stderr."""
     done = subprocess.run([program or RINGPROXY, *map(str, arguments)], cwd=cwd, check=False,
                           input=stdin if stdin is not None else b'',
-                          capture_output=True, timeout=deadline * SLOW)
+                          capture_output=True, timeout=pace.upper(deadline))
     done.stdout = done.stdout.decode(errors='replace')
     done.stderr = done.stderr.decode(errors='replace')
     assert not SANITIZER_REPORT.search(done.stderr), done.stderr
@@ -221,12 +225,16 @@ def merged(base, over):
     return out
 
 
-# Quick, but patient enough for a machine under load.
-TEST_POOL = {
-    'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms', 'timeout': '1s',
-               'fall': 2, 'rise': 2},
-    'failback': {'after': '0s'},
-}
+def quick_pool():
+    """Quick, but patient enough for a machine under load: a backend that has to wait for the
+    processor is not down."""
+    return {
+        'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms',
+                   'timeout': pace.ms(pace.stretched(1.0)), 'fall': 2, 'rise': 2},
+        'failback': {'after': '0s'},
+    }
+
+
 CHECK_OFF = {'check': 'off', 'path': None, 'timeout': None, 'fall': None, 'rise': None}
 
 
@@ -266,7 +274,7 @@ class Admin:
         fields = dict(fields or {})
         if self.token:
             fields.setdefault('Authorization', f'Bearer {self.token}')
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=10 * SLOW)
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=pace.upper(10))
         try:
             connection.request(method, target, body=body, headers=fields)
             answer = connection.getresponse()

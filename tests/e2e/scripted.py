@@ -5,8 +5,9 @@ import socket
 import struct
 import threading
 
+import pace
 from client import Broken, Reader
-from harness import SLOW, free_port
+from harness import free_port
 
 
 def reset(sock):
@@ -76,7 +77,7 @@ class Exchange:
     def hang(self):
         """Until the backend is let go or stopped, or the proxy has closed the connection."""
         self.backend.blocked.release()
-        self.backend.gate.wait(120)
+        self.backend.gate.wait(pace.upper(120))
 
     def wait_peer_closed(self):
         """Until the proxy has closed this connection."""
@@ -98,6 +99,7 @@ class Backend:
         self.host, self.path = host, path
         self.port = None if path else port or free_port()
         self.health_status = 200
+        self.bad_checks = 0  # so many of the next checks are answered 503, whatever the status
         self.reset_on_accept = False
         self.requests, self.checks = [], []
         self.connections = 0  # those that brought a request, checks not counted
@@ -142,7 +144,7 @@ class Backend:
     def wait_blocked(self, n=1):
         """Until n handlers hang."""
         for _ in range(n):
-            assert self.blocked.acquire(timeout=20 * SLOW), f'{self.name}: no request hangs'
+            assert self.blocked.acquire(timeout=pace.upper(20)), f'{self.name}: no request hangs'
 
     def stop(self):
         """Like a process that dies: listener and connections closed."""
@@ -159,7 +161,7 @@ class Backend:
             except OSError:
                 pass
         for t in self.threads:
-            t.join(20)
+            t.join(pace.upper(20))
             assert not t.is_alive(), f'{self.name}: a thread hangs'
         self.threads.clear()
         assert not self.errors, self.errors
@@ -200,6 +202,13 @@ class Backend:
                 self.socks.discard(sock)
             sock.close()
 
+    def _status_of_check(self):
+        with self.lock:
+            if self.bad_checks:
+                self.bad_checks -= 1
+                return 503
+        return self.health_status
+
     def _connection(self, sock):
         reader, number, connection = Reader(sock), 0, None
         while True:
@@ -218,7 +227,7 @@ class Backend:
                     self.connections += 1
             ex = Exchange(self, sock, reader, request, number, connection)
             if check:
-                ex.answer(self.health_status, b'checked')
+                ex.answer(self._status_of_check(), b'checked')
             elif self.handler:
                 self.handler(ex)
             else:

@@ -13,10 +13,13 @@ import time
 import pytest
 
 import harness
+import pace
 from client import Broken, Client, get
-from harness import CHECK_OFF, SLOW, wait_until
+from harness import CHECK_OFF, wait_until
 
 OFF = {'health': CHECK_OFF}
+# what frees a backend is not that its answer is late
+PATIENT = {**OFF, 'timeouts': {'response': '1h'}}
 
 
 def active(proxy, name='b1'):
@@ -127,7 +130,7 @@ def test_answer_that_waits_for_a_slow_client_is_not_cut(rig, how):
 @pytest.mark.parametrize('close', [True, False], ids=['close', 'keep-alive'])
 def test_client_that_leaves_frees_a_backend_that_was_just_connected(rig, close):
     backend = rig.backend('b1', lambda ex: (ex.hang(), ex.close()))
-    proxy = rig.proxy([backend], pool=OFF)
+    proxy = rig.proxy([backend], pool=PATIENT)
     with Client(proxy.port) as c:
         c.send_request('GET', '/', {'Connection': 'close'} if close else {})
         backend.wait_blocked()
@@ -139,7 +142,7 @@ def test_client_that_leaves_frees_a_backend_that_was_just_connected(rig, close):
 def test_client_that_leaves_after_a_long_upload_frees_the_backend(rig):
     backend = rig.backend('b1', lambda ex: (ex.read_body(), ex.hang(), ex.close()),
                           receive_buffer=4096)
-    proxy = rig.proxy([backend], pool=OFF)
+    proxy = rig.proxy([backend], pool=PATIENT)
     with Client(proxy.port) as c:
         c.send(post(body=b'x' * (6 << 20)))
         backend.wait_blocked()
@@ -149,11 +152,11 @@ def test_client_that_leaves_after_a_long_upload_frees_the_backend(rig):
 
 
 def test_client_that_never_reads_an_early_answer_is_closed(rig):
-    full = threading.Event()
+    full, patience = threading.Event(), pace.stretched(1.0)
 
     def handler(ex):
         ex.send(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
-        ex.sock.settimeout(1.0)
+        ex.sock.settimeout(patience)
         try:
             while True:
                 ex.send(b'10000\r\n' + b'x' * 65536 + b'\r\n')
@@ -163,10 +166,11 @@ def test_client_that_never_reads_an_early_answer_is_closed(rig):
         ex.wait_peer_closed()
 
     proxy = rig.proxy([rig.backend('b1', handler)], pool=OFF,
-                      listener={'timeouts': {'idle': '3s', 'request': '20s'}})
+                      listener={'timeouts': {'idle': pace.ms(3 * patience),
+                                             'request': pace.ms(20 * patience)}})
     with Client(proxy.port, receive_buffer=4096) as c:
         c.send(post(body=b'ha', length=4))
-        assert full.wait(20 * SLOW)
+        assert full.wait(pace.upper(20))
         c.send(b'lf')
         wait_free(proxy)
 
@@ -176,7 +180,7 @@ def test_requests_behind_an_upload_that_was_paused_are_read(rig):
     first, second = 1 << 20, 300000
 
     def handler(ex):
-        ex.backend.gate.wait(20)
+        ex.backend.gate.wait(pace.upper(20))
         ex.answer(body=str(len(ex.read_body())).encode())
 
     backend = rig.backend('b1', handler, receive_buffer=4096)
@@ -188,7 +192,7 @@ def test_requests_behind_an_upload_that_was_paused_are_read(rig):
         wait_until(lambda: active(proxy) == 1, 'the first to be on its way')
         backend.gate.set()
         assert [c.answer().text for _ in range(3)] == [str(first), str(second), str(second)]
-        sender.join(20)
+        sender.join(pace.upper(20))
 
 
 def test_bytes_behind_connection_close_do_not_cost_the_answer(rig):
@@ -211,7 +215,7 @@ def test_bytes_behind_connection_close_do_not_cost_the_answer(rig):
 def test_cut_answer_to_http_1_0_ends_in_a_reset(rig, head, end):
     def handler(ex):
         ex.send(f'HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\nhello\r\n'.encode())
-        ex.backend.gate.wait(20)
+        ex.backend.gate.wait(pace.upper(20))
         ex.reset() if end == 'reset' else ex.close()
 
     backend = rig.backend('b1', handler)
@@ -230,12 +234,12 @@ def test_answer_that_stops_after_an_upload_ends_in_time(rig):
     def handler(ex):
         ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel')
         ex.backend.blocked.release()
-        ex.backend.gate.wait(20)
+        ex.backend.gate.wait(pace.upper(20))
         ex.read_body()
         ex.wait_peer_closed()
 
     backend = rig.backend('b1', handler, receive_buffer=4096)
-    proxy = rig.proxy([backend], pool={**OFF, 'timeouts': {'response': '4s'}})
+    proxy = rig.proxy([backend], pool={**OFF, 'timeouts': {'response': pace.ms(pace.stretched(4.0))}})
     body = b'x' * (4 << 20)
     with Client(proxy.port) as c:
         sender = threading.Thread(target=c.send, args=(post(body=body),), daemon=True)
@@ -245,7 +249,7 @@ def test_answer_that_stops_after_an_upload_ends_in_time(rig):
         backend.gate.set()
         with pytest.raises((Broken, ConnectionResetError)):
             c.reader.exactly(10)
-        sender.join(20)
+        sender.join(pace.upper(20))
     wait_free(proxy)
 
 
@@ -283,7 +287,7 @@ def test_all_that_came_before_the_101_and_its_end_goes_into_the_tunnel(rig):
     got = []
 
     def handler(ex):
-        ex.backend.gate.wait(20)
+        ex.backend.gate.wait(pace.upper(20))
         ex.send(SWITCH + b'first ')
         got.append(ex.reader.rest())
         ex.send(b'last')
@@ -328,7 +332,7 @@ def test_both_ways_full_at_once_in_a_tunnel(rig):
         sender = threading.Thread(target=ex.send, args=(b's' * n,), daemon=True)
         sender.start()
         assert ex.reader.exactly(n) == b'c' * n
-        sender.join(20)
+        sender.join(pace.upper(20))
         ex.sock.shutdown(socket.SHUT_WR)
         assert ex.reader.rest() == b''
         ex.close()
@@ -340,7 +344,7 @@ def test_both_ways_full_at_once_in_a_tunnel(rig):
         sender = threading.Thread(target=c.send, args=(b'c' * n,), daemon=True)
         sender.start()
         assert c.reader.exactly(n) == b's' * n
-        sender.join(20)
+        sender.join(pace.upper(20))
         assert c.at_end()
         c.sock.shutdown(socket.SHUT_WR)
         wait_free(proxy)
@@ -352,7 +356,7 @@ def test_stop_closes_a_connection_once_its_answer_under_way_is_out(rig):
     """Its head has promised keep-alive before the stop."""
     def handler(ex):
         ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha')
-        ex.backend.gate.wait(20)
+        ex.backend.gate.wait(pace.upper(20))
         ex.send(b'lf')
 
     backend = rig.backend('b1', handler)
@@ -652,13 +656,14 @@ def test_chaos(rig):
     chaos = Chaos()
     backends = [rig.backend(f'b{i}', chaos.handler) for i in range(3)]
     standby = rig.backend('s1', chaos.handler)
-    pool = {'retries': 2, 'passive': {'failures': 30}, 'timeouts': {'response': '3s'},
-            'health': {'check': 'http', 'path': '/healthz', 'interval': '100ms', 'timeout': '1s',
-                       'fall': 2, 'rise': 1}}
+    pool = {'retries': 2, 'passive': {'failures': 30},
+            'timeouts': {'response': pace.ms(pace.stretched(3.0))},
+            'health': {'interval': '100ms', 'rise': 1}}
+    patience = pace.ms(pace.stretched(2.0))
     proxy = rig.proxy(backends, [standby], pool=pool,
                       listener={'key': ['header:X-Key'],
-                                'timeouts': {'request': '2s', 'idle': '2s'}})
-    end = time.monotonic() + float(os.environ.get('ATTACK_SECONDS', 6))
+                                'timeouts': {'request': patience, 'idle': patience}})
+    end = time.monotonic() + pace.stretched(float(os.environ.get('ATTACK_SECONDS', 6)))
     seed = int(os.environ.get('ATTACK_SEED', 1))
     clients = [threading.Thread(target=chaos.client, args=(proxy.port, seed * 1000 + i, end),
                                 daemon=True) for i in range(8)]
@@ -674,7 +679,7 @@ def test_chaos(rig):
         wait_until(lambda: proxy.server(victim.name)['state'] == 'up', 'it to be back')
         proxy.admin.metrics()
     for c in clients:
-        c.join(30 * SLOW)
+        c.join(pace.upper(30))
         assert not c.is_alive(), 'a client hangs'
     print(chaos.outcomes)
     assert not chaos.problems, chaos.problems[:10]

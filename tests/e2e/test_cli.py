@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import harness
+import pace
 from harness import RINGBENCH, flow, route, run
 
 POOL = '''pools:
@@ -189,7 +190,7 @@ def test_demo_serves_and_ends_well(tmp_path):
         answers = set()
         for _ in range(5):
             done = subprocess.run([*arguments, '-s', '-m', '10'], capture_output=True, text=True,
-                                  check=True, timeout=30)
+                                  check=True, timeout=pace.upper(30))
             answers.add(done.stdout.strip())
         assert len(answers) == 1 and answers.pop()
         demo.signal(signal.SIGINT)

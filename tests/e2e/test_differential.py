@@ -11,6 +11,7 @@ import re
 import pytest
 
 import harness
+import pace
 from cases.recorder import Recorder
 from cases.table_request import CASES
 from client import Client
@@ -30,13 +31,18 @@ ALLOWED = {
 HAPROXY, NGINX = programs.find('haproxy'), programs.find('nginx')
 
 
+def quick():
+    return pace.ms(pace.stretched(0.3))
+
+
 class Peer(harness.Daemon):
     """A proxy before a recorder of its own."""
 
     def __init__(self, folder, name, command, config, suffix):
         self.port, self.recorder = free_port(), Recorder(old=True)
         path = pathlib.Path(folder) / f'{name}{suffix}'
-        path.write_text(config.format(port=self.port, backend=self.recorder.address, folder=folder))
+        path.write_text(config.format(port=self.port, backend=self.recorder.address, folder=folder,
+                                      quick=quick(), client=pace.ms(pace.stretched(0.4))))
         super().__init__(command(path), folder, name)
 
     def start(self):
@@ -56,10 +62,10 @@ HAPROXY_CONFIG = '''global
 defaults
     mode http
     timeout connect 5s
-    timeout client 400ms
+    timeout client {client}
     timeout server 5s
-    timeout http-request 300ms
-    timeout http-keep-alive 300ms
+    timeout http-request {quick}
+    timeout http-keep-alive {quick}
     option forwardfor
     http-reuse never
     retries 0
@@ -75,11 +81,11 @@ events {{ worker_connections 1000; }}
 http {{
     access_log off;
 ''' + programs.nginx_paths('{folder}') + '''
-    client_header_timeout 300ms;
-    client_body_timeout 300ms;
-    keepalive_timeout 300ms;
-    lingering_time 300ms;
-    lingering_timeout 300ms;
+    client_header_timeout {quick};
+    client_body_timeout {quick};
+    keepalive_timeout {quick};
+    lingering_time {quick};
+    lingering_timeout {quick};
     large_client_header_buffers 4 16k;
     server {{
         listen 127.0.0.1:{port} backlog=512;
@@ -103,7 +109,7 @@ class Ours:
         rig.scripted.append(self.recorder)
         self.port = rig.proxy([self.recorder], top={'workers': 1},
                               pool={'health': CHECK_OFF, 'passive': 'off', 'failback': None},
-                              listener={'timeouts': {'request': '300ms', 'idle': '300ms'}}).port
+                              listener={'timeouts': {'request': quick(), 'idle': quick()}}).port
 
 
 def source(i):

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 import harness
-from harness import FORWARDER, SLOW, run
+import pace
+from harness import FORWARDER, run
 
 MODES = pytest.mark.parametrize('mode', [(), ('--splice',)], ids=['copy', 'splice'])
 
@@ -18,12 +19,12 @@ class Peer:
 
     def __init__(self):
         self.listener = socket.create_server(('127.0.0.1', harness.free_port()))
-        self.listener.settimeout(15 * SLOW)
+        self.listener.settimeout(pace.upper(15))
         self.port = self.listener.getsockname()[1]
 
     def accept(self):
         connection, _ = self.listener.accept()
-        connection.settimeout(30 * SLOW)
+        connection.settimeout(pace.upper(30))
         return connection
 
     def close(self):
@@ -62,7 +63,7 @@ def listens(port):
 
 
 def client(port):
-    return socket.create_connection(('127.0.0.1', port), timeout=30 * SLOW)
+    return socket.create_connection(('127.0.0.1', port), timeout=pace.upper(30))
 
 
 def read_all(connection, into, step=65536):
@@ -87,7 +88,7 @@ def test_bytes_arrive_in_order_both_ways_at_once(forward, mode):
         for t in readers + writers:
             t.start()
         for t in readers + writers:
-            t.join(60 * SLOW)
+            t.join(pace.upper(60))
         assert got_up == up and got_down == down
 
 
@@ -96,7 +97,7 @@ def test_what_nobody_reads_is_not_read_for_them(forward, mode):
     """A sender is held up once the buffers on the way are full, and all arrives in the end."""
     port, (peer,) = forward(mode)
     with client(port) as near, peer.accept() as far:
-        near.settimeout(0.3 * SLOW)
+        near.settimeout(pace.upper(0.3))
         sent = 0
         with pytest.raises(TimeoutError):
             while sent < 256 << 20:

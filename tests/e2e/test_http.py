@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import pace
 from client import Client, get, raw
 from harness import wait_until
 
@@ -201,12 +202,12 @@ class Writer(threading.Thread):
 
     def wait_stalled(self):
         """Until nothing was taken for half a second; how much was taken in all."""
-        seen = [self.sent, time.monotonic()]
+        seen, patience = [self.sent, time.monotonic()], pace.stretched(0.5)
 
         def stalled():
             if self.sent != seen[0]:
                 seen[:] = [self.sent, time.monotonic()]
-            return time.monotonic() - seen[1] > 0.5
+            return time.monotonic() - seen[1] > patience
         wait_until(stalled, 'the writer to be held back')
         return self.sent
 
@@ -252,7 +253,7 @@ def test_big_download_waits_for_a_slow_client_and_is_whole(one, chunked):
     with Client(proxy.port, receive_buffer=SMALL_BUFFER) as c:
         for _ in range(2):
             c.send_request('GET', '/')
-            assert started.acquire(timeout=20)
+            assert started.acquire(timeout=pace.upper(20))
             writers[-1].wait_stalled()
             assert digest(c.answer().body) == digest(body)
 

@@ -9,9 +9,10 @@ import zlib
 
 import pytest
 
+import pace
 from chaos import descriptors, megabytes, sanitizer_options
 from client import Broken, Client, get
-from harness import CHECK_OFF, SLOW, route, wait_until
+from harness import CHECK_OFF, route, wait_until
 from test_http import SMALL_BUFFER, Writer, endless
 
 KEYS = [f'key{i:04}' for i in range(1000)]
@@ -172,21 +173,21 @@ class Gauge:
             return sum(self.requests.values())
 
 
-def gauged(gauge, pace=None):
-    """A handler that hangs until its backend is let go, then takes `pace()` seconds."""
+def gauged(gauge, delay=None):
+    """A handler that hangs until its backend is let go, then takes `delay()` seconds."""
     def handler(ex):
         ex.read_body()
         gauge.enter(ex.backend.name, ex.request.target)
-        ex.backend.gate.wait(60)
-        if pace:
-            time.sleep(pace())
+        ex.backend.gate.wait(pace.upper(60))
+        if delay:
+            time.sleep(delay())
         gauge.leave(ex.backend.name)
         ex.answer()
     return handler
 
 
-def limited(rig, gauge, limit, pace=None, pool=None):
-    servers = [rig.backend(n, gauged(gauge, pace)) for n in ('b1', 'b2', 'b3')]
+def limited(rig, gauge, limit, delay=None, pool=None):
+    servers = [rig.backend(n, gauged(gauge, delay)) for n in ('b1', 'b2', 'b3')]
     entries = [{'name': s.name, 'address': s.address, 'max_connections': limit} for s in servers]
     standby = rig.backend('s1', gauged(gauge))
     return servers, standby, rig.proxy(entries, [standby], listener=BY_KEY,
@@ -206,7 +207,7 @@ def in_threads(n, work):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(120 * SLOW)
+        t.join(pace.upper(120))
         assert not t.is_alive(), 'a client hangs'
     if failures:
         raise failures[0]
@@ -366,7 +367,7 @@ def test_max_load_bounds_the_busiest_of_200_at_once(rig):
 
 MIB = 1 << 20
 BLOCK = random.Random(7).randbytes(MIB)
-BIG_MIB, ROOM_MIB = (64, 12) if SLOW > 1 else (256, 4)
+BIG_MIB, ROOM_MIB = (64, 12) if pace.SANITIZED > 1 else (256, 4)
 
 
 def checksum(blocks):
@@ -429,7 +430,7 @@ def test_big_download_of_a_slow_reader_takes_no_more_memory(rig, lean):
         total, left = 0, n * MIB
         with Client(proxy.port, receive_buffer=SMALL_BUFFER) as c:
             c.send_request('GET', f'/{n}')
-            assert ready.acquire(timeout=20 * SLOW)
+            assert ready.acquire(timeout=pace.upper(20))
             assert c.head().status == 200
             writers[-1].wait_stalled()  # or has sent all
             while left:

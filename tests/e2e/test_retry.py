@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+import pace
 from client import Broken, Client, get
-from harness import CHECK_OFF, SLOW, route, wait_until
+from harness import CHECK_OFF, route, wait_until
 from scripted import Backend
 
 KEYS = [f'key{i:04}' for i in range(200)]
@@ -230,8 +231,7 @@ def test_max_idle_connections_0_keeps_none(rig):
 def test_down_mark_frees_the_waiting_requests_at_once(rig):
     """They go on elsewhere although retries are off, POST does not."""
     trio = Trio(rig, lambda ex: (ex.read_body(), ex.hang(), ex.close()), standby=True,
-                pool={'retries': 0, 'health': {'check': 'http', 'path': '/healthz', 'fall': 1,
-                                               'interval': '200ms', 'timeout': '1s'}})
+                pool={'retries': 0, 'health': {'fall': 1}})
     with Client(trio.proxy.port) as one, Client(trio.proxy.port) as two:
         one.send_request('GET', '/get', trio.fields)
         two.send_request('POST', '/post', trio.fields, body=b'x')
@@ -246,9 +246,10 @@ def test_down_mark_frees_the_waiting_requests_at_once(rig):
 # --- time -------------------------------------------------------------------------------------
 
 def took(least, most, since):
-    """Lower bounds are exact, but for the coarse clock; upper ones allow for a slow machine."""
+    """Lower bounds are exact, but for the coarse clock, if the proxy's clock starts after `since`;
+    upper ones allow for a slow machine."""
     passed = time.monotonic() - since
-    assert least * 0.9 - 0.02 <= passed <= (most + 1.0) * SLOW, passed
+    assert least * 0.9 - 0.02 <= passed <= most + pace.upper(1.0), passed
 
 
 def test_response_timeout_is_504(rig):
@@ -274,37 +275,41 @@ def test_gap_in_an_answer_ends_it(rig):
         ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf')
         ex.hang()
         ex.close()
-    trio = Trio(rig, stall, pool={'timeouts': {'response': '600ms'}})
+    gap = pace.stretched(0.6)
+    trio = Trio(rig, stall, pool={'timeouts': {'response': pace.ms(gap)}})
     with Client(trio.proxy.port) as c:
+        begun = time.monotonic()
         c.send_request('GET', '/', trio.fields)
         assert c.head().status == 200
         assert c.reader.exactly(4) == b'half'
-        since = time.monotonic()
+        heard = time.monotonic()
         assert c.at_end()
-        took(0.5, 0.6, since)
+        took(gap - 0.1, gap + heard - begun, begun)
 
 
 def test_slow_drip_is_not_a_gap(rig):
+    gap = pace.stretched(0.9)
+
     def drip(ex):
         ex.send(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n')
         for i in range(10):
-            ex.backend.gate.wait(0.15)  # the backend's own pace
+            ex.backend.gate.wait(gap / 6)  # the backend's own pace
             ex.send(b'%d' % i)
         ex.read_body()
-    trio = Trio(rig, drip, pool={'timeouts': {'response': '900ms'}})
+    trio = Trio(rig, drip, pool={'timeouts': {'response': pace.ms(gap)}})
     assert get(trio.proxy.port, fields=trio.fields).body == b'0123456789'
 
 
 def test_connect_timeout_tries_the_next(rig):
-    deaf = rig.deaf('b1')
+    deaf, patience = rig.deaf('b1'), pace.stretched(0.5)
     proxy = rig.proxy([deaf, rig.backend('b2')], listener=BY_KEY,
-                      pool={**CALM, 'timeouts': {'connect': '500ms'}})
+                      pool={**CALM, 'timeouts': {'connect': pace.ms(patience)}})
     home = route(proxy.config, KEYS)
     key = next(k for k in KEYS if home[k] == 'b1')
     since = time.monotonic()
     with Client(proxy.port) as c:
         assert c.request('POST', '/', {'X-Key': key}, body=b'x').text == 'b2'
-    took(0.5, 0.5, since)
+    took(patience, patience, since)
 
 
 def test_connect_timeout_of_the_last_try_is_504(rig):
@@ -321,8 +326,8 @@ def test_refused_by_all_is_502(rig):
 
 def test_head_that_comes_too_slowly_is_408(rig):
     proxy = rig.proxy([rig.backend('b1')], listener={'timeouts': {'request': '600ms'}})
+    since = time.monotonic()
     with Client(proxy.port) as c:
-        since = time.monotonic()
         c.send(b'GET / HTTP/1.1\r\nHos')
         assert c.answer().status == 408
         assert c.at_end()
@@ -331,26 +336,26 @@ def test_head_that_comes_too_slowly_is_408(rig):
 
 def test_dripping_does_not_extend_the_time_for_a_head(rig):
     proxy = rig.proxy([rig.backend('b1')], listener={'timeouts': {'request': '700ms'}})
+    since, deadline = time.monotonic(), pace.Deadline(20)
     with Client(proxy.port) as c:
-        since = time.monotonic()
         c.send(b'GET / HTTP/1.1\r\n')
         c.sock.settimeout(0.1)
-        while time.monotonic() - since < 20 * SLOW:
+        while not deadline.passed():
             try:
                 c.send(b'X: y\r\n')
                 if c.reader.fill():
                     break
             except TimeoutError:
                 pass
-        c.sock.settimeout(20)
+        c.sock.settimeout(pace.upper(20))
         assert c.answer().status == 408
         took(0.7, 0.7, since)
 
 
 def test_body_that_comes_too_slowly_is_408(rig):
     trio = Trio(rig, listener={'timeouts': {'request': '600ms'}})
+    since = time.monotonic()
     with Client(trio.proxy.port) as c:
-        since = time.monotonic()
         c.send(b'POST / HTTP/1.1\r\nHost: t\r\nX-Key: %s\r\nContent-Length: 10\r\n\r\nhalf'
                % trio.key.encode())
         assert c.answer().status == 408
@@ -363,27 +368,30 @@ def test_body_that_comes_too_slowly_is_408(rig):
 def test_silent_and_idle_connections_are_closed_silently(rig):
     proxy = rig.proxy([rig.backend('b1')],
                       listener={'timeouts': {'request': '500ms', 'idle': '500ms'}})
+    since = time.monotonic()
     with Client(proxy.port) as c:
-        since = time.monotonic()
         assert c.at_end()
         took(0.4, 0.6, since)
     with Client(proxy.port) as c:
+        since = time.monotonic()
         assert c.request('GET', '/').status == 200
-        since = time.monotonic()
+        answered = time.monotonic()
         assert c.at_end()
-        took(0.4, 0.6, since)
+        took(0.4, 0.6 + answered - since, since)
 
 
 def test_idle_tunnel_is_closed(rig):
     from test_http import UPGRADE, tunnel
     backend = rig.backend('b1', tunnel)
-    proxy = rig.proxy([backend], listener={'timeouts': {'idle': '600ms'}})
+    idle = pace.stretched(0.6)
+    proxy = rig.proxy([backend], listener={'timeouts': {'idle': pace.ms(idle)}})
     with Client(proxy.port) as c:
+        since = time.monotonic()
         c.send_request('GET', '/', UPGRADE)
         assert c.head().status == 101 and c.reader.exactly(2) == b'hi'
-        since = time.monotonic()
+        begun = time.monotonic()
         assert c.reader.rest() in (b'', b'bye')
-        took(0.5, 0.6, since)
+        took(idle - 0.1, idle + begun - since, since)
     wait_until(lambda: proxy.server('b1')['active'] == 0, 'the tunnel to end')
 
 

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+import pace
 from cases import wire
 from cases.recorder import BARRIER, CLOSE, Recorder, WAIT
 from cases.table_answer import CASES, CUT, GET, LENGTH_2, STOLEN
@@ -26,7 +27,7 @@ class Field:
         rig.scripted.append(self.recorder)
         self.recorder.script = lambda m: self.steps if m.target == '/case' else None
         self.steps = ()
-        self.proxies = {'main': self.proxy(), 'quick': self.proxy(response='300ms')}
+        self.proxies = {'main': self.proxy(), 'quick': self.proxy(response=pace.ms(pace.stretched(0.3)))}
         self.markers = itertools.count()
 
     def proxy(self, **timeouts):

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+import pace
 from cases import table_request, wire
 from cases.recorder import BARRIER, Recorder
 from cases.table_request import CASES, Seen
@@ -27,7 +28,8 @@ class Field:
         self.rig, self.recorder = rig, Recorder()
         rig.scripted.append(self.recorder)
         self.recorder.script = self.script
-        self.proxies = {'main': self.proxy(), 'quick': self.proxy(request='300ms', idle='300ms')}
+        quick = pace.ms(pace.stretched(0.3))
+        self.proxies = {'main': self.proxy(), 'quick': self.proxy(request=quick, idle=quick)}
         self.markers = itertools.count()
         self.whole = 0  # requests the backend should have been sent in all
 

@@ -191,7 +191,7 @@ def test_two_listeners_two_pools_two_keys(rig):
         {'workers': 2, 'admin': {'listen': f'127.0.0.1:{admin}'}},
         [{'name': 'one', 'listen': f'127.0.0.1:{ports[0]}', 'pool': 'red', 'key': 'path'},
          {'name': 'two', 'listen': f'127.0.0.1:{ports[1]}', 'pool': 'blue', 'key': 'header:K'}],
-        [{'name': n, **harness.TEST_POOL, 'backends': [harness.server_entry(b) for b in bs]}
+        [{'name': n, **harness.quick_pool(), 'backends': [harness.server_entry(b) for b in bs]}
          for n, bs in (('red', red), ('blue', blue))])
     proxy = rig.proxy_of(text, ports[0], admin)
     keys = [f'/{i}' for i in range(20)]

@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+import pace
 from client import Client
-from harness import CHECK_OFF, SLOW, Daemon, accepts, free_port, route, wait_until
+from harness import CHECK_OFF, Daemon, accepts, free_port, route, wait_until
 from test_proxy_protocol import greeting, v2
 
 CALM = {'health': {**CHECK_OFF, 'interval': '1m'}, 'passive': 'off'}
@@ -174,7 +175,7 @@ class TlsServer(Daemon):
                         'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', f'/CN={name}',
                         '-addext', 'subjectAltName=DNS:*.shop.example', '-keyout',
                         str(folder / f'{name}.key'), '-out', str(self.certificate)],
-                       check=True, capture_output=True, timeout=60 * SLOW)
+                       check=True, capture_output=True, timeout=pace.upper(60))
         super().__init__(['openssl', 's_server', '-accept', f'127.0.0.1:{self.port}', '-www',
                           '-cert', str(self.certificate), '-key', str(folder / f'{name}.key')],
                          folder, name)
@@ -200,7 +201,7 @@ def test_openssl_s_client_gets_the_certificate_of_its_names_server(tls):
         done = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{proxy.port}',
                                '-servername', name, '-verify_hostname', name,
                                '-verify_return_error', '-CAfile', str(servers[owner].certificate)],
-                              input=b'', capture_output=True, timeout=60 * SLOW, check=False)
+                              input=b'', capture_output=True, timeout=pace.upper(60), check=False)
         assert done.returncode == 0, done.stderr
         assert f'CN = {owner}'.encode() in done.stdout + done.stderr
 
@@ -210,6 +211,6 @@ def test_curl_speaks_https_with_its_names_server(tls):
     for name, owner in route(proxy.config, NAMES[:6]).items():
         done = subprocess.run(['curl', '-sS', '--cacert', str(servers[owner].certificate),
                                '--connect-to', f'{name}:443:127.0.0.1:{proxy.port}',
-                               f'https://{name}/'], capture_output=True, timeout=60 * SLOW, check=False)
+                               f'https://{name}/'], capture_output=True, timeout=pace.upper(60), check=False)
         assert done.returncode == 0, done.stderr
         assert b'Ciphers supported' in done.stdout

@@ -12,9 +12,10 @@ import time
 
 import pytest
 
+import pace
 from chaos import descriptors, megabytes
 from client import Client, Reader, get
-from harness import CHECK_OFF, SLOW, free_port, route, wait_until
+from harness import CHECK_OFF, free_port, route, wait_until
 from scripted import reset
 from test_http import SMALL_BUFFER
 
@@ -111,7 +112,7 @@ def test_half_close_of_the_client_keeps_the_way_back_open(rig):
     def handler(backend, sock):
         assert Reader(sock).rest() == b'question'
         half_closed.set()
-        assert go_on.wait(20 * SLOW)
+        assert go_on.wait(pace.upper(20))
         for _ in range(50):
             sock.sendall(b'answer' * 1000)
 
@@ -119,7 +120,7 @@ def test_half_close_of_the_client_keeps_the_way_back_open(rig):
     with Conn(proxy.port, greeted=False) as c:
         c.send(b'question')
         c.sock.shutdown(socket.SHUT_WR)
-        assert half_closed.wait(20 * SLOW)
+        assert half_closed.wait(pace.upper(20))
         go_on.set()
         assert c.reader.rest() == b'answer' * 50_000
 
@@ -195,15 +196,15 @@ def test_reset_of_a_client_that_is_not_read_from_is_passed_on_too(rig, why):
         seen.set()
         poller = select.poll()
         poller.register(sock, select.POLLERR)
-        ends.append(poller.poll(30_000 * SLOW))
+        ends.append(poller.poll(1000 * pace.upper(30)))
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM)
     c = Conn(proxy.port)
     if why == 'it has half-closed':
         c.sock.shutdown(socket.SHUT_WR)
-        assert seen.wait(20 * SLOW)
+        assert seen.wait(pace.upper(20))
     else:
-        c.sock.settimeout(1)
+        c.sock.settimeout(pace.stretched(1.0))
         with pytest.raises(TimeoutError):
             while True:
                 c.sock.sendall(bytes(1 << 20))
@@ -227,14 +228,14 @@ def test_server_that_answers_and_closes_is_heard_to_the_end(rig):
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool={'health': CHECK_OFF})
     with Conn(proxy.port, receive_buffer=SMALL_BUFFER) as c:
-        assert closed.wait(20 * SLOW)
+        assert closed.wait(pace.upper(20))
         for _ in range(20):  # the first is answered by a reset, the next cannot be written
             c.send(b'late')
             time.sleep(0.1)  # past a look for resets
         assert c.reader.rest() == blob('all', size)
         with pytest.raises(OSError):  # and is told in the end that nobody takes what it says
-            end = time.monotonic() + 20 * SLOW
-            while time.monotonic() < end:
+            deadline = pace.Deadline(20)
+            while not deadline.passed():
                 c.send(b'and later')
                 time.sleep(0.02)
         wait_until(lambda: listener_of(proxy)['connections'] == 0, 'it to be gone')
@@ -260,7 +261,7 @@ def test_urgent_data_ends_nothing(rig, who):
             h.update(part)
             n += len(part)
             if n > len(data) - 4 * MIB:
-                assert gate.wait(60 * SLOW)  # the rest is on its way, its end too
+                assert gate.wait(pace.upper(60))  # the rest is on its way, its end too
         got.append(h.hexdigest())
 
     def handler(backend, sock):
@@ -444,7 +445,7 @@ def test_slow_reader_holds_the_other_side_back(rig, who):
         if who == 'client':
             write(sock)
         else:
-            gate.wait(60 * SLOW)
+            gate.wait(pace.upper(60))
             read(sock)
 
     small = SMALL_BUFFER if who == 'server' else None
@@ -457,7 +458,7 @@ def test_slow_reader_holds_the_other_side_back(rig, who):
             writer.start()
         stalled(written)
         assert sum(written) <= size / 2, 'it was not held back'
-        assert megabytes(proxy) < before + 10 * SLOW
+        assert megabytes(proxy) < before + 10 * pace.SANITIZED
         gate.set()
         if who == 'client':
             read(c.sock)
@@ -472,12 +473,12 @@ def test_slow_reader_holds_the_other_side_back(rig, who):
 
 def stalled(written):
     """Until a writer has not come on for a second."""
-    since = [0, time.monotonic()]
+    since, patience = [0, time.monotonic()], pace.stretched(pace.SANITIZED)
 
     def stands():
         if sum(written) != since[0] or sum(written) == 0:
             since[:] = sum(written), time.monotonic()
-        return time.monotonic() - since[1] > 1.0 * SLOW
+        return time.monotonic() - since[1] > patience
     wait_until(stands, 'the writer to be held back', 60)
 
 
@@ -506,9 +507,9 @@ def test_what_the_client_sends_waits_for_the_server_that_answers(rig):
     def handler(backend, sock):
         sock.sendall(hashlib.sha256(Reader(sock).rest()).hexdigest().encode())
 
-    deaf = rig.deaf('b1')
+    deaf, patience = rig.deaf('b1'), pace.stretched(0.5)
     proxy = tcp_proxy(rig, [deaf, rig.tcp('b2', handler)],
-                      pool={**CALM, 'timeouts': {'connect': '500ms'}})
+                      pool={**CALM, 'timeouts': {'connect': pace.ms(patience)}})
     source = source_of(proxy, 'b1')
     data = blob('early', 3 * MIB)
     begun = time.monotonic()
@@ -516,7 +517,7 @@ def test_what_the_client_sends_waits_for_the_server_that_answers(rig):
         c.send(data)
         c.sock.shutdown(socket.SHUT_WR)
         assert c.reader.rest().decode() == hashlib.sha256(data).hexdigest()
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - begun >= patience
     assert proxy.server('b1')['errors'] == 1
 
 
@@ -643,8 +644,9 @@ class Moody:
         sock.shutdown(socket.SHUT_WR)
 
 
-MOODY = {'health': {'check': 'tcp', 'path': None, 'expect': 'ok', 'interval': '150ms',
-                    'timeout': '3s', 'fall': 1, 'rise': 1}}
+def moody_pool():
+    return {'health': {'check': 'tcp', 'path': None, 'expect': 'ok', 'interval': '150ms',
+                       'timeout': pace.ms(pace.stretched(3.0)), 'fall': 1, 'rise': 1}}
 
 
 class Cast:
@@ -654,7 +656,7 @@ class Cast:
         self.mood = Moody()
         self.servers = {n: rig.tcp(n, self.mood) for n in ('b1', 'b2', 'b3', 's1')}
         *backends, standby = self.servers.values()
-        self.proxy = tcp_proxy(rig, backends, [standby], pool={**MOODY, **(pool or {})}, **more)
+        self.proxy = tcp_proxy(rig, backends, [standby], pool={**moody_pool(), **(pool or {})}, **more)
         self.home = route(self.proxy.config, sources)
         self.conns = {s: Conn(self.proxy.port, s) for s in sources}
         assert {s: c.who for s, c in self.conns.items()} == self.home
@@ -716,14 +718,14 @@ def test_hung_server_is_noticed_by_its_scripted_check(rig):
     def handler(backend, sock):
         while sock.recv(100):
             if hung.is_set() and backend.name == 'b1':
-                backend.gate.wait(120)
+                backend.gate.wait(pace.upper(120))
                 return
             sock.sendall(b'+PONG ' + backend.name.encode() + b'\r\n')
 
     servers = [rig.tcp(n, handler) for n in ('b1', 'b2', 's1')]
     proxy = tcp_proxy(rig, servers[:2], servers[2:],
                       pool={'health': {'check': 'tcp', 'path': None, 'send': 'PING\r\n',
-                                       'expect': '+PONG', 'interval': '100ms', 'timeout': '1s'},
+                                       'expect': '+PONG', 'interval': '100ms'},
                             'failback': {'mode': 'manual'}})
     source = source_of(proxy, 'b1')
 
@@ -839,7 +841,7 @@ def test_close_moved_always_leaves_what_a_limit_has_put_elsewhere(rig):
     servers = {n: rig.tcp(n, mood) for n in ('b1', 'b2', 'b3', 's1')}
     backends = [{'name': 'b1', 'address': servers['b1'].address, 'max_connections': 1},
                 servers['b2'], servers['b3']]
-    proxy = tcp_proxy(rig, backends, [servers['s1']], pool={**MOODY, 'close_moved': 'always'})
+    proxy = tcp_proxy(rig, backends, [servers['s1']], pool={**moody_pool(), 'close_moved': 'always'})
     home = route(proxy.config, SOURCES)
     mine = [s for s in SOURCES if home[s] == 'b1'][:2]
     with Conn(proxy.port, mine[0]) as first, Conn(proxy.port, mine[1]) as second:
@@ -861,7 +863,7 @@ def test_keyless_streams_are_closed_only_if_their_server_is_out(rig):
     mood = Moody()
     servers = [rig.tcp(n, mood) for n in ('b1', 'b2', 's1')]
     proxy = tcp_proxy(rig, servers[:2], servers[2:], listener={'key': None},
-                      pool={**MOODY, 'close_moved': 'always'})
+                      pool={**moody_pool(), 'close_moved': 'always'})
     conns = [Conn(proxy.port) for _ in range(20)]
     try:
         assert {c.who for c in conns} == {'b1', 'b2'}
@@ -918,6 +920,8 @@ def test_upgrade_tunnels_are_moved_and_reset_in_the_same_way(rig):
 
 def test_idle_deadline_ends_a_stream_in_which_nothing_moves(rig):
     """And not one in which something does, whichever way."""
+    idle = pace.stretched(1.0)
+
     def handler(backend, sock):
         sock.sendall(b'b1\n')
         while data := sock.recv(100):
@@ -925,15 +929,15 @@ def test_idle_deadline_ends_a_stream_in_which_nothing_moves(rig):
                 sock.sendall(data)
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
-                      listener={'timeouts': {'idle': '1s'}})
+                      listener={'timeouts': {'idle': pace.ms(idle)}})
+    begun = time.monotonic()
     with Conn(proxy.port) as silent, Conn(proxy.port) as talks, Conn(proxy.port) as sends:
-        begun = time.monotonic()
         while not (ended := readable(silent)):
             assert talks.echo(b'x') == b'x'
             sends.send(b'quiet')
             time.sleep(0.05)
         assert ended and not silent.wait_closed()
-        assert 0.9 <= time.monotonic() - begun < 5 * SLOW
+        assert idle - 0.1 <= time.monotonic() - begun < idle + pace.upper(4)
         assert talks.alive() and sends.alive()
 
 
@@ -944,13 +948,13 @@ def readable(c):
     except BlockingIOError:
         return False
     finally:
-        c.sock.settimeout(20 * SLOW)
+        c.sock.settimeout(pace.upper(20))
 
 
 @pytest.mark.parametrize('way', ['tcp', 'unix', 'http'])
 def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
     """Though for longer than the idle deadline it is the kernel alone that moves what it reads."""
-    size = 12 * MIB
+    size, idle = 12 * MIB, pace.stretched(1.0)
 
     def handler(backend, sock):
         if way == 'http':
@@ -960,7 +964,7 @@ def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
             sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % size)
         sock.sendall(blob('slow', size))
 
-    listener = {'timeouts': {'idle': '1s'}}
+    listener = {'timeouts': {'idle': pace.ms(idle)}}
     if way == 'http':
         listener['mode'] = 'http'
         listener['key'] = None
@@ -975,11 +979,11 @@ def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
             while c.reader.line():
                 pass
         begun = time.monotonic()
-        while time.monotonic() < begun + 5:
+        while time.monotonic() < begun + 5 * idle:
             data = c.reader.exactly(40_000)
             h.update(data)
             got += len(data)
-            time.sleep(0.05)
+            time.sleep(idle / 20)
         data = c.reader.rest()
         h.update(data)
     assert got + len(data) == size
@@ -988,6 +992,8 @@ def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
 
 def test_reader_that_has_stopped_is_idle(rig):
     """Whatever the kernel still holds for it."""
+    idle = pace.stretched(0.5)
+
     def handler(backend, sock):
         try:
             sock.sendall(bytes(32 * MIB))
@@ -995,22 +1001,22 @@ def test_reader_that_has_stopped_is_idle(rig):
             pass
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
-                      listener={'timeouts': {'idle': '500ms'}})
+                      listener={'timeouts': {'idle': pace.ms(idle)}})
     with Conn(proxy.port, greeted=False) as c:
         assert c.reader.exactly(1000)
         begun = time.monotonic()
         wait_until(lambda: listener_of(proxy)['connections'] == 0, 'it to be cut')
-        assert time.monotonic() - begun < 5 * SLOW
+        assert time.monotonic() - begun < idle + pace.upper(5)
 
 
 def test_half_closed_stream_has_the_idle_deadline_too(rig):
     def handler(backend, sock):
         sock.sendall(b'b1\n')
         Reader(sock).rest()
-        backend.gate.wait(60)
+        backend.gate.wait(pace.upper(60))
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
-                      listener={'timeouts': {'idle': '500ms'}})
+                      listener={'timeouts': {'idle': pace.ms(pace.stretched(0.5))}})
     with Conn(proxy.port) as c:
         c.sock.shutdown(socket.SHUT_WR)
         c.wait_closed()
@@ -1087,7 +1093,7 @@ def test_stop_lets_streams_come_to_their_end(rig):
 
 def accepts_more(proxy):
     try:
-        socket.create_connection(('127.0.0.1', proxy.port), timeout=5).close()
+        socket.create_connection(('127.0.0.1', proxy.port), timeout=pace.upper(5)).close()
         return True
     except ConnectionRefusedError:
         return False

@@ -16,9 +16,10 @@ import threading
 
 import pytest
 
+import pace
 from chaos import megabytes
 from client import Client
-from harness import SLOW, Daemon, accepts, free_port, route, run, wait_until
+from harness import Daemon, accepts, free_port, route, run, wait_until
 from test_http import SMALL_BUFFER
 from test_tcp import CALM, MIB, SOURCES, Conn, blob, listener_of, source_of, stalled, tcp_proxy
 
@@ -29,8 +30,9 @@ needs_redis = pytest.mark.skipif(
 
 # --- Redis ------------------------------------------------------------------------------------
 
-PING = {'health': {'check': 'tcp', 'path': None, 'send': 'PING\r\n', 'expect': '+PONG',
-                   'interval': '200ms', 'timeout': '2s', 'fall': 2, 'rise': 2}}
+def ping():
+    return {'health': {'check': 'tcp', 'path': None, 'send': 'PING\r\n', 'expect': '+PONG',
+                       'timeout': pace.ms(pace.stretched(2.0))}}
 
 
 class Redis(Daemon):
@@ -102,7 +104,7 @@ class RedisFleet:
             rig.daemons.append(s)
             s.start()
         *backends, standby = self.servers.values()
-        self.proxy = tcp_proxy(rig, backends, [standby], pool={**PING, **(pool or {})}, **more)
+        self.proxy = tcp_proxy(rig, backends, [standby], pool={**ping(), **(pool or {})}, **more)
         self.names = {s.port: n for n, s in self.servers.items()}
         self.conns = {}
 
@@ -242,7 +244,7 @@ def test_redis_that_is_loading_is_down_until_it_has_loaded(rig):
     servers[0].argv += ['--key-load-delay', '1000', '--loading-process-events-interval-bytes', '1024']
     servers[0].start()
 
-    proxy = tcp_proxy(rig, servers, pool=PING)
+    proxy = tcp_proxy(rig, servers, pool=ping())
     proxy.wait_state('b1', 'down')
     source = source_of(proxy, 'b1')
     assert 'LOADING' in servers[0].ask('PING')
@@ -387,7 +389,7 @@ def echo_all(conns):
             c.send(bytes([i % 251]))
             selector.register(c.sock, selectors.EVENT_READ, i)
         while len(got) < len(conns):
-            events = selector.select(30 * SLOW)
+            events = selector.select(pace.upper(30))
             assert events, f'{len(conns) - len(got)} of {len(conns)} got nothing back'
             for key, _ in events:
                 got[key.data] = key.fileobj.recv(2)
@@ -452,4 +454,4 @@ def test_much_comes_whole_each_way_past_a_reader_that_pauses(rig):
         came += read(c.sock, size)
         writer.join()
     assert came == size and received.hexdigest() == sums['sent']
-    assert megabytes(proxy, 'VmHWM') < before + 64 * SLOW
+    assert megabytes(proxy, 'VmHWM') < before + 64 * pace.SANITIZED

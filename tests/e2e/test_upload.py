@@ -8,9 +8,10 @@ import time
 
 import pytest
 
+import pace
 from chaos import megabytes
 from client import Client
-from harness import SLOW, wait_until
+from harness import wait_until
 from scripted import reset
 from test_http import SMALL_BUFFER, Writer, digest, endless, payload
 from test_tcp import pipes
@@ -165,15 +166,16 @@ def test_a_backend_that_takes_nothing_holds_the_client_back(rig):
 
 
 def test_time_does_not_run_against_a_client_that_is_held_back(rig):
+    patience = pace.stretched(0.6)
     backend, proxy = upload(rig, lambda ex: (ex.hang(), summing(ex)), receive_buffer=SMALL_BUFFER,
-                            listener={'timeouts': {'request': '600ms'}})
+                            listener={'timeouts': {'request': pace.ms(patience)}})
     body = payload(3 * LONG)
     with Client(proxy.port, timeout=60) as c:
         c.send(head(len(body)))
         writer = Writer(c.sock, body)
         backend.wait_blocked()
         writer.wait_stalled()
-        time.sleep(1.2)  # twice the time that the client would have
+        time.sleep(2 * patience)  # twice the time that the client would have
         assert not writer.sent == len(body)
         backend.gate.set()
         assert c.answer().text == digest(body)
@@ -184,15 +186,15 @@ def test_a_backend_that_reads_slowly_has_the_time_it_needs(rig):
     """Though for longer than the response time it is the kernel alone that moves what it reads."""
     def handler(ex):
         begun, n, h = time.monotonic(), 0, hashlib.sha256()
-        while time.monotonic() < begun + 5:
+        while time.monotonic() < begun + 5 * patience:
             n += take(ex, 40_000, h)[0]
-            time.sleep(0.05)
+            time.sleep(patience / 20)
         ex.request.body = b''
         ex.answer(body=take(ex, size - n, h)[1].encode())
 
-    size = 24 * MIB
-    _, proxy = upload(rig, handler, pool={'timeouts': {'response': '1s'}}, top={'workers': 1},
-                      receive_buffer=1 << 16)
+    size, patience = 24 * MIB, pace.stretched(1.0)
+    _, proxy = upload(rig, handler, pool={'timeouts': {'response': pace.ms(patience)}},
+                      top={'workers': 1}, receive_buffer=1 << 16)
     body = payload(size // 2) * 2
     with Client(proxy.port, timeout=60) as c:
         c.send(head(size))
@@ -217,18 +219,18 @@ def test_a_backend_that_takes_nothing_for_too_long_is_504(rig):
 
 def test_a_backend_that_takes_a_little_all_the_time_is_waited_for(rig):
     """In all it takes longer than its time."""
-    size, step = 6 * MIB, 64 * KIB
+    size, step, patience = 6 * MIB, 64 * KIB, pace.stretched(4.0)
 
     def handler(ex):
         h = hashlib.sha256()
         for _ in range(size // step):
             take(ex, step, h)
-            time.sleep(0.06)
+            time.sleep(patience / 66)
         ex.request.body = b''
         ex.answer(body=h.hexdigest().encode())
 
     _, proxy = upload(rig, handler, receive_buffer=16 * KIB,
-                      pool={'timeouts': {'response': '4s'}})
+                      pool={'timeouts': {'response': pace.ms(patience)}})
     body = payload(size)
     with Client(proxy.port, timeout=60) as c:
         c.send(head(size))
@@ -238,14 +240,14 @@ def test_a_backend_that_takes_a_little_all_the_time_is_waited_for(rig):
 
 
 def test_a_body_that_stalls_is_408(rig):
-    seen = []
+    seen, patience = [], pace.stretched(0.6)
     backend, proxy = upload(rig, lambda ex: (seen.append(take(ex)[0]), ex.close()),
-                            listener={'timeouts': {'request': '600ms'}})
+                            listener={'timeouts': {'request': pace.ms(patience)}})
     with Client(proxy.port) as c:
-        c.send(head(LONG) + payload(3 * MIB))
         since = time.monotonic()
+        c.send(head(LONG) + payload(3 * MIB))
         assert c.answer().status == 408
-        assert 0.5 <= time.monotonic() - since < 10 * SLOW
+        assert patience - 0.1 <= time.monotonic() - since < patience + pace.upper(10)
         assert c.at_end()
     wait_until(lambda: seen, 'the backend to see the end')
     assert seen == [3 * MIB]  # cut, and no other try
@@ -257,7 +259,7 @@ def test_a_body_that_stalls_is_408(rig):
 
 def end_writer(c, writer):
     c.close()
-    writer.join(20 * SLOW)
+    writer.join(pace.upper(20))
     assert not writer.is_alive()
 
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 
+import pace
 from harness import free_port
 
 from . import wire
@@ -248,7 +249,7 @@ class Recorder:
         """All of it; what is sent here always fits the kernel's buffers or is taken soon."""
         try:
             peer.sock.setblocking(True)
-            peer.sock.settimeout(20)
+            peer.sock.settimeout(pace.upper(20))
             peer.sock.sendall(data)
             peer.sock.setblocking(False)
         except OSError:
