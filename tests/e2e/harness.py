@@ -226,12 +226,14 @@ def merged(base, over):
 
 
 def quick_pool():
-    """Quick, but patient enough for a machine under load: a backend that has to wait for the
-    processor is not down."""
+    """Quick, but patient enough for a machine under load: whoever has to wait for the processor is
+    not down."""
+    patience = pace.ms(pace.stretched(1.0))
     return {
-        'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms',
-                   'timeout': pace.ms(pace.stretched(1.0)), 'fall': 2, 'rise': 2},
+        'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms', 'timeout': patience,
+                   'fall': 2, 'rise': 2},
         'failback': {'after': '0s'},
+        'timeouts': {'connect': patience},
     }
 
 

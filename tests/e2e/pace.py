@@ -39,6 +39,11 @@ def measure():
     return wall / max(min(cpu, ORDINARY_S), 1e-4)
 
 
+def measured():
+    """The worst of a few."""
+    return max(measure() for _ in range(5))
+
+
 def slowness():
     """How much longer than on an idle machine things took in the last minute, at least 1.0."""
     return min(max(told() or measure(), 1.0), MOST)
@@ -92,7 +97,7 @@ class Meter:
         if 'PACE_FILE' in os.environ:
             return
         handle, self.path = tempfile.mkstemp(prefix='ringproxy-pace-')
-        os.write(handle, line(measure()))
+        os.write(handle, line(measured()))
         os.close(handle)
         os.environ['PACE_FILE'] = self.path
         self.process = subprocess.Popen([sys.executable, '-B', __file__, self.path],
@@ -128,4 +133,4 @@ if __name__ == '__main__':
     if len(sys.argv) > 1:
         main(sys.argv[1])
     else:  # for ./dev: a whole number by which other programs' patience is multiplied
-        print(math.ceil(max(measure() for _ in range(5))))
+        print(math.ceil(measured()))
