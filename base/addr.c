@@ -19,7 +19,8 @@ static bool parse_port(struct str s, uint16_t *port)
     return v >= 1 && v <= 65535;
 }
 
-/* A host name as far as telling it from rubbish goes: letters, digits, '-', '.', '_'. */
+/* Accepts any text of letters, digits, '-', '.' and '_'. The resolver decides what a valid name is;
+ * this check only finds typing errors while the configuration file is read. */
 static bool looks_like_name(struct str h)
 {
     for (size_t i = 0; i < h.n; i++) {
@@ -32,6 +33,7 @@ static bool looks_like_name(struct str h)
     return h.n > 0;
 }
 
+/* "1.2.3" or "300.1.1.1" is a mistyped IPv4 address, not a name to resolve. */
 static bool all_numeric(const char *h)
 {
     return strspn(h, "0123456789.") == strlen(h);
@@ -73,6 +75,7 @@ enum addr_result addr_parse(struct str s, struct addr *out)
     memset(out, 0, sizeof *out);
     if (s.n >= UNIX.n && memcmp(s.p, UNIX.p, UNIX.n) == 0)
         return parse_unix((struct str){s.p + UNIX.n, s.n - UNIX.n}, out);
+    /* the last colon: an IPv6 address contains others */
     const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;
     uint16_t port;
     if (colon == NULL ||
@@ -82,7 +85,7 @@ enum addr_result addr_parse(struct str s, struct addr *out)
     bool brackets = host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
     if (brackets)
         host.p++, host.n -= 2;
-    char text[256];
+    char text[256]; /* inet_pton() needs a NUL; a host name has at most 253 bytes */
     if (host.n == 0 || host.n >= sizeof text || memchr(host.p, 0, host.n) != NULL)
         return ADDR_BAD;
     memcpy(text, host.p, host.n);
@@ -97,8 +100,8 @@ uint16_t addr_port(const struct addr *a)
     return ntohs(a->sa.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
 }
 
-/* inet_ntop() prints an IPv4 address by way of printf(); this is on the path of every connection.
- */
+/* Instead of inet_ntop(), which formats IPv4 through sprintf(): too slow for something that every
+ * connection needs. */
 static int format_v4(const uint8_t *octets, char *out)
 {
     char *p = out;
@@ -121,6 +124,7 @@ int addr_format_ip(const struct addr *a, char out[ADDR_IP_MAX])
         return 0;
     if (a->sa.sa_family == AF_INET)
         return format_v4((const uint8_t *)&a->v4.sin_addr, out);
+    /* a client must have the same text, and so the same key, on an IPv4 and on an IPv6 listener */
     if (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
         return format_v4(&a->v6.sin6_addr.s6_addr[12], out);
     if (inet_ntop(AF_INET6, &a->v6.sin6_addr, out, ADDR_IP_MAX) == NULL)
@@ -153,6 +157,7 @@ bool addr_is_loopback(const struct addr *a)
            (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr) && a->v6.sin6_addr.s6_addr[12] == 127);
 }
 
+/* The position of the address's family in the order of addr_cmp(). */
 static int rank(const struct addr *a)
 {
     return a->sa.sa_family == AF_INET ? 0 : a->sa.sa_family == AF_INET6 ? 1 : 2;

@@ -1,9 +1,10 @@
 /* A socket address and its text.
  *
- * What for: `HOST:PORT` with an IPv4 literal, `[V6]:PORT` and `unix:PATH`; names are told apart, as
- * somebody has to look them up first.
- * Invariants: len is 0 as long as no address is known, and a unix path ends with a NUL.
- * Ownership: a plain value. Threads: none. */
+ * What for: one type for every address of the program, parsed from and printed as `IPV4:PORT`,
+ * `[IPV6]:PORT` or `unix:PATH`. The parser recognises a host name (`NAME:PORT`) but does not
+ * resolve it: the caller does (net/lookup.h). Invariants: len is 0 while no address is known. The
+ * path of a unix address ends with a NUL. Ownership: a plain value without pointers; copy it
+ * freely. Threads: no shared state. */
 #pragma once
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -24,33 +25,38 @@ struct addr {
     socklen_t len;
 };
 
-/* What accept() and the like may write to an addr. */
+/* The size to pass to accept(), getsockname() and the like for a struct addr. */
 #define ADDR_LEN_MAX ((socklen_t)sizeof(struct sockaddr_un))
-/* The longest path of a unix socket that the kernel takes, without its NUL. */
+/* The longest path of a unix socket in bytes, without its NUL: the kernel's limit. */
 #define ADDR_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 enum addr_result {
     ADDR_OK,
-    ADDR_BAD,  /* not an address at all */
-    ADDR_NAME, /* HOST is a name, not a literal: *out has the port, and len 0 */
-    ADDR_LONG, /* unix:PATH with a path longer than ADDR_PATH_MAX */
+    ADDR_BAD,  /* not an address */
+    ADDR_NAME, /* NAME:PORT: *out holds the port, its len is 0 */
+    ADDR_LONG, /* unix:PATH, but the path is longer than ADDR_PATH_MAX */
 };
 
-#define ADDR_TEXT_MAX 128 /* longest: "unix:" and a path; then "[v6]:65535" */
-#define ADDR_IP_MAX 46    /* an IPv6 address in its longest form */
+/* Room for any address as text, its NUL included; "unix:" and a path is the longest. */
+#define ADDR_TEXT_MAX 128
+/* Room for any IP address without a port, its NUL included. */
+#define ADDR_IP_MAX 46
 
+/* Parses an address; the port must be 1 to 65535. Overwrites *out in any case; only ADDR_OK and
+ * ADDR_NAME leave something to use in it. */
 enum addr_result addr_parse(struct str s, struct addr *out);
-/* "127.0.0.1:80", "[::1]:80", "unix:/run/x"; returns the length, always terminated. */
+/* Writes "127.0.0.1:80", "[::1]:80" or "unix:/run/x" and a NUL; returns the length. */
 int addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
-/* The address alone in canonical text (RFC 5952), an IPv4-mapped one as IPv4; returns the length.
- * A unix address has none: the text is empty. */
+/* Writes the IP address without the port in canonical form (RFC 5952), an IPv4-mapped IPv6 address
+ * as IPv4; returns the length. For a unix address the text is empty. */
 int addr_format_ip(const struct addr *a, char out[ADDR_IP_MAX]);
-/* Whether nobody beyond this host can reach it. */
+/* True if only processes of this host can connect to the address: 127/8, ::1, unix. */
 bool addr_is_loopback(const struct addr *a);
-uint16_t addr_port(const struct addr *a); /* 0 of a unix address */
+/* The port in host byte order; 0 for a unix address. */
+uint16_t addr_port(const struct addr *a);
 
 /* A total order: IPv4 before IPv6 before unix; within a family by the bytes of the address, then by
- * port. */
+ * port (and scope), a unix address by its path. Negative, 0 or positive, like memcmp(). */
 int addr_cmp(const struct addr *a, const struct addr *b);
 static inline bool addr_eq(const struct addr *a, const struct addr *b)
 {
@@ -62,7 +68,7 @@ static inline bool addr_is_unix(const struct addr *a)
     return a->len != 0 && a->sa.sa_family == AF_UNIX;
 }
 
-/* The HOST of a text that is an ADDR_NAME. */
+/* The NAME of a text for which addr_parse() returned ADDR_NAME; a slice of that text. */
 static inline struct str addr_host(const char *text)
 {
     const char *colon = strrchr(text, ':');

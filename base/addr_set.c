@@ -7,6 +7,7 @@ void addr_set_add(struct addr_set *s, const struct addr *a)
         at++;
     if (at == ADDR_SET_MAX || (at < s->n && addr_eq(&s->items[at], a)))
         return;
+    /* a full set drops its greatest address, so that the order of insertion does not matter */
     unsigned last = s->n < ADDR_SET_MAX ? s->n++ : ADDR_SET_MAX - 1;
     memmove(&s->items[at + 1], &s->items[at], (last - at) * sizeof s->items[at]);
     s->items[at] = *a;

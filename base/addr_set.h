@@ -1,9 +1,10 @@
 /* A small set of addresses, in the order of addr_cmp().
  *
- * What for: what a name stands for. Whoever asks for the same name gets the same set, in whatever
- * order the answers come.
- * Invariants: sorted, without duplicates; of more than ADDR_SET_MAX the first ones stay.
- * Ownership: a plain value. Threads: none. Pure. */
+ * What for: the addresses that a host name resolves to. Name servers rotate the order of their
+ * answers; a sorted set makes all proxies see the same list.
+ * Invariants: sorted, without duplicates. Of more than ADDR_SET_MAX addresses the set keeps the
+ * first ADDR_SET_MAX in that order, whatever the order of insertion.
+ * Ownership: a plain value. Threads: no shared state. Pure. */
 #pragma once
 #include <stdbool.h>
 
@@ -16,7 +17,8 @@ struct addr_set {
     struct addr items[ADDR_SET_MAX];
 };
 
+/* Adds a copy of *a, unless the set holds it already or is full of smaller ones. */
 void addr_set_add(struct addr_set *s, const struct addr *a);
-/* Its index; s->n: it is not in there. */
+/* The index of the address in items; s->n if the set does not hold it. */
 unsigned addr_set_find(const struct addr_set *s, const struct addr *a);
 bool addr_set_eq(const struct addr_set *a, const struct addr_set *b);

@@ -8,14 +8,15 @@ bool buffer_reserve(struct buffer *b, size_t n)
     size_t len = b->end - b->start;
     if (n <= b->cap - b->end)
         return true;
-    if (n > SIZE_MAX / 4 - len)
+    if (n > SIZE_MAX / 4 - len) /* the sum and the doubling below would overflow */
         return false;
-    if (b->start && len + n <= b->cap) { /* enough room once the used front is given up */
+    if (b->start && len + n <= b->cap) { /* the consumed front alone makes enough room */
         memmove(b->data, b->data + b->start, len);
     } else {
         size_t cap = b->cap ? b->cap : 512;
         while (cap < len + n)
             cap *= 2;
+        /* malloc() and not realloc(), which would also copy the consumed front */
         char *data = malloc(cap);
         if (data == NULL)
             return false;

@@ -1,10 +1,10 @@
-/* A growing run of bytes with a read position: what was received and not used yet, or what is
- * being composed.
+/* A growing run of bytes with a read position.
  *
- * Invariants: 0 <= start <= end <= cap; data[start, end) is the content. Growing moves the memory,
- * so keep offsets, not pointers, across buffer_reserve().
- * Ownership: owns data; an empty buffer that was released owns nothing. Threads: the owner's.
- * Memory: sizes come from the network, so growing fails (false) instead of aborting. */
+ * What for: bytes that were received but not consumed yet, or a message that is being composed.
+ * Invariants: start <= end <= cap; data[start, end) is the content. Growing moves the memory, so
+ * keep offsets, not pointers, across buffer_reserve() and buffer_append().
+ * Ownership: the buffer owns data; {0} and a released buffer own nothing. Threads: the owner's.
+ * Memory: sizes come from the network, so growing can fail (false) and never aborts. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,8 @@ struct buffer {
     size_t start, end, cap;
 };
 
-/* Room for n more bytes behind the content (may move it). False: no memory; nothing changed. */
+/* Makes room for n more bytes behind the content, which may move the content. False: out of memory;
+ * the buffer is unchanged. */
 bool buffer_reserve(struct buffer *b, size_t n);
 /* Frees the memory and empties the buffer. */
 void buffer_release(struct buffer *b);
@@ -25,11 +26,13 @@ static inline size_t buffer_len(const struct buffer *b)
     return b->end - b->start;
 }
 
+/* The first byte of the content; NULL if no memory was ever reserved. */
 static inline char *buffer_head(struct buffer *b)
 {
     return b->data ? b->data + b->start : NULL; /* NULL + 0 is not defined in C */
 }
 
+/* Empties the buffer and keeps its memory. */
 static inline void buffer_clear(struct buffer *b)
 {
     b->start = b->end = 0;
@@ -43,6 +46,7 @@ static inline void buffer_consume(struct buffer *b, size_t n)
         b->start = b->end = 0;
 }
 
+/* Copies n bytes behind the content. False: out of memory; the buffer is unchanged. */
 static inline bool buffer_append(struct buffer *b, const void *p, size_t n)
 {
     if (n > b->cap - b->end && !buffer_reserve(b, n))

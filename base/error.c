@@ -12,7 +12,7 @@ void error_set(struct error *e, int code, const char *format, ...)
     va_end(ap);
 }
 
-/* Appends ": tail" to what stands in the text. */
+/* Appends ": tail" to the text. */
 static void append(struct error *e, const char *tail)
 {
     size_t n = strlen(e->text);
@@ -27,7 +27,7 @@ void error_errno(struct error *e, int code, const char *format, ...)
     e->code = code;
     vsnprintf(e->text, sizeof e->text, format, ap);
     va_end(ap);
-    append(e, strerror_r(code, buf, sizeof buf));
+    append(e, strerror_r(code, buf, sizeof buf)); /* GNU variant: safe with threads, returns text */
 }
 
 void error_prefix(struct error *e, const char *format, ...)

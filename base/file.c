@@ -14,6 +14,7 @@ bool file_read(const char *path, size_t max, struct buffer *out, struct error *e
         error_errno(e, errno, "the file cannot be read");
         return false;
     }
+    /* Reads until the end instead of asking for the size first: a pipe has none. */
     while (buffer_len(out) - before <= max && !feof(f) && !ferror(f)) {
         if (!buffer_reserve(out, STEP)) {
             error_set(e, ENOMEM, "out of memory");

@@ -1,6 +1,6 @@
-/* A whole file in memory.
+/* Reads a whole file into memory.
  *
- * Ownership: what is read belongs to the caller's buffer. Threads: any. */
+ * Ownership: the content belongs to the caller's buffer. Threads: any; blocks. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,6 +8,6 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-/* Appends all of a file that is at most max bytes long (whole MiB); also from a pipe, as in
- * `-c <(...)`. False: the error says why, without the path. */
+/* Appends the content of a file of at most max bytes to *out. max is a multiple of 1 MiB. The file
+ * may be a pipe, as in `-c <(...)`. False: *e says why, without the path; *out may hold a part. */
 bool file_read(const char *path, size_t max, struct buffer *out, struct error *e);

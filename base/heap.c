@@ -2,7 +2,8 @@
 
 #include <assert.h>
 
-/* Both are roots without siblings; so is what comes out. */
+/* Merges two trees, whose roots have no siblings, into one: the root with the greater key becomes
+ * the first child of the other. The result has no siblings either. */
 static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
 {
     if (b->key < a->key) {
@@ -18,8 +19,9 @@ static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
     return a;
 }
 
-/* One tree of siblings: melded two by two from the left, those then one by one from the right. The
- * pairs are what makes the next removal cheap. NULL: there were none. */
+/* Merges a list of siblings into one tree; NULL if the list is empty. It merges them in pairs from
+ * left to right, then merges the pairs from right to left. A single pass would leave one root with
+ * n - 1 children, so that the next removal costs O(n) again; the pairing halves that each time. */
 static struct heap_node *meld_siblings(struct heap_node *first)
 {
     struct heap_node *pairs = NULL, *root = NULL;
@@ -57,6 +59,7 @@ void heap_push(struct heap *h, struct heap_node *n, uint64_t key)
     set_root(h, h->root ? meld(h->root, n) : n);
 }
 
+/* Takes a node that is not the root out of its list of siblings. */
 static void cut(struct heap_node *n)
 {
     if (n->prev->child == n)

@@ -1,7 +1,9 @@
-/* A histogram of durations with fixed bounds, as Prometheus wants it.
+/* A histogram of durations with fixed buckets, for the Prometheus metrics.
  *
- * Invariants: count[i] holds durations <= bound i and above bound i-1; the last one has no bound.
- * Threads: one writer (a worker owns its histogram); any reader, who may see a record half done. */
+ * Invariants: count[i] is the number of durations above bound i-1 and up to bound i; the last
+ * bucket has no upper bound. (Prometheus's own buckets are cumulative: the exporter adds them up.)
+ * Threads: one writer, the worker that owns the histogram. Any thread may read; it may see a count
+ * without the matching sum. */
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
@@ -13,11 +15,13 @@ struct histogram {
     _Atomic uint64_t sum_us;
 };
 
-/* Upper bounds in microseconds; the last bucket is open. */
+/* Inclusive upper bounds in microseconds; the last bucket has none. */
 static const uint32_t histogram_bounds_us[HISTOGRAM_BUCKETS - 1] = {
     500,    1000,   2500,    5000,    10000,   25000,    50000,   100000,
     250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
 
+/* Counts one duration, in microseconds. A load and a store instead of an atomic addition: there is
+ * only one writer, so no update can be lost. */
 static inline void histogram_record(struct histogram *h, uint64_t us)
 {
     unsigned i = 0;

@@ -1,8 +1,8 @@
-/* An intrusive, circular, doubly linked list. The head is a link of its own.
+/* An intrusive, circular, doubly linked list. The head is a link that belongs to no element.
  *
- * Invariants: a link is in at most one list; a link that is in none points at itself
- * (list_init) and may be removed again without harm.
- * Ownership: none, the links live in what they link. Threads: the owner's. */
+ * Invariants: a link is in at most one list. A link in no list points at itself (list_init), and
+ * removing it does nothing.
+ * Ownership: none; links are members of the objects that they connect. Threads: the owner's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@ struct list {
     struct list *next, *prev;
 };
 
+/* The object of this type whose member `member` is at ptr. */
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
@@ -18,11 +19,13 @@ static inline void list_init(struct list *l)
     l->next = l->prev = l;
 }
 
+/* True for an empty list, given its head; for a link, true if it is in no list. */
 static inline bool list_empty(const struct list *l)
 {
     return l->next == l;
 }
 
+/* Inserts a link that is in no list. */
 static inline void list_insert_before(struct list *at, struct list *link)
 {
     link->next = at;
@@ -48,7 +51,7 @@ static inline void list_remove(struct list *link)
     list_init(link);
 }
 
-/* The body may remove `it`, nothing else. */
+/* The body of list_foreach_safe() may remove `it`, but no other link. */
 #define list_foreach_safe(it, nxt, head) \
     for (struct list *it = (head)->next, *nxt = it->next; it != (head); it = nxt, nxt = it->next)
 #define list_foreach(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)

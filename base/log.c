@@ -15,9 +15,10 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
 
-/* Room for what every line ends with. */
+/* Kept free for the end of a line: "..." and a newline. */
 #define TAIL 5
 
+/* Appends as much as there is room for; log_end() marks a line that was cut off. */
 static void put(struct log_line *l, const char *p, size_t n)
 {
     size_t room = LOG_LINE_MAX - TAIL - l->n;
@@ -27,6 +28,7 @@ static void put(struct log_line *l, const char *p, size_t n)
     l->n += n;
 }
 
+/* True if a value needs no quotes in logfmt. */
 static bool plain(const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -120,7 +122,7 @@ void log_end(struct log_line *l)
     for (size_t off = 0; off < l->n;) {
         ssize_t w = write(STDERR_FILENO, l->text + off, l->n - off);
         if (w < 0 && errno != EINTR)
-            return; /* stderr is gone or full: there is nowhere left to say so */
+            return; /* stderr is closed or full, and there is no other place to report that */
         if (w > 0)
             off += (size_t)w;
     }

@@ -16,7 +16,7 @@ static void *check(void *p)
 
 void *mem_zalloc(size_t n)
 {
-    return check(calloc(1, n ? n : 1));
+    return check(calloc(1, n ? n : 1)); /* calloc(0) may return NULL, which is no failure here */
 }
 
 void *mem_zalloc_array(size_t count, size_t size)

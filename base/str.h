@@ -1,7 +1,7 @@
-/* A slice: bytes that somebody else owns.
+/* A slice: a pointer to bytes and their number.
  *
- * Invariants: p may be NULL only when n is 0. Not terminated by a NUL.
- * Ownership: none; a slice must not outlive the buffer it points into.
+ * Invariants: p may be NULL only if n is 0. No NUL follows the bytes.
+ * Ownership: none; a slice must not outlive the memory that it points into.
  * Threads: a plain value. */
 #pragma once
 #include <stdbool.h>
@@ -14,6 +14,7 @@ struct str {
     size_t n;
 };
 
+/* A slice of a string literal. */
 #define STR(literal)                   \
     (struct str)                       \
     {                                  \
@@ -30,13 +31,13 @@ static inline bool str_eq(struct str a, struct str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-/* ASCII case is ignored, as in field names (RFC 9110 5.1). */
+/* Ignores the case of ASCII letters, as field names need it (RFC 9110 5.1). */
 static inline bool str_eq_nocase(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
 }
 
-/* Without the spaces and tabs at both ends (OWS of RFC 9110 5.6.3). */
+/* The slice without spaces and tabs at both ends (OWS, RFC 9110 5.6.3). */
 static inline struct str str_trim(struct str s)
 {
     while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))

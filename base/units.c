@@ -5,6 +5,8 @@ struct unit {
     uint64_t factor;
 };
 
+/* The limit is far above every value that is allowed, and low enough for the sums and products that
+ * callers make of durations and sizes in 64 bits. */
 static bool parse(struct str s, const struct unit *units, size_t count, uint64_t *out)
 {
     const uint64_t limit = UINT64_C(1) << 53;

@@ -1,4 +1,5 @@
 /* Durations and sizes as users write them: 250ms, 2s, 1m, 24h; 512B, 16KiB, 1MiB.
+ * docs/configuration.md, How values are written.
  * Pure. */
 #pragma once
 #include <stdbool.h>
@@ -6,8 +7,9 @@
 
 #include "base/str.h"
 
-/* "250ms", "2s", "1m", "24h"; the unit is required, except that "0" alone is refused too ("0s" is
- * right). Digits only, no sign, no fraction. False: not a duration, or over 2^53 ms. */
+/* Parses digits and a unit (ms, s, m, h) into milliseconds. No sign, no fraction, and the unit is
+ * required even for 0. False: not a duration, or more than 2^53 ms; *ms is unchanged. */
 bool units_parse_duration(struct str s, uint64_t *ms);
-/* "1024B", "16KiB", "1MiB", "1GiB"; the unit is required. False: not a size or an overflow. */
+/* Parses digits and a unit (B, KiB, MiB, GiB) into bytes; the unit is required. False: not a size,
+ * or more than 2^53 bytes; *bytes is unchanged. */
 bool units_parse_size(struct str s, uint64_t *bytes);
