@@ -1,5 +1,6 @@
-/* XXH3 is compiled in: its values are part of the ring's definition and must not depend on the
- * library that a machine happens to have, and a key is short enough for a call to be felt. */
+/* XXH3 is compiled in from its header. The values are part of the ring's definition and must not
+ * depend on the shared library that is installed, and for a short key the call would cost as much
+ * as the hash. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

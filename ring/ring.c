@@ -1,13 +1,20 @@
-/* One block of memory holds everything:
+/* One block of memory holds the whole ring:
  *
  *   struct | guard | entry[0] .. entry[n-1] | WINDOW guards | first[0] .. first[nbuckets-1]
  *
- * `first` cuts the circle into equal buckets and says where in `entry` each begins. A lookup reads
- * one word of it, counts how many of the next WINDOW entries lie below the key, and has the points
- * on both sides. The count has no branches, so that the processor can overlap many lookups; a
- * bucket that holds more than WINDOW is rare enough for its branch to be foreseen. The guards make
- * both ends of the array ordinary: entry[-1] repeats the last entry, which is the point before the
- * first, and those behind the end are above every key. */
+ * An entry is a point: 48 bits of position and 16 bits of slot in one word. Entries are sorted, so
+ * that of several points at one position the one of the lowest slot, which is the first name in
+ * byte order, comes first.
+ *
+ * `first` is an index: the circle is divided into equal buckets, and first[b] is the number of the
+ * first entry of bucket b. A lookup reads one word of the index, counts how many of the next WINDOW
+ * entries are below the key, and thereby finds the points on both sides of the key. The count has
+ * no branches, so that the processor can overlap many lookups. Few buckets hold more than WINDOW
+ * entries, so the branch for them is predicted well.
+ *
+ * The guards spare the lookup its special cases at the ends of the array: entry[-1] repeats the
+ * last entry, which on the circle precedes the first, and the guards after the end are greater than
+ * every key. */
 #include "ring/ring.h"
 
 #include <assert.h>
@@ -18,22 +25,22 @@
 #include "ring/hash.h"
 #include "ring/ring_internal.h"
 
-#define WINDOW 8          /* a cache line of entries */
-#define POINTS_A_BUCKET 5 /* mean: 8 + 4/5 bytes a point, and a window reaches far enough */
-#define SMALL_BUCKET 32   /* above it insertion sort would be slow */
+#define WINDOW 8          /* entries in a cache line */
+#define POINTS_A_BUCKET 5 /* on average: 8 + 4/5 bytes a point, and one window is mostly enough */
+#define SMALL_BUCKET 32   /* larger buckets are sorted by qsort() instead of by insertion */
 #define SLOT_MASK 0xffffu
 #define PLACE_MASK (~(uint64_t)SLOT_MASK)
 
 struct ring {
     size_t n, nslots, nbuckets, bytes;
-    bool twins; /* two entries stand in one place somewhere */
+    bool duplicates; /* some position holds more than one entry */
     uint64_t *entry;
     uint32_t *first;
     uint64_t words[];
 };
 
-/* A place is a position in the upper 48 bits of a word, as in an entry: arithmetic on it wraps
- * around the circle by itself. */
+/* A place is a position in the upper 48 bits of a word, as it is in an entry. Unsigned arithmetic
+ * on places wraps around exactly as the circle does, so distances need no case for the end. */
 static inline uint64_t place_of(uint64_t word)
 {
     return word & PLACE_MASK;
@@ -44,7 +51,8 @@ static inline unsigned slot_of(uint64_t entry)
     return entry & SLOT_MASK;
 }
 
-/* Monotonic in the word, so buckets follow each other as entries do. */
+/* Scales the upper 32 bits to 0 .. nbuckets-1. Monotonic, so that the entries of a bucket are
+ * adjacent in sorted order. */
 static inline size_t bucket_of(const struct ring *r, uint64_t word)
 {
     return ((word >> 32) * r->nbuckets) >> 32;
@@ -87,7 +95,8 @@ static void sort_bucket(uint64_t *entry, size_t n)
     }
 }
 
-/* Points are spread evenly, so dealing them out to the buckets of the index nearly sorts them. */
+/* A bucket sort that produces the index at the same time. Hashed points are spread evenly, so each
+ * bucket is small; this is several times faster than sorting all entries by comparison. */
 static void sort_entries(struct ring *r, const uint64_t *entries)
 {
     memset(r->first, 0, r->nbuckets * sizeof *r->first);
@@ -95,7 +104,7 @@ static void sort_entries(struct ring *r, const uint64_t *entries)
         r->first[bucket_of(r, entries[i])]++;
     for (size_t b = 1; b < r->nbuckets; b++)
         r->first[b] += r->first[b - 1];
-    /* first[b] is the end of bucket b and comes down to its beginning as it fills */
+    /* now first[b] is the end of bucket b; filling the bucket backwards makes it the beginning */
     for (size_t i = 0; i < r->n; i++)
         r->entry[--r->first[bucket_of(r, entries[i])]] = entries[i];
     for (size_t b = 0; b < r->nbuckets; b++) {
@@ -111,7 +120,7 @@ static void set_guards(struct ring *r)
         r->entry[r->n + i] = UINT64_MAX;
 }
 
-static bool has_twins(const struct ring *r)
+static bool has_duplicates(const struct ring *r)
 {
     for (size_t i = 1; i < r->n; i++) {
         assert(r->entry[i - 1] <= r->entry[i]);
@@ -134,10 +143,11 @@ struct ring *ring_from_entries(const uint64_t *entries, size_t n, size_t nslots,
         assert(slot_of(entries[i]) < nslots);
     sort_entries(r, entries);
     set_guards(r);
-    r->twins = has_twins(r);
+    r->duplicates = has_duplicates(r);
     return r;
 }
 
+/* Byte order of names; a prefix comes first. */
 static bool name_below(struct str a, struct str b)
 {
     int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
@@ -210,8 +220,8 @@ size_t ring_memory(const struct ring *r)
 
 /* ---- looking up ---- */
 
-/* How many of the WINDOW entries from e on lie below a place: as e is sorted, where it would
- * stand. */
+/* How many of the WINDOW entries from e on are below a place. As they are sorted, this is the index
+ * of the first one that is not. */
 static inline size_t count_below(const uint64_t *e, uint64_t place)
 {
     size_t count = 0;
@@ -220,7 +230,8 @@ static inline size_t count_below(const uint64_t *e, uint64_t place)
     return count;
 }
 
-/* The index of the first entry at a place or behind it; n if there is none. */
+/* The index of the first entry at or after a place; n if there is none. The loop ends at the guards
+ * at the latest. */
 static inline size_t seek(const struct ring *r, uint64_t place)
 {
     const uint64_t *e = r->entry + r->first[bucket_of(r, place)];
@@ -232,8 +243,8 @@ static inline size_t seek(const struct ring *r, uint64_t place)
     return (size_t)(e - r->entry) + below;
 }
 
-/* The first entry, and so the lowest slot, in the place of entry i. */
-static size_t first_twin(const struct ring *r, size_t i)
+/* The first of the entries at the position of entry i, which is the one of the lowest slot. */
+static size_t first_at_place(const struct ring *r, size_t i)
 {
     while (i > 0 && place_of(r->entry[i - 1]) == place_of(r->entry[i]))
         i--;
@@ -246,27 +257,34 @@ unsigned ring_find(const struct ring *r, uint64_t hash)
     size_t i = seek(r, key);
     const uint64_t *at = r->entry + i;
     uint64_t before = at[-1];
-    uint64_t behind = i == r->n ? r->entry[0] : at[0];
-    bool back = key - place_of(before) <= place_of(behind) - key;
-    if (__builtin_expect(r->twins, 0) && back)
-        before = r->entry[first_twin(r, i == 0 ? r->n - 1 : i - 1)];
-    return slot_of(back ? before : behind);
+    uint64_t after = i == r->n ? r->entry[0] : at[0];
+    bool back = key - place_of(before) <= place_of(after) - key;
+    /* seek() finds the first entry of the place after the key, but the last one of the place before
+     * it: there the first name in byte order has to be looked up */
+    if (__builtin_expect(r->duplicates, 0) && back)
+        before = r->entry[first_at_place(r, i == 0 ? r->n - 1 : i - 1)];
+    return slot_of(back ? before : after);
 }
 
-/* What is left to be seen runs from `right` forward to `left`, `rest` entries around the circle.
- * The left side takes a place as a whole, because its lowest slot comes last from there. A place
- * can't have been begun from the right: which side is nearer changes only when a place is done. */
+/* Visits points in order of their distance from the key. The entries not visited yet are the `rest`
+ * entries from `right` forward around the circle to `left`.
+ *
+ * Of several entries at one position the lowest slot must be visited first. Going right, that is
+ * the order of the array. Going left, the loop therefore takes all entries of a position at once.
+ * The two directions cannot both visit a part of one position: entries at one position have the
+ * same distance, so the walk finishes a position before the other side can become the nearer one.
+ */
 unsigned ring_walk(const struct ring *r, uint64_t hash, ring_live_fn *live, const void *arg)
 {
     uint64_t key = place_of(hash);
     size_t i = seek(r, key);
-    size_t right = i == r->n ? 0 : i; /* next to be seen */
-    size_t left = i == 0 ? r->n : i;  /* the last one seen */
+    size_t right = i == r->n ? 0 : i; /* the next entry to visit on the right */
+    size_t left = i == 0 ? r->n : i;  /* left - 1 is the next entry to visit on the left */
     for (size_t rest = r->n; rest > 0;) {
         uint64_t back = key - place_of(r->entry[left - 1]);
         uint64_t ahead = place_of(r->entry[right]) - key;
         if (back <= ahead) {
-            size_t first = first_twin(r, left - 1);
+            size_t first = first_at_place(r, left - 1);
             for (size_t k = first; k < left; k++)
                 if (live(arg, slot_of(r->entry[k])))
                     return slot_of(r->entry[k]);
@@ -285,10 +303,14 @@ unsigned ring_walk(const struct ring *r, uint64_t hash, ring_live_fn *live, cons
 
 /* ---- measuring ---- */
 
-/* The circle cut open at 0 and seen as arcs from left to right, each with one owner: positions
- * below `end` that were not in an arc before belong to now.owner. To the left of 0 stands the
- * last point, to the right of RING_SPACE the first one again, each a turn away. */
-struct site {
+/* An iterator over the circle as a sequence of arcs, each with one owner, from position 0 to
+ * RING_SPACE: the arc of point `now` begins where the arc before it ended, and ends before `end`.
+ *
+ * The circle is cut open at 0. So that the arcs at the cut need no special case, the iterator
+ * starts with the last point of the ring, at its position minus RING_SPACE, and ends with the first
+ * point once more, at its position plus RING_SPACE. Points of slots without an owner are skipped:
+ * their keys belong to the neighbours. */
+struct owned_point {
     int64_t position;
     unsigned owner;
 };
@@ -296,8 +318,8 @@ struct site {
 struct arcs {
     const struct ring *ring;
     const uint16_t *owner_of;
-    size_t i; /* entries below it are done; from ring->n on those of the next turn */
-    struct site now, next;
+    size_t i; /* the next entry to examine; from ring->n on, entries of the second turn */
+    struct owned_point now, next;
     int64_t end;
 };
 
@@ -306,8 +328,9 @@ static unsigned owner_at(const struct arcs *a, size_t i)
     return a->owner_of[slot_of(a->ring->entry[i])];
 }
 
-/* Sets `next` to the first site with an owner to the right of `now`. There must be one. */
-static void arcs_look(struct arcs *a)
+/* Sets `next` to the first point with an owner after `now`. There must be one. Later entries at the
+ * position of `now` own nothing: their slot is a higher one. */
+static void arcs_find_next(struct arcs *a)
 {
     size_t n = a->ring->n;
     for (;; a->i++) {
@@ -316,33 +339,35 @@ static void arcs_look(struct arcs *a)
         int64_t position = (int64_t)(a->ring->entry[i] >> 16) + (int64_t)(turn * RING_SPACE);
         unsigned owner = owner_at(a, i);
         if (owner != RING_NONE && position > a->now.position) {
-            a->next = (struct site){position, owner};
+            a->next = (struct owned_point){position, owner};
             return;
         }
     }
 }
 
-/* An arc ends behind the middle of the way to the next site: the middle is still its own. */
-static void arcs_bound(struct arcs *a)
+/* Sets `next` and `end`. An arc includes the position halfway to the next point (at equal distance
+ * the point before a key owns it), so it ends one after. */
+static void arcs_set_end(struct arcs *a)
 {
     if (a->now.position >= (int64_t)RING_SPACE) {
         a->end = RING_SPACE;
         return;
     }
-    arcs_look(a);
+    arcs_find_next(a);
     int64_t end = a->now.position + (a->next.position - a->now.position) / 2 + 1;
     a->end = end < (int64_t)RING_SPACE ? end : (int64_t)RING_SPACE;
 }
 
-/* Moves on to the arc that `position`, at or behind the present one's end, lies in. */
+/* Advances to the arc that contains `position`, which is not before the present arc. */
 static void arcs_seek(struct arcs *a, int64_t position)
 {
     while (a->end <= position && position < (int64_t)RING_SPACE) {
         a->now = a->next;
-        arcs_bound(a);
+        arcs_set_end(a);
     }
 }
 
+/* Begins at position 0. If no slot has an owner, there is one arc, owned by RING_NONE. */
 static void arcs_open(struct arcs *a, const struct ring *r, const uint16_t *owner_of)
 {
     *a = (struct arcs){.ring = r, .owner_of = owner_of};
@@ -354,11 +379,12 @@ static void arcs_open(struct arcs *a, const struct ring *r, const uint16_t *owne
         a->end = RING_SPACE;
         return;
     }
-    for (i = first_twin(r, i - 1); owner_at(a, i) == RING_NONE;)
+    /* at the position of the last owned entry, the first entry with an owner counts */
+    for (i = first_at_place(r, i - 1); owner_at(a, i) == RING_NONE;)
         i++;
     a->now.position = (int64_t)(r->entry[i] >> 16) - (int64_t)RING_SPACE;
     a->now.owner = owner_at(a, i);
-    arcs_bound(a);
+    arcs_set_end(a);
     arcs_seek(a, 0);
 }
 
@@ -382,6 +408,7 @@ uint64_t ring_moved(const struct ring *r, const uint16_t *before, const uint16_t
     uint64_t moved = 0;
     arcs_open(&a, r, before);
     arcs_open(&b, r, after);
+    /* both sequences at once, cut wherever either of them has the end of an arc */
     for (int64_t at = 0; at < (int64_t)RING_SPACE;) {
         int64_t end = a.end < b.end ? a.end : b.end;
         if (a.now.owner != b.now.owner)

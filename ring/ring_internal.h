@@ -1,10 +1,10 @@
-/* The part of the ring that only its own tests need: a ring of given points, to force what real
- * names give once in a billion years (points in one place, ties, a lonely point).
+/* A ring of given points, for the ring's own tests: they need cases that real names practically
+ * never produce, such as several points at one position, ties and a single point.
  *
  * Ownership: as ring_new(). Threads: as ring.h. */
 #pragma once
 #include "ring/ring.h"
 
-/* entries[n], n at least 1, in any order: 48 bits of position << 16 | slot, each slot below nslots.
- * They are copied. */
+/* entries[n], n at least 1, in any order: position << 16 | slot, each slot below nslots. The ring
+ * copies them. NULL: out of memory. */
 struct ring *ring_from_entries(const uint64_t *entries, size_t n, size_t nslots, struct error *e);

@@ -182,7 +182,7 @@ static struct ring *ring_of_list(unsigned vnodes)
     return ring_of_members(list.member, list.n, vnodes);
 }
 
-/* The points of the list as the contract defines them. */
+/* The points of the list as docs/ring.md, Definition, has them. */
 static void list_points(unsigned vnodes, struct points *p)
 {
     p->n = 0;
