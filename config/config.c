@@ -11,7 +11,7 @@
 
 #define FILE_MAX (16u << 20)
 
-/* The file as a whole is the place of what is wrong. */
+/* One error that concerns the file as a whole. */
 static struct config *refuse(const char *file, const char *why, struct config_errors *errors)
 {
     struct report r = {.file = file};
@@ -52,6 +52,7 @@ struct config *config_parse(const char *file, const char *text, size_t len,
     }
     yaml_tree_free(&tree);
     report_finish(&r, errors);
+    /* A config with errors is only partly filled, but always complete enough to be freed. */
     if (errors->count) {
         config_unref(c);
         return NULL;
@@ -107,7 +108,7 @@ static void free_listener(struct config_listener *l)
 
 void config_unref(struct config *c)
 {
-    /* acq_rel: what other threads did with the config happened before it is freed here. */
+    /* acq_rel: everything that other threads did with the config happens before it is freed here */
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < c->nlisteners; i++)

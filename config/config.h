@@ -1,11 +1,13 @@
-/* The configuration of a run: typed, complete (defaults filled in), checked, immutable.
+/* The configuration: typed, complete (defaults filled in), checked and immutable.
  *
- * What for: config_load() turns a YAML file into one `struct config`, or into every error in it.
- * Invariants: whatever a loaded config says is within the contract's bounds; names are unique;
- * references are indexes that exist; backends and standbys of a pool are sorted by name in byte
- * order, so that a backend's index is its slot on the ring and the file's order means nothing.
- * Ownership: reference counted as a whole, strings and arrays belong to it.
- * Threads: immutable once loaded; config_ref/unref are atomic. */
+ * What for: config_load() turns a YAML file into one `struct config`, or into a list of all errors
+ * in the file.
+ * Invariants: every value is within the bounds of docs/configuration.md. Names are unique where
+ * that document says so. References between sections are indexes that exist. The backends and the
+ * standbys of a pool are sorted by name in byte order, so that a backend's index is its slot on the
+ * ring and the order in the file has no effect.
+ * Ownership: reference counted as a whole; all strings and arrays belong to it.
+ * Threads: immutable once loaded; config_ref() and config_unref() are atomic. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,9 +18,8 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* Points of a pool's ring, the sum of weight x vnodes; ring/ has the same bound. */
-#define CONFIG_MAX_POINTS 4194304
-#define CONFIG_MAX_SERVERS 4096 /* backends and standbys of a pool */
+#define CONFIG_MAX_POINTS 4194304 /* of a pool, the sum of weight x vnodes; ring/ has the same */
+#define CONFIG_MAX_SERVERS 4096   /* backends and standbys of a pool together */
 
 enum config_key_kind {
     KEY_HEADER,
@@ -33,11 +34,11 @@ enum config_key_kind {
 
 struct config_key_part {
     enum config_key_kind kind;
-    char *name; /* header (as written), cookie or query parameter; else NULL */
+    char *name; /* of the header, cookie or query parameter, as written; NULL for other kinds */
     size_t name_len;
 };
 
-/* One alternative of `key:`; with more than one part ("a+b") all must be present. */
+/* One alternative of `key:`. Several parts ("a+b") make one key, which needs all of them. */
 struct config_key {
     struct config_key_part *parts;
     size_t nparts; /* at least 1 */
@@ -54,8 +55,8 @@ struct config_listener {
     struct config_key *keys;
     size_t nkeys;
     uint32_t max_connections; /* 1 to 1,000,000 */
-    uint32_t max_header_size; /* bytes; mode tcp: of a ClientHello */
-    bool accept_head;         /* a PROXY head is required and gives the source */
+    uint32_t max_header_size; /* bytes of a head's fields; mode tcp: of a ClientHello */
+    bool accept_head;         /* connections must begin with a PROXY head */
     uint64_t request_timeout_ms, idle_timeout_ms;
 };
 
@@ -68,13 +69,14 @@ struct config_range {
 
 struct config_health {
     enum config_check check;
-    char *path;                         /* http */
-    char *host;                         /* http: the Host field; NULL: the server's address */
-    struct config_range *expect_status; /* http */
+    char *path;                         /* CHECK_HTTP */
+    char *host;                         /* CHECK_HTTP: the Host field; NULL: the server's address */
+    struct config_range *expect_status; /* CHECK_HTTP */
     size_t nexpect_status;
-    char *send, *expect; /* tcp: NULL when not configured; no NUL inside */
-    uint64_t interval_ms, timeout_ms;
-    unsigned fall, rise;
+    char *send, *expect; /* CHECK_TCP: NULL if not configured; end with a NUL */
+    uint64_t interval_ms,
+        timeout_ms;      /* from the beginning of one check to the next; of one check */
+    unsigned fall, rise; /* results in a row that change the state */
 };
 
 struct config_passive {
@@ -85,7 +87,7 @@ struct config_passive {
 
 enum config_when_down { WHEN_DOWN_NEXT, WHEN_DOWN_FAIL };
 enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN, CLOSE_MOVED_ALWAYS };
-/* The PROXY head that servers are sent; the value is the protocol's version. */
+/* The PROXY head that is sent to servers; the value is the version of the protocol. */
 enum config_send_head { SEND_HEAD_OFF, SEND_HEAD_V1, SEND_HEAD_V2 };
 
 struct config_failback {
@@ -96,12 +98,12 @@ struct config_failback {
 /* A backend or a standby. */
 struct config_server {
     char *name;
-    struct addr address;      /* len 0: address_text is NAME:PORT */
+    struct addr address;      /* len 0: address_text is NAME:PORT, to be resolved */
     char *address_text;       /* as written */
     uint32_t weight;          /* 1 to 256; 1 for a standby */
     uint32_t max_connections; /* 0: no limit */
-    uint16_t *for_backends;   /* a standby's `for`: backend indexes, ascending; none: any backend */
-    size_t nfor;
+    uint16_t *for_backends;   /* of a standby: indexes of the backends in `for`, ascending */
+    size_t nfor;              /* 0: a common standby, for any backend */
 };
 
 struct config_pool {
@@ -117,8 +119,8 @@ struct config_pool {
     unsigned max_idle_connections;
     enum config_send_head send_head;
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
-    uint64_t resolve_ms;            /* how often names in addresses are looked up */
-    struct config_server *backends; /* sorted by name: index = slot */
+    uint64_t resolve_ms;            /* the interval of lookups of host names in addresses */
+    struct config_server *backends; /* sorted by name; the index is the slot on the ring */
     size_t nbackends;               /* at least 1 */
     struct config_server *standbys; /* sorted by name */
     size_t nstandbys;
@@ -126,7 +128,7 @@ struct config_pool {
 
 struct config {
     _Atomic unsigned refs;
-    char *file;
+    char *file; /* the name of the file, as given */
     unsigned workers;
     uint64_t shutdown_timeout_ms;
     bool has_admin;
@@ -140,17 +142,18 @@ struct config {
     size_t npools;                     /* at least 1 */
 };
 
-/* All errors of a file, each a whole line "FILE:LINE:COLUMN: PATH: what is wrong and what is
- * allowed" without the newline, in the order of their places in the file. */
+/* All errors of a file in the order of their places in it. Each is one line without the newline:
+ * "FILE:LINE:COLUMN: PATH: what is wrong and what is allowed". docs/configuration.md, Errors. */
 struct config_errors {
     char **lines;
     size_t count;
 };
 
-/* Reads and checks a file. NULL: errors holds at least one line (an unreadable file too); the
- * caller frees them with config_errors_free() either way. The config has one reference. */
+/* Reads and checks a file. Returns a config with one reference, the caller's. NULL: *errors holds
+ * at least one line, also if the file cannot be read. The caller frees *errors in both cases. */
 struct config *config_load(const char *file, struct config_errors *errors);
-/* The same from memory; `file` is the name that the messages use. */
+/* The same for a file in memory; `file` is the name to use in messages. Relative names of other
+ * files (token_file) start from its directory. */
 struct config *config_parse(const char *file, const char *text, size_t len,
                             struct config_errors *errors);
 void config_errors_free(struct config_errors *errors);

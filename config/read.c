@@ -10,7 +10,7 @@
 
 #define ALLOWED_MAX 512
 
-/* Where a value came from and what it is to become. */
+/* One value to be read: its node and its place in the file, and the description of its key. */
 struct value {
     struct report *r;
     const struct schema_key *key;
@@ -56,7 +56,8 @@ static void format_size(uint64_t bytes, char out[32])
         snprintf(out, 32, "%" PRIu64 "B", bytes);
 }
 
-/* "http, tcp, off"; what is not carried out is left out. */
+/* "http, tcp, off", without the words that this version does not support: a message must not
+ * recommend them. */
 static void describe_words(const struct schema_word *words, char out[ALLOWED_MAX])
 {
     size_t n = 0;
@@ -67,6 +68,7 @@ static void describe_words(const struct schema_word *words, char out[ALLOWED_MAX
     }
 }
 
+/* What a key allows, as the last part of a message. */
 static const char *describe(const struct schema_key *k, char out[ALLOWED_MAX])
 {
     char from[32], to[32];
@@ -124,6 +126,7 @@ static void wrong(const struct value *v, const char *what)
 
 /* ---- scalars ---- */
 
+/* The field's size tells its type; size 0 is a key that is only checked, not kept. */
 static void store_uint(void *fields, const struct schema_key *k, uint64_t x)
 {
     char *at = (char *)fields + k->offset;
@@ -157,8 +160,9 @@ static bool all_digits(struct str s)
     return s.n > 0;
 }
 
-/* Decimal, no leading zero (which YAML 1.1 takes for octal). What is too large for 64 bits is as
- * much out of range as UINT64_MAX, and so is what is below zero. */
+/* A decimal number. A leading zero is refused because YAML 1.1 reads such a number as octal. The
+ * message for a negative number, or for one of more digits than strtoull() takes, is that it is out
+ * of range: it is a number, so "not a whole number" would be wrong. */
 static void read_number(const struct value *v, void *fields)
 {
     struct str s = v->node->text;
@@ -189,6 +193,7 @@ static void read_size(const struct value *v, void *fields)
         wrong(v, "is not a size such as 16KiB or 1MiB");
 }
 
+/* Digits with at most one dot. strtod() alone would also accept "inf", "1e9" and "0x1". */
 static void read_factor(const struct value *v, void *fields)
 {
     struct str s = v->node->text;
@@ -201,7 +206,7 @@ static void read_factor(const struct value *v, void *fields)
             wrong(v, "is not a number");
             return;
         }
-        x = strtod(s.p, NULL); /* the program never leaves the C locale */
+        x = strtod(s.p, NULL); /* the dot is right: the program never leaves the C locale */
         if (x < (double)v->key->min / 100 || x > (double)v->key->max / 100) {
             wrong(v, "is out of range");
             return;
@@ -226,6 +231,7 @@ static void read_word(const struct value *v, void *fields)
         store_uint(fields, v->key, w->value);
 }
 
+/* Replaces the text of a field, which may be its default. */
 static void store_text(void *fields, size_t offset, char *text)
 {
     char **at = (char **)(void *)((char *)fields + offset);
@@ -272,6 +278,7 @@ static void read_address(const struct value *v, void *fields)
 
 /* ---- values made of values ---- */
 
+/* Each item is read even if one before it had an error, so that one run reports all errors. */
 static void read_list(const struct value *v, void *fields)
 {
     size_t n = v->node->count, size = v->key->inner->size;
@@ -338,7 +345,7 @@ static void read_value(const struct value *v, void *fields)
 {
     static const struct {
         read_fn *read;
-        bool scalar, list; /* the kind that it takes; neither: it looks for itself */
+        bool scalar, list; /* the only kind of node it takes; neither: it checks the kind itself */
     } types[] = {
         [SCHEMA_NUMBER] = {read_number, .scalar = true},
         [SCHEMA_DURATION] = {read_duration, .scalar = true},
@@ -369,8 +376,8 @@ static void read_value(const struct value *v, void *fields)
 
 /* ---- mappings ---- */
 
-/* Defaults are read as if they stood in the file, so they can't be wrong in silence: a report from
- * here would be a mistake in schema.c. */
+/* Reads the defaults as if they were in the file, with the same checks. A report from here means
+ * that schema.c is wrong; the assertion makes every test find that. */
 static void read_defaults(const struct schema *s, void *fields)
 {
     struct report r = {.file = "default"};
@@ -385,7 +392,8 @@ static void read_defaults(const struct schema *s, void *fields)
     assert(r.count == 0);
 }
 
-/* Levenshtein's distance, for words of a few letters. */
+/* The Levenshtein distance of two short words. `row` is one row of the usual matrix; `corner` is
+ * the element above and to the left of row[j]. */
 static unsigned distance(struct str a, struct str b)
 {
     unsigned row[32];
@@ -405,11 +413,11 @@ static unsigned distance(struct str a, struct str b)
     return row[b.n];
 }
 
-/* The key that was most likely meant; NULL: none is near. */
+/* The allowed key that is most similar to the word; NULL if none is similar enough to suggest. */
 static const char *nearest(const struct schema *s, struct str word)
 {
     const char *best = NULL;
-    unsigned least = 3; /* two slips at most */
+    unsigned least = 3; /* at most two typing errors */
     for (size_t i = 0; i < s->nkeys && word.n < 32; i++) {
         unsigned d = distance(word, str_of(s->keys[i].name));
         if (d < least && d < word.n) {
@@ -438,6 +446,7 @@ static void report_unknown(struct report *r, const struct schema *s, const struc
         report_node(r, key, path, "unknown key, allowed %s", allowed);
 }
 
+/* Reads the values of a mapping and reports unknown, repeated and missing keys. */
 static void read_fields(struct report *r, const struct schema *s, const struct yaml_node *node,
                         const struct report_path *path, void *fields)
 {

@@ -1,36 +1,39 @@
-/* Carries out the tables of schema.c: nodes -> the fields of a struct.
+/* Reads YAML nodes into the fields of a struct, as the tables of schema.c describe them.
  *
- * What for: every value is read, checked and reported here, in one way for each type.
- * Invariants: an error never stops the reading; a field whose value was wrong keeps its default or
- * zero, and what was stored is always whole, so that the struct can be freed as usual.
- * Ownership: texts and arrays that are stored belong to the struct. Threads: none. */
+ * What for: one reader for each type of value, so that every key of a type is parsed, checked and
+ * reported in the same way.
+ * Invariants: an error is reported and reading continues. A field with a wrong value keeps its
+ * default or zero. Each stored value is complete, so that the struct can be freed at any time.
+ * Ownership: stored texts and arrays belong to the struct. Threads: the caller's. */
 #pragma once
 #include <stdbool.h>
 
 #include "config/report.h"
 #include "config/schema.h"
 
-/* Fills the fields of one struct with defaults, then with what the mapping says. */
+/* Sets the fields of one zeroed struct to their defaults, then to the values of the mapping. path
+ * is where the mapping stands in the file, for messages. */
 void read_map(struct report *r, const struct schema *s, const struct yaml_node *node,
               const struct report_path *path, void *fields);
 
-/* Values of their own. Each reports what is wrong under `path` and then returns false, with
- * nothing stored; the caller owns what is stored. */
+/* The readers below read one value each. True: *out holds the value, which the caller owns. False:
+ * the error is reported under `path`, *out is unchanged. */
 
 /* A name: 1 to 255 bytes of visible characters without '"', '/' and white space. */
 bool read_name(struct report *r, const struct yaml_node *node, const struct report_path *path,
                char **out);
-/* 1 to max bytes, any characters. */
+/* A text: 1 to max bytes, any characters. */
 bool read_text(struct report *r, const struct yaml_node *node, const struct report_path *path,
                size_t max, char **out);
-/* Statuses: N or N-M, several with commas or as a list. */
+/* Statuses: N or N-M, one or more, separated by commas or as a list. */
 bool read_statuses(struct report *r, const struct yaml_node *node, const struct report_path *path,
                    struct config_range **out, size_t *count);
-/* `key:`: header:NAME and the like, parts joined with '+'; one or a list. */
+/* The value of `key:`: header:NAME and so on, parts joined with '+'; one or a list of them. */
 bool read_keys(struct report *r, const struct yaml_node *node, const struct report_path *path,
                struct config_key **out, size_t *count);
 void read_keys_free(struct config_key *keys, size_t count);
 
-/* Reports a value that is not of the right kind at all; what is "a number", "off or 1 to 2". */
+/* Reports a node of the wrong kind, such as a list in place of a number. allowed: what the key
+ * takes, "a name" or "off or 1 to 2". */
 void read_wrong_kind(struct report *r, const struct yaml_node *node, const struct report_path *path,
                      const char *allowed);

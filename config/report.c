@@ -9,7 +9,7 @@
 #include "base/buffer.h"
 #include "base/mem.h"
 
-/* One code point of valid UTF-8; *i moves behind it. */
+/* Decodes one code point of valid UTF-8 at s.p[*i] and advances *i past it. */
 static uint32_t next_char(struct str s, size_t *i)
 {
     unsigned char c = (unsigned char)s.p[(*i)++];
@@ -21,7 +21,8 @@ static uint32_t next_char(struct str s, size_t *i)
 
 bool report_visible(struct str s)
 {
-    /* Controls, spaces and the characters that steer the direction of text. */
+    /* Controls, spaces, characters without width, and those that change the direction of text: a
+     * name with one of them could look like another name in a log. */
     static const uint32_t hidden[][2] = {
         {0, 0x20},        {0x7f, 0xa0},     {0xad, 0xad},       {0x61c, 0x61c},   {0x1680, 0x1680},
         {0x180e, 0x180e}, {0x2000, 0x200f}, {0x2028, 0x202f},   {0x205f, 0x206f}, {0x3000, 0x3000},
@@ -37,13 +38,14 @@ bool report_visible(struct str s)
 
 const char *report_quote(struct str s, char out[REPORT_QUOTE_MAX])
 {
-    const size_t most = 40; /* bytes shown; \xNN makes four of one */
+    const size_t most = 40; /* bytes of the text; \xNN takes four bytes for one */
     if (s.n && s.n <= most && report_visible(s)) {
         memcpy(out, s.p, s.n);
         out[s.n] = 0;
         return out;
     }
-    size_t n = 0; /* from here on bytes beyond ASCII are escaped too */
+    /* here also bytes above ASCII are escaped: the cut could split a character */
+    size_t n = 0;
     out[n++] = '"';
     for (size_t i = 0; i < s.n && i < most; i++) {
         unsigned char c = (unsigned char)s.p[i];
@@ -105,6 +107,7 @@ void report_at(struct report *r, unsigned line, unsigned column, const struct re
     r->count++;
 }
 
+/* A total order, as qsort() is not stable. */
 static int by_place(const void *a, const void *b)
 {
     const struct report_line *x = a, *y = b;

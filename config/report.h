@@ -1,9 +1,10 @@
-/* The errors of a file, gathered while it is read, sorted and worded alike.
+/* Collects the errors of a configuration file while it is read.
  *
- * Invariants: a line is "FILE:LINE:COLUMN: PATH: what is wrong and what is allowed", without line
- * breaks or control characters of the file's own, as what the file says is escaped.
- * Ownership: report_finish() hands the lines over; until then the report owns them.
- * Threads: none. */
+ * What for: the user sees all errors at once, in the order of their places in the file.
+ * Invariants: a line is "FILE:LINE:COLUMN: PATH: what is wrong and what is allowed". Text of the
+ * file is escaped, so that a line contains no line break or control character from the file.
+ * Ownership: the report owns the lines until report_finish() gives them to the caller.
+ * Threads: the caller's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,16 +13,17 @@
 #include "config/config.h"
 #include "config/yaml.h"
 
-/* A way through the file: a key or an index below `up`. Lives on the stack of whoever walks. */
+/* The path of a value, such as pools[0].backends[1].weight, as a linked list from the value up to
+ * the document. Its elements are on the stack of the functions that descend into the file. */
 struct report_path {
-    const struct report_path *up; /* NULL: the document */
-    struct str key;               /* p NULL: an index */
+    const struct report_path *up; /* the mapping or list around it; NULL: the document */
+    struct str key;               /* p NULL: an item of a list, number `index` */
     size_t index;
 };
 
 struct report_line {
     unsigned line, column;
-    size_t sequence; /* keeps what is in one place in the order it was found */
+    size_t sequence; /* keeps errors at the same place in the order of discovery */
     char *text;
 };
 
@@ -31,21 +33,22 @@ struct report {
     size_t count, cap;
 };
 
-/* One error in a place; path NULL is "(document)". */
+/* Adds one error. line and column count from 1; path NULL is printed as "(document)". */
 void report_at(struct report *r, unsigned line, unsigned column, const struct report_path *path,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
-/* The same with the place of a node. */
+/* The same, at the line and column of a node. */
 #define report_node(r, node, path, ...) \
     report_at((r), (node)->line, (node)->column, (path), __VA_ARGS__)
 
-/* Sorts by place and moves the lines to *out; the report is empty after it. */
+/* Sorts the errors by place and gives the lines to *out, whose owner frees them with
+ * config_errors_free(). The report is empty afterwards. */
 void report_finish(struct report *r, struct config_errors *out);
 
 #define REPORT_QUOTE_MAX 192
-/* A text of the file for a message: as it is if short and visible, else in quotes, escaped and cut.
- * Returns out. */
+/* Formats a text of the file for a message: unchanged if it is short and visible, otherwise in
+ * quotes, escaped, and cut off after 40 bytes. Returns out. */
 const char *report_quote(struct str s, char out[REPORT_QUOTE_MAX]);
 
-/* True if every character shows: no white space, no control or invisible character. UTF-8 must be
- * valid (libyaml has seen to that). */
+/* True if every character is visible: no white space, no control, no format character. The text
+ * must be valid UTF-8, as libyaml guarantees for every text of a file. */
 bool report_visible(struct str s);

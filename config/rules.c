@@ -10,7 +10,7 @@
 #include "config/read.h"
 #include "config/token.h"
 
-/* What every rule about one pool needs. */
+/* The arguments of every rule that concerns one pool. */
 struct pool_rules {
     struct report *r;
     const struct yaml_node *node;
@@ -18,7 +18,8 @@ struct pool_rules {
     struct config_pool *pool;
 };
 
-/* Item i of a list, or NULL if there is no such thing (which read_map() has reported). */
+/* Item i of a list; NULL if the node is no list or has no such item, which read_map() has reported
+ * then. */
 static const struct yaml_node *list_item(const struct yaml_node *list, size_t i)
 {
     return list && list->kind == YAML_LIST && i < list->count ? list->items[i] : NULL;
@@ -36,15 +37,16 @@ static struct report_path path_index(const struct report_path *up, size_t i)
 
 /* ---- duplicates ---- */
 
-/* Something that must be there once: its text, its place, and its path LIST[index].LEAF. */
+/* One use of a text that must be unique, at the path LIST[index].LEAF. */
 struct claim {
-    const char *text; /* NULL: wrong anyway */
+    const char *text; /* NULL: the value is wrong and was reported */
     const struct yaml_node *node;
     const char *list;
     size_t index;
     const char *leaf;
 };
 
+/* Equal texts in the order of the file, so that the first use is the one that counts as right. */
 static int claim_cmp(const void *a, const void *b)
 {
     const struct claim *x = a, *y = b;
@@ -58,7 +60,8 @@ static int claim_cmp(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Reports all but the first of each text. Sorts and shortens `claims`. */
+/* Reports every use of a text but the first. rule: what is required, for the message. Reorders
+ * `claims`. */
 static void check_claims(struct report *r, const struct report_path *up, struct claim *claims,
                          size_t n, const char *rule)
 {
@@ -85,6 +88,7 @@ static void check_claims(struct report *r, const struct report_path *up, struct 
 
 /* ---- the servers of a pool ---- */
 
+/* A server with its place in the file, which sorting would lose otherwise. */
 struct placed_server {
     struct config_server server;
     const struct yaml_node *node;
@@ -99,7 +103,8 @@ static int by_name(const void *a, const void *b)
     return c ? c : x->index < y->index ? -1 : 1;
 }
 
-/* Sorts the servers and keeps their nodes beside them. The caller frees the result. */
+/* Sorts the servers by name. Returns copies in the same order with their nodes, for messages; the
+ * caller frees that array. */
 static struct placed_server *sort_servers(struct config_server *servers, size_t n,
                                           const struct yaml_node *list)
 {
@@ -121,6 +126,7 @@ static void add_name_claims(struct claim *claims, const struct placed_server *pl
                                    list, placed[i].index, "name"};
 }
 
+/* For bsearch(). A server whose name was wrong has none; sort_servers() puts it first. */
 static int name_cmp(const void *name, const void *server)
 {
     const char *n = ((const struct config_server *)server)->name;
@@ -133,7 +139,7 @@ static int index_cmp(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* One name of a `for` list -> the backend's index. */
+/* Finds the index of the backend with a name of a `for` list. */
 static bool resolve_backend(const struct pool_rules *p, const struct yaml_node *node,
                             const struct report_path *path, uint16_t *out)
 {
@@ -153,6 +159,7 @@ static bool resolve_backend(const struct pool_rules *p, const struct yaml_node *
     return true;
 }
 
+/* Reads the `for` list of a standby into indexes of backends, in ascending order. */
 static void resolve_for(const struct pool_rules *p, struct config_server *standby,
                         const struct yaml_node *node, const struct report_path *path)
 {
@@ -185,7 +192,7 @@ static void resolve_for(const struct pool_rules *p, struct config_server *standb
     free(seen);
 }
 
-/* Servers beyond what is allowed would only make the lists of errors long. */
+/* A pool with too many servers is not examined further: it would only add a long list of errors. */
 static bool check_server_count(const struct pool_rules *p)
 {
     size_t n = p->pool->nbackends + p->pool->nstandbys;
@@ -213,6 +220,7 @@ static void check_servers(const struct pool_rules *p)
     add_name_claims(claims + nb, standbys, ns, "standbys");
     check_claims(p->r, p->path, claims, nb + ns,
                  "names of backends and standbys of a pool must differ");
+    /* only now: `for` becomes indexes, and those exist once the backends are sorted */
     struct report_path list = path_key(p->path, "standbys");
     for (size_t i = 0; i < ns; i++) {
         struct report_path item = path_index(&list, standbys[i].index);
@@ -243,7 +251,8 @@ static void check_points(const struct pool_rules *p)
 static const char *const check_names[] = {
     [CHECK_OFF] = "off", [CHECK_TCP] = "tcp", [CHECK_HTTP] = "http"};
 
-/* A key that means nothing with the chosen check is a mistake, not a comment. */
+/* A key without effect is an error: the user expects an effect from it, for example a `path` that
+ * is never requested. */
 static void check_health_keys(const struct pool_rules *p, const struct yaml_node *map,
                               const struct report_path *path)
 {
@@ -267,15 +276,17 @@ static void check_health_keys(const struct pool_rules *p, const struct yaml_node
     }
 }
 
-/* Both stand in the head of the request that the check sends. */
+/* True if a path or host can be part of the head of the request that a check sends. */
 static bool sendable(const char *s)
 {
     for (; *s; s++)
-        if (*s <= ' ' || *s >= 0x7f) /* so are bytes beyond ASCII if char is signed */
+        if (*s <= ' ' || *s >= 0x7f) /* refuses bytes above ASCII, whether char is signed or not */
             return false;
     return true;
 }
 
+/* `path` and `expect` have defaults only for `check: http`; that is why they are not in schema.c.
+ */
 static void check_http_health(const struct pool_rules *p, const struct yaml_node *map,
                               const struct report_path *path)
 {
@@ -307,7 +318,7 @@ static void check_health(const struct pool_rules *p)
     const struct yaml_node *check = yaml_tree_get(map, "check");
     enum config_check chosen = p->pool->health.check;
     if (check && !(check->kind == YAML_SCALAR && str_eq(check->text, str_of(check_names[chosen]))))
-        return; /* reported; what was meant is not known */
+        return; /* reported; which keys go with the intended check is not known */
     check_health_keys(p, map, &path);
     if (chosen == CHECK_HTTP)
         check_http_health(p, map, &path);
@@ -315,14 +326,16 @@ static void check_health(const struct pool_rules *p)
         read_text(p->r, expect, &at, 4096, &p->pool->health.expect);
 }
 
-/* Whether a field holds what its node says; if not the node is wrong and was reported. */
+/* True if the field holds the value of its node. If not, the node is wrong and was reported, and a
+ * comparison with other values would report a consequence of that. */
 static bool was_read(const struct yaml_node *node, uint64_t ms)
 {
     uint64_t said;
     return node->kind == YAML_SCALAR && units_parse_duration(node->text, &said) && said == ms;
 }
 
-/* A longer `after` alone takes `max_after` with it; one that contradicts the other is an error. */
+/* `max_after` must not be less than `after`. If only `after` is given, `max_after` follows it
+ * instead of keeping a default that contradicts it. */
 static void check_failback(const struct pool_rules *p)
 {
     struct config_failback *f = &p->pool->failback;
@@ -372,6 +385,7 @@ static int pool_name_cmp(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* Replaces the pool's name of each listener by the index of the pool. */
 static void resolve_pools(struct report *r, const struct yaml_node *listeners, struct config *c)
 {
     struct pool_name *names = mem_zalloc_array(c->npools, sizeof *names);
@@ -403,7 +417,8 @@ static const char *const mode_keys[] = {
     [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip",
     [MODE_TCP] = "source_ip, sni"};
 
-/* Whether a key is made of what a mode sees. */
+/* True if all parts of a key exist in a mode: there is no request head in mode tcp, and no
+ * ClientHello in mode http. */
 static bool key_suits(const struct config_key *k, enum config_mode mode)
 {
     for (size_t i = 0; i < k->nparts; i++) {
@@ -420,7 +435,7 @@ static void check_keys(struct report *r, const struct config_listener *l,
     const struct yaml_node *mode = yaml_tree_get(node, "mode"), *key = yaml_tree_get(node, "key");
     struct report_path at = path_key(path, "key");
     if (mode && !(mode->kind == YAML_SCALAR && str_eq(mode->text, str_of(mode_names[l->mode]))))
-        return; /* reported; what was meant is not known */
+        return; /* reported; which keys go with the intended mode is not known */
     for (size_t i = 0; i < l->nkeys; i++) {
         char text[REPORT_QUOTE_MAX];
         bool list = key->kind == YAML_LIST;
@@ -433,7 +448,8 @@ static void check_keys(struct report *r, const struct config_listener *l,
     }
 }
 
-/* An address in one way of writing, as [::1]:80 has many. NULL: none was read. */
+/* An address in canonical text, so that different spellings of one address (an IPv6 address has
+ * many) count as duplicates. NULL if the value was wrong. The caller frees. */
 static char *canonical(const struct addr *a)
 {
     char text[ADDR_TEXT_MAX];
@@ -498,18 +514,19 @@ static void check_admin(struct report *r, const struct yaml_node *root, struct c
         }
 }
 
-/* One worker for each processor that this process may use. */
+/* One worker for each processor that the process may use, which can be fewer than the host has. */
 static unsigned default_workers(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1; /* more processors than the set has room for: say `workers` */
+        return 1; /* more processors than cpu_set_t has room for: the user has to set `workers` */
     int n = CPU_COUNT(&set);
     return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
 void rules_apply(struct report *r, const struct yaml_node *root, struct config *c)
 {
+    /* The order has no effect on the messages, which are sorted by place. */
     if (c->workers == 0)
         c->workers = default_workers();
     check_admin(r, root, c);

@@ -8,7 +8,7 @@
     {                                                              \
         (array), sizeof(array) / sizeof *(array), sizeof(struct s) \
     }
-/* The range of nearly every duration of the contract. */
+/* The range of nearly every duration: 1ms to 24h. */
 #define TIME .min = 1, .max = SCHEMA_DAY_MS
 
 static const struct schema_word log_levels[] = {
@@ -75,7 +75,7 @@ static const struct schema_key ring_keys[] = {
 };
 static const struct schema ring = KEYS(ring_keys, config_pool);
 
-/* The defaults of `path` and `expect` are those of `check: http` alone: see rules.c. */
+/* `path` and `expect` have a default only with `check: http`: see rules.c. */
 static const struct schema_key health_keys[] = {
     {"check", SCHEMA_WORD, .fallback = "tcp", FIELD(config_health, check), .words = checks},
     {"path", SCHEMA_TEXT, .max = 4096, FIELD(config_health, path)},

@@ -1,7 +1,8 @@
-/* The keys of the configuration: one table a mapping, one line a key.
+/* The keys of the configuration: a table for each mapping, an entry for each key.
  *
- * What for: whoever wants to know what a key may hold looks here; docs/configuration.md says the
- * same to users. read.c carries the tables out, rules.c holds what takes more than one key.
+ * What for: the one place that defines the type, default and range of each key, and the field that
+ * receives it. docs/configuration.md says the same to users. read.c interprets the tables; rules.c
+ * has the rules that concern more than one key.
  * Invariants: a default is written as a user would write it and is read by the same code.
  * Ownership: constants. Threads: any. */
 #pragma once
@@ -18,29 +19,29 @@ enum schema_type {
     SCHEMA_NAME,       /* -> char *, see read_name() */
     SCHEMA_TEXT,       /* -> char *, 1 to max bytes */
     SCHEMA_ADDRESS,    /* -> struct addr, max is SCHEMA_TAKES_*; its text to char * at `second` */
-    SCHEMA_STATUSES,   /* -> struct config_range *; how many to size_t at `second` */
-    SCHEMA_KEYS,       /* -> struct config_key *; how many to size_t at `second` */
-    SCHEMA_MAP,        /* a mapping of `inner`, whose fields begin at `offset` */
-    SCHEMA_MAP_OR_OFF, /* the same; the word `off` zeroes these fields */
-    SCHEMA_LIST,       /* -> an array of `inner`, at least min; how many to size_t at `second` */
-    SCHEMA_RULE,       /* read by rules.c alone */
-    SCHEMA_UNSUPPORTED /* of the contract, not carried out yet */
+    SCHEMA_STATUSES,   /* -> struct config_range *; their number to size_t at `second` */
+    SCHEMA_KEYS,       /* -> struct config_key *; their number to size_t at `second` */
+    SCHEMA_MAP,        /* a mapping of `inner`, whose struct begins at `offset` */
+    SCHEMA_MAP_OR_OFF, /* the same; the word `off` zeroes that struct */
+    SCHEMA_LIST, /* -> an array of `inner`, at least min; their number to size_t at `second` */
+    SCHEMA_RULE, /* only rules.c reads it */
+    SCHEMA_UNSUPPORTED /* reserved: "not supported by this version" */
 };
 
 struct schema_word {
-    const char *word; /* NULL: any other word */
+    const char *word; /* NULL ends the list and stands for any other word */
     unsigned value;
-    bool unsupported; /* of the contract, not carried out yet */
+    bool unsupported; /* reserved: "not supported by this version" instead of "unknown" */
 };
 
 struct schema_key {
     const char *name;
     enum schema_type type;
     bool required;
-    const char *fallback; /* the default; NULL: zero, or rules.c knows */
+    const char *fallback; /* the default; NULL: zero, or a default that rules.c sets */
     uint64_t min, max;
-    size_t offset, size; /* the field; size 0: the value is checked and kept by rules.c */
-    size_t second;       /* a second field, see above */
+    size_t offset, size; /* the field; size 0: read.c checks the value, rules.c stores it */
+    size_t second;       /* the offset of a second field, see enum schema_type */
     const struct schema_word *words;
     const struct schema *inner;
 };
@@ -48,14 +49,15 @@ struct schema_key {
 struct schema {
     const struct schema_key *keys;
     size_t nkeys;
-    size_t size; /* of the struct that it fills */
+    size_t size; /* of the struct that the mapping fills */
 };
 
-/* What an address may be besides IP:PORT and [IPV6]:PORT. */
+/* SCHEMA_ADDRESS: what is allowed besides IP:PORT and [IPV6]:PORT. */
 #define SCHEMA_TAKES_UNIX 1u
 #define SCHEMA_TAKES_NAME 2u /* HOST:PORT; the addr has len 0 then */
 
-#define SCHEMA_MAX_KEYS 32 /* in one mapping */
+#define SCHEMA_MAX_KEYS 32 /* keys of one mapping */
 #define SCHEMA_DAY_MS 86400000
 
+/* The document: fills a struct config. */
 extern const struct schema schema_document;

@@ -12,6 +12,8 @@
 
 #define TOKEN_MAX 1024
 
+/* The path of the token file. The directory of the configuration file is the base, not the working
+ * directory, so that the result does not depend on where the program was started. */
 static char *join(const char *config_file, const char *token_file)
 {
     const char *slash = strrchr(config_file, '/');
@@ -23,7 +25,8 @@ static char *join(const char *config_file, const char *token_file)
     return path;
 }
 
-/* The whole of a small file, size + 1 bytes at most; -1 on a failure. */
+/* Reads up to size bytes, fewer only at the end of the file. Returns how many; -1: errno says why.
+ */
 static ssize_t read_all(int fd, char *out, size_t size)
 {
     size_t n = 0;
@@ -40,7 +43,8 @@ static ssize_t read_all(int fd, char *out, size_t size)
     return (ssize_t)n;
 }
 
-/* It stands in a header field: visible ASCII, nothing else. NULL: it is not like that. */
+/* The token without white space around it. NULL: it is empty or has other than visible ASCII
+ * characters, so that no Authorization field could carry it. */
 static char *trim_token(const char *p, size_t n)
 {
     static const char space[] = " \t\r\n";
@@ -56,10 +60,10 @@ static char *trim_token(const char *p, size_t n)
 
 char *token_load(const char *config_file, const char *token_file, struct error *e)
 {
-    char text[TOKEN_MAX + 1], *token = NULL;
+    char text[TOKEN_MAX + 1], *token = NULL; /* one byte more, to notice a longer file */
     char *path = join(config_file, token_file);
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO must not block */
     if (fd < 0 || fstat(fd, &st) != 0) {
         error_errno(e, errno, "%s cannot be read", path);
         goto out;

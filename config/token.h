@@ -1,8 +1,8 @@
-/* The admin interface's bearer token, from its file.
- * Ownership: the caller's. Threads: any. */
+/* Reads the bearer token of the admin interface (RFC 6750) from its file.
+ * Ownership: the caller's. Threads: any; blocks. */
 #pragma once
 #include "base/error.h"
 
-/* Reads token_file, which is relative to the directory of the configuration file, and cuts white
- * space off both ends. NULL: the error says why. The caller frees. */
+/* Returns the token, without white space at both ends; the caller frees it. token_file is relative
+ * to the directory of config_file, unless it begins with '/'. NULL: *e says why. */
 char *token_load(const char *config_file, const char *token_file, struct error *e);

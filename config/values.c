@@ -1,4 +1,4 @@
-/* The values that have a small syntax of their own: names, statuses, keys. */
+/* Readers of the values with a syntax of their own: names, texts, statuses, keys. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -8,7 +8,8 @@
 #define NAME_MAX_BYTES 255
 #define KEY_MAX_BYTES 4096
 
-/* The part of *rest before the next `sep`, which is dropped; *more says whether there was one. */
+/* Cuts the part before the next `sep` off *rest and returns it; the separator is dropped. *more: a
+ * separator was there, so that another part, possibly empty, follows. */
 static struct str cut(struct str *rest, char sep, bool *more)
 {
     const char *at = rest->n ? memchr(rest->p, sep, rest->n) : NULL;
@@ -81,7 +82,8 @@ static bool parse_range(struct str s, struct config_range *out)
     return !more || (parse_status(str_trim(s), &out->to) && out->from <= out->to);
 }
 
-/* Appends the ranges of one scalar; the array doubles when it is full. */
+/* Appends the ranges of one scalar to an array. The array has no capacity field: its capacity is
+ * the next power of two, so it is full exactly when the count is one. */
 static bool add_ranges(struct report *r, const struct yaml_node *node,
                        const struct report_path *path, struct config_range **out, size_t *count)
 {
@@ -150,7 +152,7 @@ static bool is_token(struct str s)
     return s.n > 0;
 }
 
-/* What can stand before '=' in a query as it is sent. */
+/* True if a name can occur before '=' in a query: queries are compared undecoded. */
 static bool is_parameter(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -210,6 +212,7 @@ static bool read_part(struct report *r, const struct yaml_node *node,
     return false;
 }
 
+/* Reads one alternative. False: it was reported, and *out may hold some parts, to be freed. */
 static bool read_key(struct report *r, const struct yaml_node *node, const struct report_path *path,
                      struct config_key *out)
 {

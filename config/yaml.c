@@ -11,7 +11,7 @@
 
 #define MAX_DEPTH 32
 #define MAX_NODES 4000000
-#define MAX_ALIASED 100000 /* nodes that aliases stand for, all together */
+#define MAX_ALIASED 100000 /* the weights of all aliases together */
 #define MAX_ANCHORS 1000
 
 struct anchor {
@@ -42,7 +42,7 @@ static void set_fault(struct reader *r, const yaml_mark_t *at, const char *forma
     va_end(ap);
 }
 
-/* Bytes that are not text have an offset and no mark: counts the mark out. */
+/* For bytes that are not UTF-8 libyaml reports an offset, not a line and column. */
 static yaml_mark_t mark_of_offset(struct str input, size_t offset)
 {
     yaml_mark_t m = {0};
@@ -111,9 +111,10 @@ static struct yaml_node *read_scalar(struct reader *r, const yaml_event_t *ev)
     return n;
 }
 
-/* The latest anchor of a name counts, as YAML has it. An anchor is known only after its value, so
- * that nothing can contain itself. What a value weighs includes the aliases in it, so the sum over
- * all aliases bounds every walk, however they are nested. */
+/* Finds the node that an alias refers to. Of several anchors of one name the last before the alias
+ * counts (YAML 1.1, 3.2.2.2). An anchor is added only after its value was read, so that no value
+ * can contain itself. The weight of a value includes the aliases inside it; therefore the bound on
+ * the sum holds for nested aliases, too. */
 static struct yaml_node *resolve_alias(struct reader *r, const yaml_event_t *ev)
 {
     const char *name = (const char *)ev->data.alias.anchor;
@@ -146,7 +147,8 @@ static bool add_anchor(struct reader *r, const yaml_char_t *name, struct yaml_no
     return true;
 }
 
-/* Appends one item of a list, or one key or value of a mapping. `*cap` grows with it. */
+/* Appends one item of a list, or one key or value of a mapping. *cap is the capacity of to->items.
+ */
 static void append(struct yaml_node *to, size_t *cap, struct yaml_node *item)
 {
     if (to->count == *cap) {
@@ -157,6 +159,7 @@ static void append(struct yaml_node *to, size_t *cap, struct yaml_node *item)
     to->weight += item->weight;
 }
 
+/* A quoted "<<" is an ordinary key; a plain one asks for the merge of YAML 1.1. */
 static bool check_key(struct reader *r, const yaml_event_t *ev, const struct yaml_node *key)
 {
     if (key->kind != YAML_SCALAR) {
@@ -174,7 +177,8 @@ static bool check_key(struct reader *r, const yaml_event_t *ev, const struct yam
 
 static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, unsigned depth);
 
-/* The items up to the end of the list or mapping `to`. */
+/* Reads the items of the list or mapping `to`, up to its end. In a mapping, keys and values
+ * alternate, so an even count means that the next item is a key. */
 static bool read_items(struct reader *r, struct yaml_node *to, unsigned depth)
 {
     bool map = to->kind == YAML_MAP;
@@ -201,7 +205,8 @@ static bool read_items(struct reader *r, struct yaml_node *to, unsigned depth)
     return true;
 }
 
-/* The value that begins with `ev`, to its end; an anchor on it becomes known. */
+/* Reads the value that begins with the event `ev` to its end, then adds its anchor, if it has one.
+ * NULL: the fault is set; nodes that exist already are freed with the tree. */
 static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, unsigned depth)
 {
     const yaml_char_t *tag, *anchor;
@@ -237,7 +242,7 @@ static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, uns
     return add_anchor(r, anchor, n, &ev->start_mark) ? n : NULL;
 }
 
-/* Stream start, document start, value, document end, stream end. */
+/* The events of a file: stream start, document start, the value, document end, stream end. */
 static bool read_stream(struct reader *r)
 {
     bool done = false;
@@ -267,7 +272,7 @@ bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct ya
 {
     *t = (struct yaml_tree){0};
     *fault = (struct yaml_fault){.line = 1, .column = 1};
-    struct reader *r = mem_zalloc(sizeof *r);
+    struct reader *r = mem_zalloc(sizeof *r); /* too large for the stack, with its anchors */
     r->input = (struct str){text, len};
     r->tree = t;
     r->fault = fault;

@@ -1,4 +1,4 @@
-/* The configuration as users write it: what is loaded, and every message about what is not. */
+/* Configuration files: the values that are loaded, and the message for every kind of error. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include "config/config.h"
 #include "tests/lib/unit.h"
 
-/* A minimal file in two lines, and the same with one more line inside. */
+/* The smallest file in two lines, and the same with one more line inside. */
 #define LISTENERS "listeners: [{name: web, listen: 127.0.0.1:8080, pool: p}]\n"
 #define POOLS "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001}]}]\n"
 #define TOP(line) line "\n" LISTENERS POOLS
@@ -21,7 +21,8 @@
 #define P10 "0123456789"
 #define P100 P10 P10 P10 P10 P10 P10 P10 P10 P10 P10
 
-/* The contract's example, less what this version does not carry out. */
+/* Nearly every key of docs/configuration.md, with values other than the defaults where there are
+ * any. */
 static const char full[] =
     "workers: 3\n"
     "shutdown_timeout: 31s\n"
@@ -79,7 +80,7 @@ static struct config *parse(const char *text)
     return c;
 }
 
-/* Exactly these lines (up to a NULL), in this order. */
+/* Expects exactly these errors (the list ends with NULL), in this order. */
 static void refuse(const char *text, const char *const *lines)
 {
     struct config_errors errors;
@@ -94,7 +95,7 @@ static void refuse(const char *text, const char *const *lines)
 
 /* ---- what is loaded ---- */
 
-START_TEST(the_contracts_example_has_its_values)
+START_TEST(a_file_with_all_keys_has_its_values)
 {
     struct config *c = parse(full);
     ck_assert_str_eq(c->file, "t.yaml");
@@ -741,7 +742,7 @@ static void append(struct buffer *b, const char *text)
     ck_assert(buffer_append(b, text, strlen(text)));
 }
 
-/* One pool of n backends and m standbys, all with these other fields. */
+/* A file with one pool of n backends and m standbys; `fields` is added to each backend. */
 static char *make_pool(unsigned n, unsigned m, const char *fields)
 {
     struct buffer b = {0};
@@ -830,7 +831,7 @@ END_TEST
 
 /* ---- files ---- */
 
-/* A scratch folder with a configuration and a token in it. */
+/* A temporary folder for a configuration file and a token file. */
 struct scratch {
     char folder[64], config[128], token[128];
 };
@@ -916,7 +917,7 @@ START_TEST(a_file_that_cannot_be_read_is_an_error_of_the_document)
 }
 END_TEST
 
-/* ---- whatever is written ---- */
+/* ---- mutated files ---- */
 
 /* xorshift64*: the same mutations in every run. */
 static uint64_t next_random(uint64_t *state)
@@ -927,7 +928,7 @@ static uint64_t next_random(uint64_t *state)
     return *state * UINT64_C(2685821657736338717);
 }
 
-/* "t.yaml:LINE:COLUMN: PATH: text", printable. */
+/* Expects "t.yaml:LINE:COLUMN: PATH: text" of printable characters. */
 static void check_line(const char *line)
 {
     unsigned row, column;
@@ -939,7 +940,7 @@ static void check_line(const char *line)
         ck_assert((unsigned char)*line >= ' ' && *line != 0x7f);
 }
 
-/* 1: it loads; 0: it does not, and says why. */
+/* Parses any text; returns 1 if it loads, 0 if it is refused with errors in the right form. */
 static int check_any(const char *text, size_t len)
 {
     struct config_errors errors;
@@ -1012,7 +1013,7 @@ static Suite *build(void)
     Suite *s = suite_create("config");
     TCase *t = tcase_create("config");
     tcase_set_timeout(t, 60);
-    tcase_add_test(t, the_contracts_example_has_its_values);
+    tcase_add_test(t, a_file_with_all_keys_has_its_values);
     tcase_add_test(t, the_examples_listener_has_its_values);
     tcase_add_test(t, the_examples_pool_has_its_values);
     tcase_add_test(t, the_examples_servers_have_their_values);
