@@ -45,12 +45,14 @@ const char *answer_reason(int status)
     }
 }
 
-/* A 405 must say what is allowed (RFC 9110 15.5.6); only CONNECT is not. */
+/* A 405 must list the methods that are allowed (RFC 9110 15.5.6). Only CONNECT is not; of the
+ * methods without a limit in number, the list names the usual ones. */
 static const char *extra_fields(int status)
 {
     return status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n" : "";
 }
 
+/* Composed on the stack and appended at once, so that a failure leaves no part of an answer. */
 bool answer_write(struct buffer *out, int status, bool close, bool head, struct str date)
 {
     assert(status >= 200 && status <= 599 && status != 204 && status != 304);

@@ -1,13 +1,17 @@
-/* The proxy's own answers, 400 to 505.
- * Pure. */
+/* The answers that the proxy itself composes, such as 400 or 503. docs/http.md, Requests that are
+ * refused.
+ * Ownership: appends to the caller's buffer. Pure. */
 #pragma once
 #include <stdbool.h>
 
 #include "base/buffer.h"
 #include "base/str.h"
 
-/* Appends a whole answer (text/plain body "502 Bad Gateway\n", Content-Length, Via not needed).
- * close: says Connection: close. head: the request was HEAD, no body. date: "Date: ...\r\n", at
- * most 64 bytes, or empty. False: no memory. */
+/* Appends a complete answer with a body such as "502 Bad Gateway\n".
+ * status: 200 to 599 with a body, so neither 204 nor 304. close: add Connection: close. head: the
+ * request was HEAD, so leave out the body (RFC 9110 9.3.2). date: a whole field line
+ * "Date: ...\r\n" of at most 64 bytes, or empty. False: out of memory; the buffer is unchanged. */
 bool answer_write(struct buffer *out, int status, bool close, bool head, struct str date);
-const char *answer_reason(int status); /* "Bad Gateway"; "Unknown" where there is none */
+/* The reason phrase of a status, "Bad Gateway"; "Unknown" for a status that the proxy never sends
+ * itself. A constant. */
+const char *answer_reason(int status);

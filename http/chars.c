@@ -16,6 +16,7 @@
      (c) == '\'' || (c) == '*' || (c) == '+' || (c) == '-' || (c) == '.' || (c) == '^' || \
      (c) == '_' || (c) == '`' || (c) == '|' || (c) == '~')
 
+/* The table is computed by the compiler from the grammar above: nobody has to check 256 numbers. */
 #define CLASSES(c)                                                                           \
     (IS_TOKEN(c) ? CHAR_TOKEN : 0) | (IS_VISIBLE(c) && (c) != '#' ? CHAR_TARGET : 0) |       \
         (IS_VISIBLE(c) || (c) == ' ' || (c) == '\t' || (c) >= 128 ? CHAR_TEXT : 0) |         \
@@ -37,7 +38,7 @@ bool chars_are_token(struct str s)
     return s.n > 0;
 }
 
-/* *DIGIT and not beyond what a port can be; an empty one is in the grammar. */
+/* port = *DIGIT, at most 65535. The grammar allows an empty port (RFC 3986 3.2.3). */
 static bool is_port(struct str s)
 {
     unsigned port = 0;
@@ -51,7 +52,8 @@ static bool is_port(struct str s)
     return true;
 }
 
-/* How many bytes from the first on are a reg-name, which an IPv4 address is a case of. */
+/* The length of the reg-name at the beginning of s (RFC 3986 3.2.2); 0 if there is none. The
+ * grammar of reg-name includes every IPv4 address. */
 static size_t reg_name_len(struct str s)
 {
     size_t i = 0;
@@ -65,7 +67,9 @@ static size_t reg_name_len(struct str s)
     }
 }
 
-/* What stands in the brackets: IPv6address, or IPvFuture ("v" 1*HEXDIG "." 1*...). */
+/* True for the text between the brackets of an IP-literal: IPv6address, or IPvFuture, which is "v"
+ * 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ) (RFC 3986 3.2.2). A zone ("%eth0") is refused:
+ * it means nothing on another host. */
 static bool is_ip_literal(struct str s)
 {
     if (s.n && (s.p[0] | 0x20) == 'v') {

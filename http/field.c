@@ -11,9 +11,10 @@ static inline uint64_t word(const char *p, size_t n)
     return w;
 }
 
-/* The two below compare without case, a word at a time; `lower` has no upper case. Among tchars
- * setting bit 5 makes letters lower and nothing else a letter or a '-'. With n a constant all of
- * this is straight code. */
+/* is_short() and is_long() compare a name with a lower-case constant, ignoring case, eight bytes at
+ * a time. Setting bit 5 turns upper-case letters into lower-case ones; no other tchar becomes a
+ * letter or '-' by that, so no other name can match. As n is a constant at every call, the compiler
+ * turns this into a few instructions without loops. */
 #define CASE_BITS 0x2020202020202020u
 
 static inline bool is_short(const char *p, const char *lower, size_t n)
@@ -21,7 +22,7 @@ static inline bool is_short(const char *p, const char *lower, size_t n)
     return ((word(p, n) | CASE_BITS) ^ (word(lower, n) | CASE_BITS)) == 0;
 }
 
-/* n is at least 8; the last word may overlap the one before. */
+/* n is at least 8. The last eight bytes are compared first; they may overlap the others. */
 static inline bool is_long(const char *p, const char *lower, size_t n)
 {
     uint64_t diff = (word(p + n - 8, 8) | CASE_BITS) ^ word(lower + n - 8, 8);
@@ -34,6 +35,8 @@ static inline bool is_long(const char *p, const char *lower, size_t n)
     (sizeof(literal) > 8 ? is_long(name, (literal), sizeof(literal) - 1) \
                          : is_short(name, (literal), sizeof(literal) - 1))
 
+/* Every field of every head is identified, so the length decides first: at most three comparisons.
+ */
 enum field_id field_identify(const char *name, size_t n)
 {
     switch (n) {
@@ -96,7 +99,7 @@ bool field_not_in_trailers(enum field_id id, struct str name)
         "vary",
         "forwarded",
     };
-    /* of those with an id only Via says something that may come late */
+    /* all fields with an id are about framing, routing or control, except for Via */
     if (id != FIELD_OTHER)
         return id != FIELD_VIA;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -138,7 +141,8 @@ bool field_parse_length(struct str value, uint64_t *length)
     return true;
 }
 
-/* A coding that is not `chunked`: its name must be a token, its parameters are not read. */
+/* The status for a coding that is not exactly `chunked`: 501 for an unknown one, 400 if its name is
+ * no token. Its parameters are not examined, as the request is refused anyway. */
 static int refuse_coding(struct str element)
 {
     size_t n = 0;
@@ -147,7 +151,7 @@ static int refuse_coding(struct str element)
     struct str name = {element.p, n};
     if (!chars_are_token(name))
         return 400;
-    /* chunked has no parameters (RFC 9112 7.1), so with some it is malformed, not unknown */
+    /* chunked has no parameters (RFC 9112 7.1): with some it is malformed, not unknown */
     return str_eq_nocase(name, STR("chunked")) ? 400 : 501;
 }
 
@@ -156,7 +160,7 @@ int field_check_codings(struct str value, bool *chunked)
     struct str rest = value, element;
     assert(value.p != NULL);
     while (field_list_next(&rest, &element)) {
-        if (*chunked) /* another coding behind the last, or chunked twice (RFC 9112 6.1) */
+        if (*chunked) /* a coding after chunked, or chunked twice (RFC 9112 6.1) */
             return 400;
         if (!str_eq_nocase(element, STR("chunked")))
             return refuse_coding(element);

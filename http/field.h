@@ -1,8 +1,8 @@
-/* What single fields mean, without a head around them.
+/* The rules for single fields, independent of the head around them.
  *
- * What for: parser.c, framing.c and rewrite.c ask here, so that each rule stands once.
- * Invariants: names and values were checked for their characters before.
- * Ownership: none. Pure. */
+ * What for: parser.c, framing.c and rewrite.c share them, so that each rule exists once.
+ * Invariants: callers have checked the characters of names and values before.
+ * Ownership: none; slices of the caller. Pure. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,9 +11,9 @@
 #include "base/str.h"
 #include "http/head.h"
 
-/* name[0, n) must be tchars; any case. */
+/* The id of a field name, in any case. name[0, n) must be a token. */
 enum field_id field_identify(const char *name, size_t n);
-/* Hop-by-hop by itself, whether Connection names it or not (RFC 9110 7.6.1). */
+/* True if a field is hop-by-hop even where Connection does not name it (RFC 9110 7.6.1). */
 static inline bool field_is_hop(enum field_id id)
 {
     const unsigned hop = 1u << FIELD_CONNECTION | 1u << FIELD_KEEP_ALIVE |
@@ -21,15 +21,19 @@ static inline bool field_is_hop(enum field_id id)
                          1u << FIELD_TRANSFER_ENCODING | 1u << FIELD_UPGRADE;
     return (hop >> id & 1) != 0;
 }
-/* May not stand in a trailer section: framing, routing, authentication, controls and what says how
- * to read the content (RFC 9110 6.5.1). */
+/* True if a field must not be a trailer: fields for framing, routing, authentication, request
+ * modification, response control, and those that say how to process the content (RFC 9110 6.5.1).
+ */
 bool field_not_in_trailers(enum field_id id, struct str name);
 
-/* The next element of a comma list, white space trimmed, possibly empty; false at its end. `rest`
- * is the whole value at first (its p not NULL). */
+/* Iterates over a comma-separated list (RFC 9110 5.6.1). For the first call *rest is the whole
+ * value, with p not NULL. True: *element is the next element without white space around it,
+ * possibly empty. False: there are no more elements. */
 bool field_list_next(struct str *rest, struct str *element);
-/* 1*DIGIT up to 2^63-1, nothing else. */
+/* Parses a Content-Length or Max-Forwards: 1*DIGIT up to 2^63-1. False: it is anything else. */
 bool field_parse_length(struct str value, uint64_t *length);
-/* One Transfer-Encoding line after others: `chunked` must be the last coding of all, the only one
- * known and there once. Sets *chunked. 0, or the status to refuse with: 400 or 501. */
+/* Checks the value of one Transfer-Encoding field. `chunked` is the only known coding; it must
+ * occur once in all such fields of a head together, and last (RFC 9112 6.1). *chunked: set by an
+ * earlier field of the head; set here if this one has it. Returns 0, or the status to refuse with,
+ * 400 or 501. */
 int field_check_codings(struct str value, bool *chunked);

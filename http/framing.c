@@ -8,14 +8,15 @@
 #include "http/field.h"
 #include "http/parser.h"
 
-/* The chunked coding, RFC 9112 7.1, one state a place in its grammar:
+/* The states of the chunked coding, one for each place in its grammar (RFC 9112 7.1):
  *
  *   SIZE_FIRST -> SIZE -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST
  *                                  size 0 |
  *                                         +-> LAST_FIRST -> LAST_LF -----------------> END
  *                                                 +-> TRAILERS (a field's first byte) -> END
  *
- * Any state -> MALFORMED or TOO_LARGE, where it stays. */
+ * Any state can lead to MALFORMED or TOO_LARGE, which are final. Which state a byte leads to
+ * depends on that byte alone, so the result does not depend on how the body is split into reads. */
 enum state {
     SIZE_FIRST,
     SIZE,
@@ -32,13 +33,13 @@ enum state {
     TOO_LARGE, /* 431 */
 };
 
-/* Of a size line, its extensions and CRLF included: more serves no purpose but to waste our time.
- */
+/* The limit of a size line, with its extensions and CRLF. No known client sends extensions; endless
+ * ones are an attack on servers that read them without counting (CVE-2023-39326). */
 #define LINE_MAX_BYTES 256
-#define SIZE_MAX_DIGITS 16
+#define SIZE_MAX_DIGITS 16 /* hexadecimal digits of 64 bits; more, even zeros, is refused */
 
 struct trailers {
-    struct buffer bytes; /* what head's offsets count in */
+    struct buffer bytes; /* the offsets of `head` refer to these */
     struct parser parser;
     struct head head;
 };
@@ -74,7 +75,7 @@ static unsigned hex_value(char c)
     return char_is(c, CHAR_DIGIT) ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a') + 10;
 }
 
-/* The next state after a byte of a size line; f->left gathers the size, f->line counts. */
+/* The state after a byte of a size line. f->left accumulates the size, f->line counts the bytes. */
 static enum state size_line(struct framing *f, char c)
 {
     if (++f->line > LINE_MAX_BYTES)
@@ -91,7 +92,7 @@ static enum state size_line(struct framing *f, char c)
         if (f->state == SIZE_FIRST)
             return MALFORMED;
         return c == '\r' ? SIZE_LF : c == ';' ? EXTENSION : MALFORMED;
-    case EXTENSION: /* known to nobody, so dropped (RFC 9112 7.1.1) */
+    case EXTENSION: /* a recipient must ignore extensions it does not know (RFC 9112 7.1.1) */
         return c == '\r' ? SIZE_LF : char_is(c, CHAR_TEXT) ? EXTENSION : MALFORMED;
     default:
         assert(f->state == SIZE_LF);
@@ -100,7 +101,8 @@ static enum state size_line(struct framing *f, char c)
     }
 }
 
-/* The next state after a byte between chunks or at the end. */
+/* The state after a byte of a line end, after a chunk or after the last chunk. LF alone is refused:
+ * readers differ in whether they accept it, which makes smuggling possible. */
 static enum state line_end(const struct framing *f, char c)
 {
     switch (f->state) {
@@ -126,8 +128,10 @@ static enum state check_trailers(const struct trailers *t)
     return END;
 }
 
-/* Trailers are copied before they are read: they may come in pieces, and the caller's bytes go. The
- * next state; *used of data[0, len) are theirs. */
+/* Reads a piece of the trailer section. The bytes are copied first, because the parser needs the
+ * section from its beginning and the caller's bytes are gone at the next call. Returns the next
+ * state; *used: how many bytes of data[0, len) belong to the section. Out of memory counts as too
+ * large. */
 static enum state read_trailers(struct framing *f, const char *data, size_t len, size_t *used)
 {
     struct trailers *t = f->trailers;
@@ -138,7 +142,8 @@ static enum state read_trailers(struct framing *f, const char *data, size_t len,
             return TOO_LARGE;
         parser_init_trailers(&t->parser, &t->head, f->max_trailers);
     }
-    size_t had = buffer_len(&t->bytes), room = f->max_trailers - had; /* and one byte to refuse */
+    /* one byte above the limit is copied, too: the parser refuses at that byte */
+    size_t had = buffer_len(&t->bytes), room = f->max_trailers - had;
     size_t n = len <= room ? len : room + 1;
     if (!buffer_append(&t->bytes, data, n))
         return TOO_LARGE;
@@ -155,13 +160,14 @@ static enum state read_trailers(struct framing *f, const char *data, size_t len,
     return t->parser.status == 431 ? TOO_LARGE : MALFORMED;
 }
 
-/* Takes one run of bytes of the same kind from data[i, len); returns how many. */
+/* Decodes bytes of one kind at data[i]: a piece of a chunk or of the trailer section, otherwise a
+ * single byte. Returns how many. */
 static size_t step(struct framing *f, char *data, size_t i, size_t len, size_t *payload)
 {
     size_t n = 1;
     if (f->state == DATA) {
         n = f->left < len - i ? (size_t)f->left : len - i;
-        if (*payload != i)
+        if (*payload != i) /* equal as long as no framing came before in these bytes */
             memmove(data + *payload, data + i, n);
         *payload += n;
         f->left -= n;
@@ -173,7 +179,7 @@ static size_t step(struct framing *f, char *data, size_t i, size_t len, size_t *
         f->state = (uint8_t)read_trailers(f, data + i, len - i, &n);
     } else {
         f->state = (uint8_t)line_end(f, data[i]);
-        if (f->state == TRAILERS) /* the byte is a field's first */
+        if (f->state == TRAILERS) /* the byte is the first of a field: the parser reads it again */
             n = 0;
     }
     return n;

@@ -20,7 +20,7 @@ bool method_idempotent(enum method m)
         return true;
     case METHOD_POST:
     case METHOD_CONNECT:
-    case METHOD_OTHER:
+    case METHOD_OTHER: /* an unknown method may have any effect */
         return false;
     }
     return false;

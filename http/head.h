@@ -1,10 +1,11 @@
-/* A parsed head: start line, fields and what follows from them, as offsets into the bytes received.
+/* A parsed head: the start line, the fields and what they mean, as offsets into the received bytes.
  *
- * What for: the one form in which a head goes from http/parser to everybody else.
- * Invariants: offsets count from the head's first byte, so the bytes may move (a growing buffer)
- * between parsing and use; slices made by head_str() live as long as those bytes stand still.
- * A head that parser_execute() called done has passed every check of ours: it is not ambiguous.
- * Ownership: a plain struct, no heap. Threads: the owner's. */
+ * What for: the form in which a head goes from http/parser to all other modules.
+ * Invariants: offsets count from the first byte of the head (`base`), so the bytes may be at
+ * another address after the parsing, as in a growing buffer. Slices from head_str() and the like
+ * are valid until the bytes change or move. A head for which parser_execute() returned PARSE_DONE
+ * has passed every check of docs/http.md, Requests that are refused. Ownership: a plain struct, no
+ * heap. Threads: the owner's. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +14,7 @@
 
 #define HEAD_MAX_FIELDS 128
 
-/* Fields that somebody here looks at. */
+/* The fields whose values or presence matter to the proxy. */
 enum field_id {
     FIELD_OTHER,
     FIELD_CONNECTION,
@@ -35,7 +36,7 @@ enum field_id {
     FIELD_X_FORWARDED_PROTO,
 };
 
-enum method { /* RFC 9110 9; any other token is METHOD_OTHER and passed on */
+enum method { /* RFC 9110 9; any other token is METHOD_OTHER and is forwarded as sent */
               METHOD_OTHER,
               METHOD_GET,
               METHOD_HEAD,
@@ -47,12 +48,12 @@ enum method { /* RFC 9110 9; any other token is METHOD_OTHER and passed on */
               METHOD_TRACE,
 };
 
-/* Where a body ends, RFC 9112 6.3. */
+/* How the end of a body is determined, RFC 9112 6.3. */
 enum body_kind {
     BODY_NONE,
     BODY_LENGTH, /* content_length bytes, at least 1 */
     BODY_CHUNKED,
-    BODY_CLOSE, /* answers only: to the end of the connection */
+    BODY_CLOSE, /* answers only: it lasts to the end of the connection */
 };
 
 struct head_slice {
@@ -61,36 +62,36 @@ struct head_slice {
 
 struct head_field {
     uint32_t name, value; /* offsets */
-    uint32_t value_len;   /* without white space at both ends */
+    uint32_t value_len;   /* without the white space at both ends */
     uint16_t name_len;
     uint8_t id; /* enum field_id */
-    bool hop;   /* named by Connection, or hop-by-hop by itself: not passed on */
+    bool hop;   /* hop-by-hop, by itself or because Connection names it: not forwarded */
 };
 
 struct head {
-    uint32_t size; /* of the whole head, blank line (and a skipped CRLF before it) included */
+    uint32_t size; /* bytes, from a skipped CRLF before the request line to the blank line */
     uint8_t minor; /* HTTP/1.minor: 0 or 1 */
     /* requests */
     uint8_t method; /* enum method */
     struct head_slice method_text, target;
-    struct head_slice path;  /* of the target: without query, scheme and authority; "*" stays "*",
-                                the empty path of an absolute-form target is "/"; never len 0 */
-    struct head_slice query; /* without the '?', which stands before query.off if there is one */
+    struct head_slice path;  /* the target without query, scheme and authority; "*" stays "*", the
+                                empty path of an absolute-form target is "/"; never empty */
+    struct head_slice query; /* without the '?', which precedes query.off if there is a query */
     struct head_slice
-        host;      /* Host's value (or the absolute-form target's authority); len 0: none */
-    bool has_host; /* host is set: by a Host field or by the target */
+        host;      /* authority of an absolute-form target, else value of Host; len 0: none */
+    bool has_host; /* host is set, by the target or by a Host field */
     bool expect_continue;
     bool limited;          /* OPTIONS or TRACE with a Max-Forwards (RFC 9110 7.6.2) */
-    uint32_t max_forwards; /* of it; 0: it must not go on */
+    uint32_t max_forwards; /* its value; at 0 the request must not be forwarded */
     /* answers */
     uint16_t status; /* 100 to 599 */
     struct head_slice reason;
     /* both */
-    bool keep_alive; /* what version and Connection say, RFC 9112 9.3 */
-    bool upgrade;    /* Connection names upgrade and an Upgrade field is there (HTTP/1.1 only) */
-    bool has_date;   /* answers: a Date was there */
-    bool has_length; /* a Content-Length was there (answers to HEAD and 304 keep it) */
-    uint8_t body;    /* enum body_kind; for answers by the fields alone, see framing_of_answer() */
+    bool keep_alive; /* the connection may persist, by version and Connection: RFC 9112 9.3 */
+    bool upgrade;    /* HTTP/1.1, Connection has "upgrade", and there is an Upgrade field */
+    bool has_date;   /* there is a Date field */
+    bool has_length; /* there is a Content-Length field (answers to HEAD and 304 keep it) */
+    uint8_t body;    /* enum body_kind; of an answer by its fields alone: framing_of_answer() */
     uint64_t content_length;
     uint16_t nfields;
     struct head_field fields[HEAD_MAX_FIELDS];
@@ -111,7 +112,7 @@ static inline struct str head_value(const char *base, const struct head_field *f
     return (struct str){base + f->value, f->value_len};
 }
 
-/* The first field line of that name, any case; NULL if there is none. */
+/* The first field line with this name, in any case; NULL if there is none. */
 const struct head_field *head_find(const struct head *h, const char *base, struct str name);
-/* RFC 9110 9.2.2: GET, HEAD, PUT, DELETE, OPTIONS, TRACE. */
+/* True for the idempotent methods (RFC 9110 9.2.2): GET, HEAD, PUT, DELETE, OPTIONS, TRACE. */
 bool method_idempotent(enum method m);

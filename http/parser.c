@@ -7,10 +7,10 @@
 #include "http/field.h"
 #include "http/start_line.h"
 
-/* What a head obeys once it is called done, besides the start line's grammar:
+/* The rules that a head obeys after PARSE_DONE, besides the grammar of the start line:
  *
  *   lines      each ends in exactly CRLF; no folding; no control character but HTAB in a value
- *   names      one or more tchars, the colon right behind
+ *   names      one or more tchars, directly followed by the colon
  *   number     at most HEAD_MAX_FIELDS fields, names below 64 KiB, the whole at most max_size
  *   framing    at most one Content-Length, 1*DIGIT up to 2^63-1, never beside Transfer-Encoding;
  *              Transfer-Encoding is `chunked` once and nothing else, never in HTTP/1.0
@@ -18,15 +18,16 @@
  *              that is not empty (an http URI has one, RFC 9110 4.2.1), the same as the authority
  *              of an absolute-form target
  *
- * The library as packaged is built without HTTP_PARSER_STRICT. It lets through, and we refuse:
- * spaces in names, a control character as a value's first byte, LF without CR at any line's end, CR
- * without LF where a value is empty and at the blank line, and folded lines. It is stopped at the
- * blank line, so it never reads a body. */
+ * The library as packaged is built without HTTP_PARSER_STRICT. It accepts, and the callbacks below
+ * refuse: spaces in names, a control character as the first byte of a value, LF without CR at the
+ * end of any line, CR without LF where a value is empty and at the blank line, and folded lines.
+ * The library is stopped at the blank line, so it never reads a body. */
 
-/* A head may have that many options in Connection: each is compared with every field. */
+/* The limit of options in Connection. Each is compared with every field, so that without a limit a
+ * small head could cost a lot of time. */
 #define CONNECTION_OPTIONS_MAX 64
 
-/* Passed to the callbacks of one call of http_parser_execute(). */
+/* The context of the callbacks during one call of http_parser_execute(). */
 struct feed {
     struct parser *p;
     struct head *h;
@@ -34,7 +35,9 @@ struct feed {
     size_t from; /* base + from was the first byte of this call */
 };
 
-static http_parser primed; /* past a start line: each head's fields begin with a copy */
+/* A library parser that has already read a start line. Each head begins with a copy of it, so that
+ * the library only ever sees field lines. */
+static http_parser primed;
 static http_parser_settings settings;
 
 _Static_assert(sizeof(http_parser) == sizeof(((struct parser *)0)->impl), "room for http_parser");
@@ -51,7 +54,7 @@ enum parse_result parser_refuse(struct parser *p, int status, const char *reason
     return PARSE_ERROR;
 }
 
-/* From a callback: any value but 0 stops the library. */
+/* Refuses the head from a callback: returning a value other than 0 stops the library. */
 static int stop(struct parser *p, int status, const char *reason)
 {
     parser_refuse(p, status, reason);
@@ -63,8 +66,9 @@ static bool seen(const struct parser *p, enum field_id id)
     return (p->seen >> id & 1) != 0;
 }
 
-/* Between a colon and the value, base[from, to): white space, or a CRLF and nothing behind it. The
- * byte before `from` counts as well. */
+/* True if the bytes between a colon and the value, base[from, to), are white space only, or end
+ * with the one CRLF of a line with an empty value. The library skips these bytes without a
+ * callback. base[from - 1] is examined, too. */
 static bool gap_is_clean(const char *base, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
@@ -75,6 +79,8 @@ static bool gap_is_clean(const char *base, size_t from, size_t to)
     return true;
 }
 
+/* The rules of single fields. Each is called at the end of a line, so that the head is refused at
+ * the first field that contradicts one before it. Returns 0, or -1 if the head is refused. */
 static int host_rule(struct feed *x, const struct head_field *f)
 {
     struct head *h = x->h;
@@ -118,7 +124,8 @@ static int coding_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
-/* Max-Forwards counts for OPTIONS and TRACE only (RFC 9110 7.6.2). */
+/* Max-Forwards has a meaning for OPTIONS and TRACE only (RFC 9110 7.6.2). A value above 32 bits
+ * limits nothing in practice, so it is capped. */
 static int forwards_rule(struct feed *x, const struct head_field *f)
 {
     struct head *h = x->h;
@@ -132,7 +139,8 @@ static int forwards_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
-/* What a field says about its own message, at the end of its line. */
+/* Applies the rule of a field to the message, at the end of its line. Returns 0, or -1 if the head
+ * is refused. */
 static int field_rule(struct feed *x, const struct head_field *f)
 {
     enum parser_kind kind = x->p->kind;
@@ -150,7 +158,7 @@ static int field_rule(struct feed *x, const struct head_field *f)
     case FIELD_DATE:
         x->h->has_date = true;
         return 0;
-    case FIELD_EXPECT: /* not from HTTP/1.0, RFC 9110 10.1.1 */
+    case FIELD_EXPECT: /* ignored in HTTP/1.0, RFC 9110 10.1.1 */
         if (x->h->minor && str_eq_nocase(head_value(x->base, f), STR("100-continue")))
             x->h->expect_continue = true;
         return 0;
@@ -159,7 +167,7 @@ static int field_rule(struct feed *x, const struct head_field *f)
     }
 }
 
-/* The line of `f` is over, its value trimmed. */
+/* Completes the field `f`, whose line has ended. Returns 0, or -1 if the head is refused. */
 static int end_field(struct feed *x, struct head_field *f)
 {
     f->hop = field_is_hop(f->id);
@@ -171,14 +179,16 @@ static int end_field(struct feed *x, struct head_field *f)
     return 0;
 }
 
-/* A name or the next piece of one, complete if the colon is among this call's bytes. */
+/* The library's callback for a name, or for the next piece of one that came in several reads. The
+ * name is complete if this call's bytes contain the byte after it, the colon. */
 static int on_field(http_parser *hp, const char *at, size_t n)
 {
     struct feed *x = hp->data;
     struct head *h = x->h;
     bool complete = at + n != x->end;
-    /* The library notes a Transfer-Encoding for any name that begins so, and would then refuse a
-     * Content-Length beside it. Both are for our rules to judge. */
+    /* The library sets this for every name that begins with "Transfer-Encoding", even for another
+     * field, and would then refuse a Content-Length. length_rule() and coding_rule() decide that.
+     */
     hp->uses_transfer_encoding = 0;
     if (h->nfields == HEAD_MAX_FIELDS)
         return complete ? stop(x->p, 431, "too many fields") : 0;
@@ -201,8 +211,9 @@ static int on_field(http_parser *hp, const char *at, size_t n)
     return 0;
 }
 
-/* A value or the next piece of one, complete if the line's end is among this call's bytes. The
- * library tells of an empty one only when it sees the next line's first byte. */
+/* The library's callback for a value, or for the next piece of one. The value is complete if this
+ * call's bytes contain the end of the line. For an empty value the library calls only when it sees
+ * the first byte of the next line. */
 static int on_value(http_parser *hp, const char *at, size_t n)
 {
     struct feed *x = hp->data;
@@ -233,14 +244,14 @@ static int on_value(http_parser *hp, const char *at, size_t n)
     return end_field(x, f);
 }
 
-/* Stops the library before it looks at what follows the head. */
+/* Stops the library before it examines the bytes after the head. */
 static int on_headers_complete(http_parser *hp)
 {
     return -1;
 }
 
-/* Before main(): the library's own limit on heads is a global that must be set once and before any
- * thread, and every parser starts from the same primed copy. */
+/* Runs before main(), because the library's own limit of heads is a global variable, which must be
+ * set before any thread runs. The limit is disabled: parser_execute() has a stricter one. */
 __attribute__((constructor)) static void prime(void)
 {
     static const char start_line[] = "GET / HTTP/1.1\r\n";
@@ -255,6 +266,7 @@ __attribute__((constructor)) static void prime(void)
     settings.on_headers_complete = on_headers_complete;
 }
 
+/* Only the counts of the head are cleared; its 128 fields are written before they are read. */
 static void init(struct parser *p, struct head *h, uint32_t max_size, enum parser_kind kind,
                  enum parser_state state)
 {
@@ -284,8 +296,9 @@ void parser_init_trailers(struct parser *p, struct head *h, uint32_t max_size)
     init(p, h, max_size, PARSER_TRAILERS, FIELDS_LINE);
 }
 
-/* The fields that an option of Connection names end here. Host can't be taken away so: without it
- * the request would be another one (RFC 9110 7.6.1 forbids to name it). */
+/* Marks the fields that an option of Connection names as hop-by-hop. Host is exempt: a client could
+ * otherwise have it removed and so send the request to another site (RFC 9110 7.6.1 forbids naming
+ * it). */
 static void mark_hop(struct head *h, const char *base, struct str option)
 {
     for (unsigned i = 0; i < h->nfields; i++) {
@@ -296,7 +309,8 @@ static void mark_hop(struct head *h, const char *base, struct str option)
     }
 }
 
-/* RFC 9112 9.3, RFC 9110 7.6.1 and 7.8. */
+/* Reads all Connection fields (RFC 9112 9.3, RFC 9110 7.6.1 and 7.8). This waits for the end of the
+ * head, because an option may name a field that comes later. */
 static enum parse_result connection_rule(struct parser *p, struct head *h, const char *base)
 {
     bool close = false, keep_alive = false;
@@ -322,7 +336,7 @@ static enum parse_result connection_rule(struct parser *p, struct head *h, const
     return PARSE_DONE;
 }
 
-/* The blank line was read: what can be said only of the head as a whole. */
+/* Applies the rules that concern the head as a whole, after the blank line. */
 static enum parse_result end_head(struct parser *p, struct head *h, const char *base)
 {
     h->size = p->taken;
@@ -340,9 +354,9 @@ static enum parse_result end_head(struct parser *p, struct head *h, const char *
     return PARSE_DONE;
 }
 
-/* One plain line at base + at: name ":" OWS value CRLF, the value not empty and nothing behind it,
- * all of it there and every byte right. How many bytes it has; 0: not such a line, which says
- * nothing about whether it is right. */
+/* Reads one field line at base[at] if it is plain: complete, name ":" OWS value CRLF, with a value
+ * that is not empty and has no white space after it, all characters right. Returns its length. 0:
+ * it is not such a line, which does not mean that it is wrong. */
 static size_t plain_line(const char *base, size_t at, size_t end, struct head_field *f)
 {
     size_t i = at;
@@ -366,20 +380,21 @@ static size_t plain_line(const char *base, size_t at, size_t end, struct head_fi
     return i + 2 - at;
 }
 
+/* Lets the library read base[p->taken, end). */
 static enum parse_result read_fields(struct parser *p, struct head *h, const char *base, size_t end)
 {
     struct feed x = {p, h, base, base + end, p->taken};
     http_parser hp;
-    if (p->state == FIELDS_LINE) /* the library goes on from here */
+    if (p->state == FIELDS_LINE) /* the library continues at the beginning of a line */
         p->state = FIELDS_ENDED;
     memcpy(&hp, p->impl, sizeof(hp));
     hp.data = &x;
     size_t n = http_parser_execute(&hp, &settings, base + p->taken, end - p->taken);
-    if (p->status) /* a callback of ours refused */
+    if (p->status) /* a callback refused */
         return PARSE_ERROR;
     switch (HTTP_PARSER_ERRNO(&hp)) {
     case HPE_CB_headers_complete:
-        n += x.from; /* where the LF of the blank line must be */
+        n += x.from; /* the index at which the LF of the blank line must be */
         if (base[n] != '\n' || n == 0 || base[n - 1] != '\r')
             return parser_refuse(p, 400, "malformed end of the head");
         p->taken = (uint32_t)n + 1;
@@ -389,6 +404,8 @@ static enum parse_result read_fields(struct parser *p, struct head *h, const cha
     default:
         return parser_refuse(p, 400, http_errno_description(HTTP_PARSER_ERRNO(&hp)));
     }
+    /* The bytes end between a colon and the value. They are checked now, not at the next call, so
+     * that the first wrong byte is refused when it arrives. */
     if (p->state == FIELDS_GAP) {
         const struct head_field *f = &h->fields[h->nfields];
         size_t gap = f->name + f->name_len + 1u;
@@ -400,19 +417,19 @@ static enum parse_result read_fields(struct parser *p, struct head *h, const cha
     return PARSE_MORE;
 }
 
-/* Fields that say where messages and connections end: in every head they go through the library,
- * so that two readers, its rules and ours, must agree on them. */
+/* The fields that decide where messages and connections end go through the library in every head,
+ * even in plain lines: two independent readers must agree on them. */
 static bool goes_to_library(enum field_id id)
 {
     return id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING || id == FIELD_CONNECTION ||
            id == FIELD_UPGRADE;
 }
 
-/* The short way, for heads as they nearly always are: takes the plain lines that are there, and the
- * blank line. Whatever else there is, a line in pieces or one that may be wrong, is left to the
- * library from that line's first byte on; it takes seven times as long for a line. Both ways must
- * agree: the tests and the fuzzer give each head whole (this way) and byte by byte (the library's).
- */
+/* The fast path, which suffices for nearly every head: reads all plain lines, and the blank line.
+ * The first other line, one in pieces or one that may be wrong, is left to the library from its
+ * first byte on; the library needs seven times as long for a line. Both paths must give the same
+ * result: the tests and the fuzzer pass each head as a whole (this path) and byte by byte (the
+ * library). */
 static enum parse_result read_plain(struct parser *p, struct head *h, const char *base, size_t end)
 {
     struct feed x = {p, h, base, base + end, p->taken};
@@ -444,6 +461,8 @@ static enum parse_result read_plain(struct parser *p, struct head *h, const char
 enum parse_result parser_execute(struct parser *p, struct head *h, const char *base, size_t len)
 {
     assert(p->state != HEAD_DONE && p->state != HEAD_REFUSED && p->taken <= len);
+    /* No byte past max_size is examined, so that a head is accepted or refused for its size exactly
+     * at the limit, no matter how many bytes came at once. */
     size_t end = len < p->max_size ? len : p->max_size;
     enum parse_result r = PARSE_MORE;
     if (p->state < START_END) {

@@ -2,9 +2,10 @@
 
 #include <assert.h>
 
-/* Room is reserved once, for the most that can come out: every field line as received plus the
- * space behind its colon, the Host once more in X-Forwarded-Host, and our own lines, which with
- * two numbers stay far below OWN_LINES. So the put_*() below need not check. */
+/* Memory is reserved once for the greatest possible result, so that the put_*() below need not
+ * check it and a failure leaves the buffer unchanged. That is every field line as received plus a
+ * space after its colon, the host once more in X-Forwarded-Host, the caller's texts (`more`), and
+ * the lines that this module adds itself, which are far below OWN_LINES bytes. */
 #define OWN_LINES 512
 
 static bool reserve(struct buffer *out, const struct head *h, size_t more)
@@ -37,7 +38,7 @@ static void put_number(struct buffer *out, uint64_t n)
     put(out, digits + i, sizeof(digits) - i);
 }
 
-/* "Name: value\r\n"; in one go where it was sent in just that form. */
+/* "Name: value\r\n". A line that was sent in just that form, as nearly all are, is one copy. */
 static void put_field(struct buffer *out, const char *base, const struct head_field *f)
 {
     if (f->value == f->name + f->name_len + 2u && base[f->value - 1] == ' ') {
@@ -50,7 +51,8 @@ static void put_field(struct buffer *out, const char *base, const struct head_fi
     PUT(out, "\r\n");
 }
 
-/* An Upgrade that is passed on has to be named by Connection again (RFC 9110 7.8). */
+/* A forwarded Upgrade must be named by a new Connection field, as it is hop-by-hop (RFC 9110 7.8).
+ */
 static void put_upgrade(struct buffer *out, const struct head *h, const char *base)
 {
     PUT(out, "Connection: Upgrade\r\n");
@@ -79,7 +81,8 @@ static void put_target(struct buffer *out, const struct head *h, const char *bas
         put_str(out, target);
         return;
     }
-    bool no_path = h->path.off < h->host.off; /* the parser's stand-in for an empty path */
+    /* the parser represents an empty path by the '/' before the authority */
+    bool no_path = h->path.off < h->host.off;
     bool query = base[h->query.off - 1] == '?';
     if (no_path && !query && h->method == METHOD_OPTIONS) {
         PUT(out, "*");
@@ -97,22 +100,23 @@ static bool passes_to_backend(const struct head *h, const struct head_field *f)
     if (f->hop)
         return false;
     switch (f->id) {
-    case FIELD_CONTENT_LENGTH: /* written anew */
+    case FIELD_CONTENT_LENGTH: /* this one and the next three are composed anew */
     case FIELD_X_FORWARDED_FOR:
     case FIELD_X_FORWARDED_PROTO:
     case FIELD_X_FORWARDED_HOST:
         return false;
     case FIELD_MAX_FORWARDS:
         return !h->limited;
-    case FIELD_EXPECT: /* to be ignored from HTTP/1.0, and we say 1.1 (RFC 9110 10.1.1) */
+    case FIELD_EXPECT: /* ignored in HTTP/1.0 (RFC 9110 10.1.1), but the head says HTTP/1.1 */
         return h->minor != 0;
     default:
         return true;
     }
 }
 
-/* What was sent, in the order sent, and the peer last: it has to have a place there in any case, or
- * a client on a unix socket could choose what stands last. */
+/* The values as sent, then the peer as the last one, which is the only one that a backend can
+ * trust. A client on a unix socket, which has no address, is there as "unix:": otherwise it could
+ * choose the last value itself. */
 static void put_forwarded_for(struct buffer *out, const struct head *h, const char *base,
                               struct str peer)
 {
@@ -158,7 +162,7 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
         if (passes_to_backend(h, f))
             put_field(out, base, f);
     }
-    if (!host && h->host.len) { /* HTTP/1.0 with an absolute-form target */
+    if (!host && h->host.len) { /* HTTP/1.0 with an absolute-form target and without a Host field */
         PUT(out, "Host: ");
         put_str(out, head_str(base, h->host));
         PUT(out, "\r\n");
@@ -166,7 +170,7 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     put_forwarded(out, h, base, r);
     put_via(out);
     if (h->limited) {
-        assert(h->max_forwards > 0); /* at 0 it does not go on */
+        assert(h->max_forwards > 0); /* at 0 the proxy answers itself */
         PUT(out, "Max-Forwards: ");
         put_number(out, h->max_forwards - 1);
         PUT(out, "\r\n");
@@ -201,9 +205,10 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
             put_field(out, base, f);
     }
     put_via(out);
-    if (!h->has_date && h->status >= 200) /* RFC 9110 6.6.1 */
+    if (!h->has_date && h->status >= 200) /* a recipient with a clock adds it: RFC 9110 6.6.1 */
         put_str(out, r->date);
-    if (h->status >= 200 && h->status != 204) { /* RFC 9110 8.6, RFC 9112 6.1 */
+    /* neither field may be in a 1xx or 204 (RFC 9110 8.6, RFC 9112 6.1) */
+    if (h->status >= 200 && h->status != 204) {
         if (r->body == BODY_CHUNKED)
             PUT(out, "Transfer-Encoding: chunked\r\n");
         else if (h->has_length && r->body != BODY_CLOSE)

@@ -1,10 +1,10 @@
-/* Heads out again: written by us from what was parsed, never copied through unread.
+/* Composes the heads that are forwarded, from parsed ones. docs/http.md, What is rewritten.
  *
- * What for: hop-by-hop fields off, X-Forwarded-* and Via on, framing as the next hop needs it.
- * Invariants: what is written is one well-formed head; nothing that was refused by the parser can
- * be in it.
- * Ownership: appends to the caller's buffer; false: no memory, the buffer may hold a part.
- * Threads: pure. */
+ * What for: removes hop-by-hop fields, adds X-Forwarded-* and Via, and frames the body as the next
+ * hop needs it. A head is always composed anew, never copied as a whole: so the next hop gets
+ * exactly what this one has understood. Invariants: the result is one well-formed head, without
+ * anything that the parser refuses. Ownership: appends to the caller's buffer. False: out of
+ * memory; the buffer is unchanged. Threads: pure. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,30 +13,33 @@
 #include "http/head.h"
 
 struct rewrite_request {
-    struct str peer;  /* the client's address, canonical text; empty: it has none (unix) */
-    struct str proto; /* "http" */
-    bool upgrade;     /* pass the Upgrade on */
+    struct str peer;  /* the client's address in canonical text; empty: it is on a unix socket */
+    struct str proto; /* the value of X-Forwarded-Proto: "http" */
+    bool upgrade;     /* forward the Upgrade field */
 };
 
-/* The request head as it goes to a backend, always HTTP/1.1, without the blank line at its end and,
- * if the request had no Host (HTTP/1.0), without Host: the caller adds "Host: x\r\n" then and
- * "\r\n". Target as sent, except that absolute-form becomes origin-form (RFC 9112 3.2.1) with its
- * authority as Host. Bodies: Content-Length as parsed, or Transfer-Encoding: chunked. */
+/* Appends the head of a request for a backend, always HTTP/1.1, but without the blank line at its
+ * end: the caller adds "\r\n", and before that "Host: x\r\n" if the request had no host (HTTP/1.0).
+ * So the head can be composed before the backend is chosen. The target is as sent, except that
+ * absolute-form becomes origin-form (RFC 9112 3.2.1), with its authority as Host. The body is
+ * framed by Content-Length as parsed or by Transfer-Encoding: chunked. */
 bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
                      const struct rewrite_request *r);
 
 struct rewrite_answer {
-    bool close;         /* say Connection: close */
-    bool keep_alive_10; /* an HTTP/1.0 client's connection stays: say Connection: keep-alive */
-    bool upgrade;       /* 101: Connection: Upgrade and Upgrade as sent */
-    struct str date; /* "Date: ...\r\n" of now, for an answer that came without; at most 64 bytes */
-    uint8_t body;    /* enum body_kind to the client: LENGTH and NONE keep a Content-Length that
-                        was sent, CHUNKED writes Transfer-Encoding, CLOSE neither */
+    bool close;         /* add Connection: close */
+    bool keep_alive_10; /* the connection of an HTTP/1.0 client persists: add Connection: keep-alive
+                         */
+    bool upgrade;       /* of a 101: add Connection: Upgrade, and Upgrade as sent */
+    struct str date; /* the present "Date: ...\r\n" for an answer without Date; at most 64 bytes */
+    uint8_t body;    /* enum body_kind, the framing to the client: LENGTH and NONE keep a sent
+                        Content-Length, CHUNKED writes Transfer-Encoding, CLOSE neither */
 };
 
-/* The whole answer head, blank line included; HTTP/1.1 always. For 1xx and 204 no Content-Length.
- */
+/* Appends the complete head of an answer, blank line included, always HTTP/1.1. An answer with 1xx
+ * or 204 gets no Content-Length (RFC 9110 8.6). */
 bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
                     const struct rewrite_answer *r);
-/* "0\r\n", the trailers (NULL: none) and the blank line: the end of a chunked body. */
+/* Appends the end of a chunked body: "0\r\n", the trailers (NULL: none) and the blank line. base:
+ * the bytes that the offsets of the trailers refer to. */
 bool rewrite_last_chunk(struct buffer *out, const struct head *trailers, const char *base);

@@ -4,8 +4,9 @@
 
 #include "http/chars.h"
 
-/* A step reads what its state is about. True: the state was left for the next; false: the bytes
- * ended, or the line was refused. */
+/* Each function below is a step: it reads the part of the line that the present state expects.
+ * True: the part is complete and the state is the next one. False: the bytes have ended within the
+ * part, or the line is refused. */
 
 static bool refuse(struct parser *p, int status, const char *reason)
 {
@@ -13,6 +14,7 @@ static bool refuse(struct parser *p, int status, const char *reason)
     return false;
 }
 
+/* A step that expects one certain byte. */
 static bool one_byte(struct parser *p, char byte, char expected, uint8_t next, const char *reason)
 {
     if (byte != expected)
@@ -22,6 +24,7 @@ static bool one_byte(struct parser *p, char byte, char expected, uint8_t next, c
     return true;
 }
 
+/* Methods are case-sensitive (RFC 9110 9.1). */
 static enum method method_of(struct str s)
 {
     switch (s.n) {
@@ -46,6 +49,8 @@ static enum method method_of(struct str s)
     }
 }
 
+/* Some old clients send a CRLF after a body, which is then before the next request; one is skipped
+ * (RFC 9112 2.2). */
 static bool empty_line(struct parser *p, struct head *h, const char *base)
 {
     if (base[p->taken] == '\r') {
@@ -70,6 +75,7 @@ static bool method(struct parser *p, struct head *h, const char *base, size_t en
     if (base[i] != ' ' || h->method_text.len == 0)
         return refuse(p, 400, "malformed method");
     h->method = method_of(head_str(base, h->method_text));
+    /* refused now, because the target of a CONNECT has a form of its own (RFC 9112 3.2.3) */
     if (h->method == METHOD_CONNECT)
         return refuse(p, 405, "CONNECT is not allowed");
     p->taken++;
@@ -78,13 +84,15 @@ static bool method(struct parser *p, struct head *h, const char *base, size_t en
     return true;
 }
 
+/* True if one of the two is a prefix of the other, ignoring case: s may still become `whole`. */
 static bool is_prefix(struct str s, struct str whole)
 {
     size_t n = s.n < whole.n ? s.n : whole.n;
     return strncasecmp(s.p, whole.p, n) == 0;
 }
 
-/* Whether `s` may be the begin of a target for this method. */
+/* True if a target of this method can begin with `s`: origin-form, asterisk-form or absolute-form
+ * (RFC 9112 3.2). */
 static bool target_begins(enum method m, struct str s)
 {
     if (s.n == 0 || s.p[0] == '/')
@@ -94,14 +102,15 @@ static bool target_begins(enum method m, struct str s)
     return is_prefix(s, STR("http://")) || is_prefix(s, STR("https://"));
 }
 
-/* Splits a whole target; false: the authority of an absolute-form is malformed. */
+/* Sets host, path and query of a complete target. False: the authority of an absolute-form is
+ * malformed. */
 static bool split_target(struct head *h, const char *base)
 {
     const char *p = base + h->target.off, *end = p + h->target.len, *path = p;
     if (*p != '/' && *p != '*') { /* absolute-form, RFC 9112 3.2.2 */
         const char *slash = memchr(p, '/', h->target.len);
         if (slash == NULL || end - slash < 3)
-            return false; /* no more than a begin of "http://" */
+            return false; /* it ends within "http://" */
         const char *authority = slash + 2;
         path = authority;
         while (path < end && *path != '/' && *path != '?')
@@ -116,7 +125,9 @@ static bool split_target(struct head *h, const char *base)
     const char *path_end = question ? question : end;
     h->path.off = (uint32_t)(path - base);
     h->path.len = (uint32_t)(path_end - path);
-    if (h->path.len == 0) { /* an absolute-form's empty path means "/": there is one to point at */
+    /* The empty path of an absolute-form means "/". A slice has to point at one: the last '/' of
+     * "http://" serves. */
+    if (h->path.len == 0) {
         h->path.off = h->host.off - 1;
         h->path.len = 1;
     }
@@ -131,6 +142,7 @@ static bool target(struct parser *p, struct head *h, const char *base, size_t en
     while (i < end && char_is(base[i], CHAR_TARGET))
         i++;
     p->taken = (uint32_t)i;
+    /* also for an incomplete target: the first wrong byte is to be refused */
     if (!target_begins(h->method, (struct str){base + start, i - start}))
         return refuse(p, 400, "malformed target");
     if (i == end)
@@ -145,7 +157,8 @@ static bool target(struct parser *p, struct head *h, const char *base, size_t en
     return true;
 }
 
-/* 0, or the status to refuse the begin of a version with: HTTP-name "/" DIGIT "." DIGIT. */
+/* Checks the first n bytes (at most 8) of a version, HTTP-name "/" DIGIT "." DIGIT (RFC 9112 2.3).
+ * Returns 0, or the status to refuse with: 505 for a well-formed version other than 1.x. */
 static int check_version(const char *v, size_t n)
 {
     if (memcmp(v, "HTTP/", n < 5 ? n : 5) != 0)
@@ -159,6 +172,7 @@ static int check_version(const char *v, size_t n)
 static bool version(struct parser *p, struct head *h, const char *base, size_t end)
 {
     size_t start = h->target.off + h->target.len + 1;
+    /* the usual end of a request line, in one comparison */
     if (end - start >= 10 && memcmp(base + start, "HTTP/1.1\r\n", 10) == 0) {
         h->minor = 1;
         p->taken = (uint32_t)start + 10;
@@ -172,7 +186,7 @@ static bool version(struct parser *p, struct head *h, const char *base, size_t e
     p->taken = (uint32_t)(start + n);
     if (n < 8)
         return false;
-    h->minor = base[start + 7] != '0'; /* a higher minor is read as 1.1, RFC 9110 2.5 */
+    h->minor = base[start + 7] != '0'; /* a higher minor version is treated as 1.1: RFC 9110 2.5 */
     p->state = START_CR;
     return true;
 }
@@ -190,7 +204,8 @@ static bool status_version(struct parser *p, struct head *h, const char *base, s
     return true;
 }
 
-/* " 200" at 8 to 11; then a space and the reason, or the end of the line. */
+/* " 200" at index 8 to 11; then a space and the reason, or the end of the line. The RFC demands the
+ * space even before an empty reason (RFC 9112 4), but some servers omit it. */
 static bool status(struct parser *p, struct head *h, const char *base, size_t end)
 {
     for (; p->taken < end && p->taken < 12; p->taken++) {

@@ -8,7 +8,7 @@
 static const int statuses[] = {400, 401, 403, 404, 405, 408, 409, 413,
                                414, 431, 500, 501, 502, 503, 504, 505};
 
-/* What our own parser makes of it is what a client can rely on. */
+/* Parses each composed answer again: a strict parser must accept it. */
 START_TEST(answers_are_well_formed)
 {
     for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)

@@ -1,5 +1,6 @@
-/* Each body is decoded whole, byte by byte, and cut in two at every place, from fresh copies of
- * exactly the bytes at hand; payload, end and outcome must be the same. */
+/* Each body is decoded as a whole, byte by byte, and in two parts for every place to cut it, each
+ * time from a fresh copy of exactly the bytes that have arrived; payload, end and outcome must
+ * always be the same. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 #define IN(literal) (literal), sizeof(literal) - 1
 
-/* In an input: the byte behind the mark is the first that is wrong. */
+/* A mark in an input: the byte after it is the first wrong one. */
 #define BAD "\x1a"
 
 struct outcome {
@@ -74,8 +75,8 @@ static void same(const struct outcome *a, const struct outcome *b, const char *i
     ck_assert_str_eq(a->trailers, b->trailers);
 }
 
-/* The outcome of a chunked body, the same in every way of feeding it; of an error `used` tells
- * after how many bytes. */
+/* The outcome of a chunked body, checked to be the same for every division into reads. After an
+ * error `used` is the number of bytes until it was found. */
 static void decode(struct outcome *o, const char *in, size_t n, uint32_t max_trailers)
 {
     static struct outcome whole, two;
@@ -88,7 +89,7 @@ static void decode(struct outcome *o, const char *in, size_t n, uint32_t max_tra
     }
 }
 
-/* RFC 9112 7.1: what the decoder gives, and where it stops. */
+/* RFC 9112 7.1: the payload, and the byte at which the decoder stops. */
 START_TEST(chunks_lose_their_framing)
 {
     static const struct {
@@ -148,7 +149,7 @@ static void check_refusal(const char *marked, size_t n, int status, uint32_t max
     ck_assert_msg(bad == 0 || o.used == bad, "refused at %zu, not %zu: %s", o.used, bad, in);
 }
 
-/* RFC 9112 7.1, 7.1.1: anything that another reader could end elsewhere. */
+/* RFC 9112 7.1, 7.1.1: bodies that another reader could end at a different byte. */
 START_TEST(bad_chunks_are_refused_at_the_first_wrong_byte)
 {
     static const struct {
@@ -233,7 +234,8 @@ START_TEST(a_size_line_has_256_bytes_at_most)
 }
 END_TEST
 
-/* CONTRACT: trailers beyond max_header_size are 431, at the byte beyond. */
+/* Trailers above max_header_size are a 431, from the first byte above it. docs/http.md, Requests
+ * that are refused. */
 START_TEST(trailers_are_bounded)
 {
     static const char in[] = "0\r\nA: b\r\nC: d\r\n\r\n";
@@ -301,7 +303,7 @@ START_TEST(fields_that_may_not_be_trailers_are_refused)
 }
 END_TEST
 
-/* RFC 9112 6.2: exactly so many bytes, and none beyond. */
+/* RFC 9112 6.2: exactly as many bytes as Content-Length says. */
 START_TEST(a_length_counts_bytes)
 {
     static struct outcome o;

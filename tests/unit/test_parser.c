@@ -1,5 +1,6 @@
-/* Each case is parsed whole, byte by byte, and cut in two at every place, from fresh copies of
- * exactly the bytes that are there so far; the outcome must be the same. */
+/* Each case is parsed as a whole, byte by byte, and in two parts for every place to cut it, each
+ * time from a fresh copy of exactly the bytes that have arrived; the outcome must always be the
+ * same. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 enum kind { REQUEST, ANSWER, TRAILERS };
 
-/* In an input: the byte behind the mark is the first that is wrong. */
+/* A mark in an input: the byte after it is the first wrong one. */
 #define BAD "\x1a"
 
 #define IN(literal) (literal), sizeof(literal) - 1
@@ -94,7 +95,8 @@ struct refusal {
     int status;
 };
 
-/* Refused with its status and, where the input has the mark, exactly at the byte behind it. */
+/* Expects that each case is refused with its status and, if the input has the mark, exactly at the
+ * byte after it. */
 static void check_refusals(enum kind kind, const struct refusal *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -131,7 +133,7 @@ static const char *body_text(const struct head *h, char out[32])
 
 #define SLICE(s) (int)(s).len, in + (s).off
 
-/* What follows from a head, as text: a table can be read then. */
+/* The facts of a parsed head as text, to be compared with a readable table. */
 static void describe(enum kind kind, const struct head *h, const char *in, char *out, size_t size)
 {
     char body[32];
@@ -172,7 +174,7 @@ static void check_acceptances(enum kind kind, const struct acceptance *cases, si
 #define GET "GET / HTTP/1.1\r\n" HOST
 #define POST "POST / HTTP/1.1\r\n" HOST
 
-/* RFC 9112 3.1, RFC 9110 9.1: any token, and case counts. */
+/* RFC 9112 3.1, RFC 9110 9.1: a method is any token, and case-sensitive. */
 START_TEST(methods_are_tokens)
 {
     static const struct acceptance good[] = {
@@ -211,7 +213,7 @@ START_TEST(methods_are_tokens)
 }
 END_TEST
 
-/* RFC 9112 2.2: one empty line before a request, no more, and of CRLF. */
+/* RFC 9112 2.2: at most one empty line before a request, and it must be CRLF. */
 START_TEST(one_empty_line_before_a_request_is_skipped)
 {
     static const struct acceptance good[] = {
@@ -293,7 +295,8 @@ START_TEST(targets_have_the_form_for_their_method)
 }
 END_TEST
 
-/* RFC 9112 2.3, RFC 9110 2.5: case counts, one digit each; a higher minor is read as 1.1. */
+/* RFC 9112 2.3, RFC 9110 2.5: case-sensitive, one digit each; a higher minor version is read
+ * as 1.1. */
 START_TEST(versions_other_than_1_x_are_refused)
 {
     static const struct acceptance good[] = {
@@ -330,7 +333,7 @@ START_TEST(versions_other_than_1_x_are_refused)
 }
 END_TEST
 
-/* RFC 9112 2.2, 5.1, 5.2: CRLF alone ends a line, no folding, no white space before the colon. */
+/* RFC 9112 2.2, 5.1, 5.2: only CRLF ends a line; no folding, no white space before the colon. */
 START_TEST(field_lines_are_strict)
 {
     static const struct acceptance good[] = {
@@ -596,7 +599,7 @@ START_TEST(connection_says_what_follows)
 }
 END_TEST
 
-/* Names in order, those that are not passed on with a '-' before them. */
+/* The names of the fields in order; '-' marks those that are not forwarded. */
 static void check_hops(const char *in, const char *expected)
 {
     struct outcome o = parse(REQUEST, in, strlen(in));
@@ -693,8 +696,8 @@ START_TEST(values_lose_white_space_at_both_ends_only)
 }
 END_TEST
 
-/* RFC 9110 5.5, 5.6.2, RFC 9112 3.2: all 256 bytes in each place, the grammar written down again.
- */
+/* RFC 9110 5.5, 5.6.2, RFC 9112 3.2: all 256 bytes in each place, against a second copy of the
+ * grammar. */
 START_TEST(tokens_and_text_are_exact)
 {
     for (int c = 0; c < 256; c++) {
@@ -764,7 +767,7 @@ START_TEST(answers_are_read)
 }
 END_TEST
 
-/* The same rules as for requests, each refusal a broken answer. */
+/* Answers obey the same rules as requests; each refusal is a 502. */
 START_TEST(broken_answers_are_502)
 {
     static const struct refusal bad[] = {
@@ -856,7 +859,8 @@ START_TEST(trailers_are_field_lines_and_nothing_else)
 }
 END_TEST
 
-/* CONTRACT: 414 and 431 beyond max_header_size, at the byte beyond. */
+/* A head above max_header_size is a 414 or a 431, from the first byte above it. docs/http.md,
+ * Requests that are refused. */
 START_TEST(a_head_may_have_max_size_and_not_a_byte_more)
 {
     static const char in[] = GET "A: b\r\nC:\r\n\r\n";
@@ -882,7 +886,8 @@ START_TEST(a_head_may_have_max_size_and_not_a_byte_more)
 }
 END_TEST
 
-/* A wrong byte within the limit is a 400 even if there are too many bytes behind it. */
+/* A wrong byte within the limit is a 400, even if the head is too large because of bytes after it.
+ */
 START_TEST(the_first_failing_byte_decides)
 {
     ck_assert_int_eq(parse_sized(REQUEST, IN(GET "A: b\nc: d\r\n\r\n"), 30).status, 400);
@@ -917,7 +922,8 @@ START_TEST(too_many_fields_are_431)
 }
 END_TEST
 
-/* Whole or in pieces, the space comes before a name could be one too many. */
+/* As a whole or in pieces, the space in a name is refused before the field counts as one too many.
+ */
 START_TEST(a_folded_line_behind_the_last_field_is_400)
 {
     char in[2048] = "GET / HTTP/1.0\r\n";
@@ -930,7 +936,8 @@ START_TEST(a_folded_line_behind_the_last_field_is_400)
 }
 END_TEST
 
-/* Marking what Connection names costs its options times the fields, so there is a bound. */
+/* Marking the fields that Connection names costs options times fields, so the options are limited.
+ */
 START_TEST(too_many_connection_options_are_431)
 {
     char in[1024] = GET "Connection: a";
@@ -955,7 +962,7 @@ START_TEST(what_follows_the_head_is_left_alone)
 }
 END_TEST
 
-/* A name as long as 64 KiB does not fit its count; a longer value does. */
+/* A name of 64 KiB does not fit into name_len; a value may be longer. */
 START_TEST(long_names_are_refused_and_long_values_taken)
 {
     const size_t long_one = 70000;
@@ -975,8 +982,8 @@ START_TEST(long_names_are_refused_and_long_values_taken)
 }
 END_TEST
 
-/* One byte at a time over a large head: looking at what was there before each time would take
- * 10^10 steps and run into the test's time limit. */
+/* A large head, one byte at a time: a parser that starts again at each call would take 10^10 steps,
+ * more than the time limit of the test allows. */
 static void drip(enum kind kind, const char *before, char c, const char *after)
 {
     const size_t count = 200000, n = strlen(before), m = strlen(after);

@@ -11,7 +11,7 @@
 #define GET "GET / HTTP/1.1\r\nHost: h\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: h\r\n"
 
-/* `out` must be `expected`; and a request of ours must be one for the next reader too. */
+/* Expects `out` to be `expected`, and a composed request to be one that the parser accepts. */
 static void check_text(struct buffer *out, const char *expected, const char *in)
 {
     ck_assert(buffer_append(out, "", 1));
@@ -20,7 +20,7 @@ static void check_text(struct buffer *out, const char *expected, const char *in)
     buffer_release(out);
 }
 
-/* `in` without its blank line becomes `expected` without its own. */
+/* Expects the request `in` to become `expected`; both are given without the blank line. */
 static void check_request_of(struct str peer, const char *in, bool upgrade, const char *expected)
 {
     struct parser p;
@@ -138,7 +138,7 @@ START_TEST(forwarded_for_is_joined_and_the_rest_replaced)
 END_TEST
 
 /* RFC 9112 6.1, 6.2, RFC 9110 8.6, 10.1.1. */
-/* What the client says of itself never comes to stand in the place of its address. */
+/* A value that the client sends is never the last one, where a backend looks for its address. */
 START_TEST(a_peer_without_an_address_is_unix)
 {
     struct str none = {0};
@@ -267,8 +267,9 @@ START_TEST(the_last_chunk_carries_the_trailers)
 }
 END_TEST
 
-/* The most that can come out of a head: fields without a space behind the colon, a long Host that
- * comes twice, many X-Forwarded-For, everything at its largest. The put_*() assert their room. */
+/* The greatest result that a head can have: fields without a space after the colon, a long Host
+ * that is repeated, many X-Forwarded-For, everything at its largest. put() asserts that there is
+ * room. */
 START_TEST(the_room_reserved_is_enough)
 {
     for (int fields = 0; fields < HEAD_MAX_FIELDS; fields++)
