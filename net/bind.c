@@ -23,7 +23,8 @@ static int close_keeping_errno(int fd)
     return -1;
 }
 
-static void fail(struct error *e, const struct addr *a, int code)
+/* "bind ADDRESS: strerror(code)" */
+static void set_error(struct error *e, const struct addr *a, int code)
 {
     char text[ADDR_TEXT_MAX];
     addr_format(a, text);
@@ -37,6 +38,8 @@ static int new_socket(int family)
 
 /* ---- TCP ---- */
 
+/* One bound socket; -1: errno says why. SO_REUSEADDR allows the port although connections of an
+ * earlier process are in TIME_WAIT; on Linux it does not allow two listeners. */
 static int bind_one(const struct addr *a, bool first)
 {
     int fd = new_socket(a->sa.sa_family);
@@ -56,7 +59,7 @@ static bool bind_tcp(const struct addr *a, int *fds, unsigned n, struct error *e
         fds[i] = bind_one(a, i == 0);
         if (fds[i] >= 0)
             continue;
-        fail(e, a, errno);
+        set_error(e, a, errno);
         while (i > 0)
             close(fds[--i]);
         return false;
@@ -82,8 +85,10 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whoever releases a lock removes its file: one that was opened before and locked after that is of
- * no use. -1: errno says why, EWOULDBLOCK: another holds it. */
+/* Opens and locks the lock file. -1: errno says why; EWOULDBLOCK: another process holds it. The
+ * loop is needed because the holder of the lock removes the file before it unlocks: a process that
+ * opened the file before and locks it after that has locked a file without a name, which excludes
+ * nobody. */
 static int take_lock(const char *path)
 {
     for (;;) {
@@ -99,7 +104,7 @@ static int take_lock(const char *path)
     }
 }
 
-/* Whether nobody answers there. False: errno says what did happen. */
+/* True if no process serves the socket. False: errno is EADDRINUSE, or why that is not known. */
 static bool is_stale(const struct addr *a)
 {
     int fd = new_socket(AF_UNIX);
@@ -107,12 +112,15 @@ static bool is_stale(const struct addr *a)
         return false;
     int error = connect(fd, &a->sa, a->len) == 0 ? EADDRINUSE : errno;
     close(fd);
-    /* Its queue is full, or it is of another type: it lives. */
+    /* EAGAIN: its queue of connections is full; EPROTOTYPE: it is no stream socket. Both mean that
+     * a process has it open. */
     errno = error == EAGAIN || error == EPROTOTYPE ? EADDRINUSE : error;
     return error == ECONNREFUSED;
 }
 
-/* Makes room for the socket; the lock is held. */
+/* Removes a stale socket at the path, if there is one; the caller holds the lock. False: there is
+ * something else. ENOENT is a success everywhere: a program without the lock may remove the file.
+ */
 static bool clear_path(const struct addr *a, struct error *e)
 {
     const char *path = a->un.sun_path;
@@ -120,11 +128,11 @@ static bool clear_path(const struct addr *a, struct error *e)
     if (lstat(path, &st) < 0) {
         if (errno == ENOENT)
             return true;
-        fail(e, a, errno);
+        set_error(e, a, errno);
     } else if (!S_ISSOCK(st.st_mode)) {
         error_set(e, EEXIST, "bind unix:%s: the file that is there is no socket", path);
     } else if (!is_stale(a) && errno != ENOENT) {
-        fail(e, a, errno);
+        set_error(e, a, errno);
     } else if (unlink(path) < 0 && errno != ENOENT) {
         error_errno(e, errno, "bind unix:%s: to remove the socket left behind", path);
     } else {
@@ -133,7 +141,7 @@ static bool clear_path(const struct addr *a, struct error *e)
     return false;
 }
 
-/* Binds claim->fd and notes what came of it. */
+/* Binds a new socket, claim->fd, and records which file that created. */
 static bool bind_path(struct bind_claim *claim, struct error *e)
 {
     const struct addr *a = claim->at;
@@ -144,12 +152,13 @@ static bool bind_path(struct bind_claim *claim, struct error *e)
         claim->ino = st.st_ino;
         return true;
     }
-    fail(e, a, errno);
+    set_error(e, a, errno);
     if (claim->fd >= 0)
         close(claim->fd);
     return false;
 }
 
+/* The whole way to the path, from the lock to the bound socket. False: *claim is empty. */
 static bool take_path(const struct addr *a, struct bind_claim *claim, struct error *e)
 {
     struct lock_path path = lock_path(a);
@@ -157,13 +166,13 @@ static bool take_path(const struct addr *a, struct bind_claim *claim, struct err
     claim->lock = take_lock(path.text);
     if (claim->lock < 0) {
         if (errno == EWOULDBLOCK)
-            fail(e, a, EADDRINUSE);
+            set_error(e, a, EADDRINUSE);
         else
             error_errno(e, errno, "bind unix:%s: lock %s", a->un.sun_path, path.text);
     } else if (clear_path(a, e) && bind_path(claim, e)) {
         return true;
     } else {
-        unlink(path.text); /* ours, as it is locked; nothing is lost if it stays */
+        unlink(path.text); /* while it is locked; a failure does no harm */
         close(claim->lock);
     }
     *claim = (struct bind_claim){0};
@@ -179,8 +188,8 @@ static bool bind_unix(const struct addr *a, int *fds, unsigned n, struct bind_cl
         fds[i] = fcntl(claim->fd, F_DUPFD_CLOEXEC, 0);
         if (fds[i] >= 0)
             continue;
-        struct error ignored; /* this one is the cause */
-        fail(e, a, errno);
+        struct error ignored; /* the first error is the cause */
+        set_error(e, a, errno);
         bind_release(claim, &ignored);
         while (i > 0)
             close(fds[--i]);
@@ -230,7 +239,9 @@ static bool is_unix(int fd)
 
 bool bind_listen(int fd, bool first, int backlog, struct error *e)
 {
-    bool shared = first && !is_unix(fd); /* it is an option of ports */
+    /* listen() without the option, as bind() was: it fails if another process has begun to listen
+     * on the port in between. Unix sockets have no such option. */
+    bool shared = first && !is_unix(fd);
     if ((shared && set(fd, SOL_SOCKET, SO_REUSEPORT, 0) < 0) || listen(fd, backlog) < 0 ||
         (shared && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)) {
         error_errno(e, errno, "listen");

@@ -1,25 +1,27 @@
-/* Bound sockets for a listener, one a worker.
+/* Binds the sockets of a listener, one for each worker.
  *
- * TCP: they share the port by SO_REUSEPORT among themselves and with nobody else. The first one is
- * bound without the option, so a port that any other process holds is an error, even if that
- * process shares it too; the option is set afterwards, before the others. An IPv6 socket takes IPv4
- * as well where its address allows it ([::]), whatever the system's default is.
+ * TCP: the sockets share the port by SO_REUSEPORT with each other, but with no other process. The
+ * first one is bound without the option; that fails if any other process holds the port, even one
+ * that uses SO_REUSEPORT itself. The option is set after that bind() and before the other sockets
+ * are bound. An IPv6 socket also accepts IPv4 where its address allows it ([::]), whatever the
+ * default of the system is.
  *
- * Unix: one socket, duplicated for each worker. The way to its path:
+ * Unix: one socket, duplicated for each worker. docs/operations.md, Files of Unix sockets.
  *
- *   PATH.lock is locked         held by another: address in use
+ *   lock PATH.lock ---- another process holds it ----------------> address in use
  *     |
- *   PATH is there?  -- no socket -------------> refused, never removed
- *     |     '-- socket: connect() -- answered -> address in use
- *     |              '-- refused: left behind by a process that is gone --> removed
+ *   does PATH exist? -- as another kind of file -----------------> error, the file stays
+ *     |       '-------- as a socket: connect() -- accepted ------> address in use
+ *     |                       '-- refused: no process serves it -> remove PATH
  *   bind()
  *
- * The lock is held until bind_release(). It is needed because a socket that is bound and does not
- * listen yet looks like one that was left behind, and because of two that find the same stale file
- * the slower would else remove the socket of the faster. So of several that start at once, in
- * whatever way they meet, one gets the path and it keeps it. The kernel drops the lock with the
- * process; what stays of PATH.lock then is an empty file that hinders nobody. Programs that do not
- * know the lock could only come in between the refused connect() and the removal.
+ * The lock is held until bind_release(). It is needed for two reasons. A socket that is bound but
+ * does not listen yet refuses connections just as one without a process does. And of two processes
+ * that find the same stale file, the slower one would remove the new socket of the faster one. With
+ * the lock, exactly one of several processes that start at the same time gets the path and keeps
+ * it. The kernel releases the lock with the process; an empty PATH.lock that remains then has no
+ * effect. A program that does not know the lock can only interfere between the refused connect()
+ * and the removal.
  *
  * Ownership: the caller closes the descriptors and releases the claim. Threads: control. */
 #pragma once
@@ -29,25 +31,27 @@
 #include "base/addr.h"
 #include "base/error.h"
 
-/* What a unix socket has in the file system. {0}: nothing. */
+/* The files that a listener on a unix socket has created. {0}: none. */
 struct bind_claim {
-    const struct addr *at; /* NULL: nothing is claimed */
-    int fd;                /* the socket once more: while it is open no other file gets its inode */
-    int lock;              /* PATH.lock, locked */
-    dev_t dev;
+    const struct addr *at; /* the caller's address; NULL: nothing is claimed */
+    int fd;    /* a duplicate of the socket: while it is open, its inode is not reused */
+    int lock;  /* PATH.lock, open and locked */
+    dev_t dev; /* identify the file of the socket, so that no other is removed */
     ino_t ino;
 };
 
-/* Fills fds[n] with non-blocking sockets bound to a, not listening yet; of TCP with TCP_NODELAY set
- * (accepted ones inherit it). The mode of a unix socket's file is what the umask leaves of 0777.
- * *claim is to be released, until then *a must stand. False: none is left open, nothing claimed;
- * the text is "bind 0.0.0.0:80: permission denied". */
+/* Fills fds[n] with non-blocking sockets that are bound to *a but do not listen yet. TCP sockets
+ * have TCP_NODELAY set, which accepted connections inherit. The file of a unix socket has the mode
+ * 0777 less the umask. True: the caller owns the descriptors and must release *claim; *a must
+ * outlive the claim. False: no descriptor is open, nothing is claimed, and *e is for example "bind
+ * 0.0.0.0:80: permission denied". */
 bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
                   struct error *e);
-/* Begins to listen. first: of those that share the port; it must be the first to. False: the text
- * is "listen: address already in use". */
+/* Makes a socket listen. first: it is fds[0] of those that share a port; it must listen before the
+ * others do. False: *e is for example "listen: address already in use". */
 bool bind_listen(int fd, bool first, int backlog, struct error *e);
-/* Removes the socket's file, if it is still ours, and the lock: the path is free for others, what
- * has connected already is not touched. Again, or with nothing claimed: nothing. False: a file
- * could not be removed (the claim is gone nevertheless). */
+/* Removes the file of the socket, unless another file has replaced it, and the lock, so that
+ * another process can bind the path. Connections are not affected. Does nothing with an empty
+ * claim, as it is after the first call. False: a file could not be removed; the claim is empty
+ * nevertheless. */
 bool bind_release(struct bind_claim *claim, struct error *e);

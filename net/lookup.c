@@ -12,30 +12,30 @@
 #include "base/mem.h"
 
 struct lookup {
-    struct lookups *all;
-    struct list link; /* waiting or done; while a thread has it, in none */
+    struct lookups *lookups;
+    struct list link; /* in lookups->waiting or lookups->done; in none while a thread runs it */
     char host[LOOKUP_HOST_MAX + 1];
     uint16_t port;
-    bool running;                /* a thread has it, or had */
-    lookup_fn *on_answer;        /* NULL: cancelled */
-    void *arg;                   /* the loop's, as on_answer */
-    struct lookup_answer answer; /* the thread's until it is done */
+    bool started;         /* a thread runs it, or has run it */
+    lookup_fn *on_answer; /* NULL: cancelled. Only the loop uses this and arg */
+    void *arg;
+    struct lookup_answer answer; /* belongs to the thread until the lookup is in `done` */
 };
 
-/* Shared with the threads: the last to leave frees it. */
+/* Shared by the loop and its threads. Whichever is the last to finish frees it. */
 struct lookups {
     lookup_ask_fn *ask;
     uv_async_t async;
-    struct list waiting; /* the loop's */
+    struct list waiting; /* only the loop uses it */
     uv_mutex_t lock;
-    /* under the lock */
+    /* protected by the lock: */
     struct list done;
     unsigned threads;
-    bool closed; /* the async must not be used any more */
-    bool left;   /* by the loop */
+    bool closed;        /* lookups_close() was called: async must not be used any more */
+    bool loop_finished; /* async is closed: the loop does not use this struct any more */
 };
 
-/* ---- what is asked ---- */
+/* ---- the lookup itself, in a thread ---- */
 
 static void add_address(struct addr_set *set, const struct addrinfo *info)
 {
@@ -43,6 +43,7 @@ static void add_address(struct addr_set *set, const struct addrinfo *info)
     if (info->ai_family != AF_INET && info->ai_family != AF_INET6)
         return;
     memcpy(&a.v6, info->ai_addr, info->ai_addrlen);
+    /* a mapped address and the IPv4 address are one candidate, not two */
     if (info->ai_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr)) {
         struct addr v4 = {.v4 = {.sin_family = AF_INET, .sin_port = a.v6.sin6_port},
                           .len = sizeof v4.v4};
@@ -52,7 +53,8 @@ static void add_address(struct addr_set *set, const struct addrinfo *info)
     addr_set_add(set, &a);
 }
 
-/* AI_ADDRCONFIG is left out: what a name stands for must not depend on who asks. */
+/* Without AI_ADDRCONFIG: which addresses a name has must not depend on the host of the proxy,
+ * because all proxies have to choose alike. */
 static void ask_system(const char *host, uint16_t port, struct lookup_answer *out)
 {
     const struct addrinfo hints = {
@@ -84,17 +86,17 @@ static void destroy(struct lookups *l)
     free(l);
 }
 
-/* The thread has done what it can. */
+/* The end of a thread: passes the lookup to the loop, or frees it if the loop is gone. */
 static void hand_over(struct lookup *q)
 {
-    struct lookups *l = q->all;
+    struct lookups *l = q->lookups;
     uv_mutex_lock(&l->lock);
     bool wanted = !l->closed;
     if (wanted) {
         list_push_back(&l->done, &q->link);
         uv_async_send(&l->async);
     }
-    bool last = --l->threads == 0 && l->left;
+    bool last = --l->threads == 0 && l->loop_finished;
     uv_mutex_unlock(&l->lock);
     if (!wanted)
         free(q);
@@ -105,12 +107,12 @@ static void hand_over(struct lookup *q)
 static void *run(void *arg)
 {
     struct lookup *q = arg;
-    q->all->ask(q->host, q->port, &q->answer);
+    q->lookups->ask(q->host, q->port, &q->answer);
     hand_over(q);
     return NULL;
 }
 
-/* 0, or an errno. */
+/* Starts a detached thread: no one may wait for it to end. Returns 0 or an errno value. */
 static int start_thread(struct lookup *q)
 {
     pthread_t thread;
@@ -122,31 +124,31 @@ static int start_thread(struct lookup *q)
     r = pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     assert(r == 0);
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are control's */
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* only the control thread takes signals */
     r = pthread_create(&thread, &attr, run, q);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
     return r;
 }
 
-/* Whether one more may be started. */
-static bool take_turn(struct lookups *l)
+/* Counts one more thread. False: there are LOOKUP_THREADS already. */
+static bool count_thread(struct lookups *l)
 {
     uv_mutex_lock(&l->lock);
-    bool free_turn = l->threads < LOOKUP_THREADS;
-    l->threads += free_turn;
+    bool allowed = l->threads < LOOKUP_THREADS;
+    l->threads += allowed;
     uv_mutex_unlock(&l->lock);
-    return free_turn;
+    return allowed;
 }
 
 static void start_waiting(struct lookups *l)
 {
-    while (!list_empty(&l->waiting) && take_turn(l)) {
+    while (!list_empty(&l->waiting) && count_thread(l)) {
         struct lookup *q = container_of(l->waiting.next, struct lookup, link);
         list_remove(&q->link);
-        q->running = true;
+        q->started = true;
         int r = start_thread(q);
-        if (r != 0) {
+        if (r != 0) { /* an answer like any other, and not from within lookup_start() */
             snprintf(q->answer.reason, sizeof q->answer.reason, "no thread: %s", uv_strerror(-r));
             hand_over(q);
         }
@@ -167,6 +169,8 @@ static struct lookup *next_done(struct lookups *l)
     return q;
 }
 
+/* Takes the lookups from the list one by one, since each callback may cancel others or close all.
+ */
 static void on_async(uv_async_t *async)
 {
     struct lookups *l = container_of(async, struct lookups, async);
@@ -203,7 +207,7 @@ static void on_async_closed(uv_handle_t *h)
 {
     struct lookups *l = container_of((uv_async_t *)h, struct lookups, async);
     uv_mutex_lock(&l->lock);
-    l->left = true;
+    l->loop_finished = true;
     bool last = l->threads == 0;
     uv_mutex_unlock(&l->lock);
     if (last)
@@ -225,7 +229,7 @@ void lookups_close(struct lookups *l)
     l->closed = true;
     uv_mutex_unlock(&l->lock);
     free_all(&l->waiting);
-    free_all(&l->done); /* nothing is added any more */
+    free_all(&l->done); /* without the lock: no thread adds to it once `closed` is set */
     uv_close((uv_handle_t *)&l->async, on_async_closed);
 }
 
@@ -234,7 +238,7 @@ struct lookup *lookup_start(struct lookups *l, struct str host, uint16_t port, l
 {
     assert(host.n > 0 && host.n <= LOOKUP_HOST_MAX);
     struct lookup *q = mem_zalloc(sizeof *q);
-    q->all = l;
+    q->lookups = l;
     memcpy(q->host, host.p, host.n);
     q->port = port;
     q->on_answer = on_answer;
@@ -247,8 +251,8 @@ struct lookup *lookup_start(struct lookups *l, struct str host, uint16_t port, l
 void lookup_cancel(struct lookup *q)
 {
     q->on_answer = NULL;
-    if (q->running)
-        return; /* its thread has it, or it is done: freed when its turn comes */
+    if (q->started)
+        return; /* a thread runs it or it is in `done`: on_async() or hand_over() frees it */
     list_remove(&q->link);
     free(q);
 }

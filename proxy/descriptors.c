@@ -6,18 +6,19 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-#define RESERVE_MAX 64 /* for checks, the admin interface, files */
+#define RESERVE_MAX 64 /* descriptors for checks, the admin interface and files */
 
 static _Atomic uint32_t used;
-/* By use; constant once workers run. */
-static uint32_t most[] = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
+/* The limit of `used` for each enum descriptors_use. Not atomic: constant once workers run. */
+static uint32_t limits[] = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
 
+/* The listeners' sockets, epoll instances and log files are open already and never counted. */
 static uint32_t count_open(void)
 {
     uint32_t n = 0;
     DIR *d = opendir("/proc/self/fd");
     if (d == NULL)
-        return RESERVE_MAX; /* no /proc: a guess on the safe side */
+        return RESERVE_MAX; /* no /proc: a guess that is rather too high than too low */
     while (readdir(d) != NULL)
         n++;
     closedir(d);
@@ -30,18 +31,21 @@ void descriptors_init(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return;
     uint32_t all = limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
+    /* with a very small limit, a full reserve would leave nothing for traffic */
     uint32_t reserve = all / 8 < RESERVE_MAX ? all / 8 : RESERVE_MAX;
     uint32_t taken = count_open() + reserve;
     uint32_t left = all > taken ? all - taken : 0;
-    most[DESCRIPTORS_BACKEND] = left;
-    most[DESCRIPTORS_STREAM] = left - left / 32;
-    most[DESCRIPTORS_CLIENT] = left - left / 8;
+    limits[DESCRIPTORS_BACKEND] = left;
+    limits[DESCRIPTORS_STREAM] = left - left / 32;
+    limits[DESCRIPTORS_CLIENT] = left - left / 8;
 }
 
 bool descriptors_take(enum descriptors_use use, unsigned n)
 {
+    /* Add first, then compare: two threads cannot both take the last descriptor. While one undoes
+     * its excess, another may be refused that would have fitted, which does no harm. */
     uint32_t before = atomic_fetch_add_explicit(&used, n, memory_order_relaxed);
-    if (before < most[use] && n <= most[use] - before)
+    if (before < limits[use] && n <= limits[use] - before)
         return true;
     descriptors_give(n);
     return false;

@@ -1,23 +1,28 @@
-/* How many sockets the process may still open, so that load is shed before the limit is hit.
+/* Counts the descriptors of traffic against the limit of the process (RLIMIT_NOFILE).
  *
- * What for: at the limit accept(), connect(), a health check and opening a file fail alike, and
- * nobody can be told anything. So the traffic's sockets are counted against the limit, less a
- * reserve for the rest of the process, and clients are refused while there is still room to answer
- * those that are in. Invariants: what is taken is given back, each descriptor once. Threads: any;
- * one atomic count, touched per connection, not per request. */
+ * What for: the proxy refuses new clients before the limit is reached. At the limit accept(),
+ * connect(), health checks and opening files would all fail, and connected clients could no longer
+ * be served. A reserve is kept for everything but traffic. docs/operations.md, Descriptors.
+ * Invariants: every descriptor that is taken is given back exactly once.
+ * Ownership: one count for the process. Threads: any; the count is atomic. It changes once for each
+ * connection, not for each request. */
 #pragma once
 #include <stdbool.h>
 
-/* What for; the further down, the more is left to those above. */
+/* The purpose of a descriptor, which decides how much of the limit it may use up. */
 enum descriptors_use {
-    DESCRIPTORS_BACKEND, /* a backend connection */
-    DESCRIPTORS_STREAM, /* a client and the backend connection that it needs at once: a 32nd is left
-                         */
-    DESCRIPTORS_CLIENT, /* a client that may share backend connections, a pipe: an eighth is left */
+    DESCRIPTORS_BACKEND, /* a backend connection: everything but the reserve */
+    DESCRIPTORS_STREAM,  /* mode tcp, a client together with its backend connection: all but 1/32,
+                            which remains for other backend connections */
+    DESCRIPTORS_CLIENT,  /* an HTTP client, or a pipe: all but 1/8, which remains for backend
+                            connections (of which HTTP clients share fewer than they are) */
 };
 
-/* Reads the limit (RLIMIT_NOFILE) and what is open already. Before any worker starts. */
+/* Reads the limit and counts the descriptors that are open already. Call it before any worker
+ * starts; without it there is no limit. */
 void descriptors_init(void);
-/* Counts n of them, which may exist already. False: they are too many, and not counted. */
+/* Counts n descriptors, before or after they are opened. False: the limit of this use does not
+ * allow them; nothing is counted. */
 bool descriptors_take(enum descriptors_use use, unsigned n);
+/* Undoes descriptors_take(), for any use, when n descriptors are closed. */
 void descriptors_give(unsigned n);

@@ -1,6 +1,7 @@
 #include "proxy/key.h"
 
-/* The first cookie of that name in all Cookie fields (RFC 6265 4.2.1), not decoded. */
+/* The value of the first cookie with this name, not decoded. RFC 6265 4.2.1 has one Cookie field in
+ * a request; HTTP/2 clients behind another proxy may send several (RFC 9113 8.2.3). */
 static struct str find_cookie(const struct head *h, const char *base, struct str name)
 {
     for (unsigned i = 0; i < h->nfields; i++) {
@@ -20,7 +21,8 @@ static struct str find_cookie(const struct head *h, const char *base, struct str
     return (struct str){0};
 }
 
-/* The first parameter of that name, as sent. */
+/* The value of the first parameter with this name, not decoded: servers differ in how they decode,
+ * but the key must be the same in every proxy. */
 static struct str find_query(struct str query, struct str name)
 {
     while (query.n) {
@@ -34,7 +36,7 @@ static struct str find_query(struct str query, struct str name)
     return (struct str){0};
 }
 
-/* Host without its port, as sent; an IPv6 literal keeps its brackets. */
+/* The host without its port, in the case as sent; an IPv6 literal keeps its brackets. */
 static struct str host_name(struct str host)
 {
     const char *end = host.n && host.p[0] == '[' ? memchr(host.p, ']', host.n) : NULL;
@@ -44,7 +46,8 @@ static struct str host_name(struct str host)
     return (struct str){host.p, colon ? (size_t)(colon - host.p) : host.n};
 }
 
-/* A part of a request as it stands there; host still has its upper case. */
+/* The value of a part as it was sent; put_part() turns a host into lower case. Empty: it is absent.
+ */
 static struct str find_in_head(const struct config_key_part *part, const struct head *h,
                                const char *base)
 {
@@ -81,7 +84,7 @@ static struct str find_part(const struct config_key_part *part, const struct key
     return from->head ? find_in_head(part, from->head, from->base) : (struct str){0};
 }
 
-/* Appends a part; host in lower case. */
+/* Appends the value of a part, a host in lower case. False: out of memory. */
 static bool put_part(struct buffer *out, enum config_key_kind kind, struct str value)
 {
     if (!buffer_append(out, value.p, value.n))
@@ -93,10 +96,12 @@ static bool put_part(struct buffer *out, enum config_key_kind kind, struct str v
     return true;
 }
 
+/* Composes the key of one alternative. A single part is returned as a slice of the source, without
+ * a copy; only joined parts, and a host, which must be changed, go through scratch. */
 static bool extract_one(const struct config_key *key, const struct key_source *from,
                         struct buffer *scratch, struct str *out)
 {
-    if (key->nparts == 1 && key->parts[0].kind != KEY_HOST) { /* the usual case: no copy */
+    if (key->nparts == 1 && key->parts[0].kind != KEY_HOST) {
         *out = find_part(&key->parts[0], from);
         return out->n > 0;
     }

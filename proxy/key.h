@@ -1,23 +1,25 @@
-/* `key: [header:X, cookie:sid, ...]` -> the bytes to hash. CONTRACT "Keys".
- * Pure. */
+/* Extracts the key of a request or connection: the bytes that are hashed onto the ring, as the
+ * listener's `key: [header:X, cookie:sid, ...]` defines them. docs/configuration.md, Keys.
+ * Ownership: a key is a slice of the caller's memory. Pure. */
 #pragma once
 #include "base/buffer.h"
 #include "config/config.h"
 #include "http/head.h"
 
-/* What a key can be made of. */
+/* Everything that a key can be composed of. An empty slice means that there is no such thing. */
 struct key_source {
-    const struct head *head; /* NULL: there is no request */
-    const char *base;        /* of the head */
-    struct str peer;         /* the client's address */
-    struct str sni;          /* the server name that it asks for */
+    const struct head *head; /* NULL: mode tcp, there is no request */
+    const char *base;        /* the bytes that the offsets of the head refer to */
+    struct str peer;         /* the client's address as text, `source_ip` */
+    struct str sni;          /* the server name of the client's ClientHello, `sni` */
 };
 
-/* The first alternative of which all parts are present and not empty. False: keyless. The key
- * points into its source or into scratch (which is overwritten), whichever it was made of. Falls
- * back to keyless when memory is out. */
+/* Finds the first alternative all of whose parts are present and not empty. True: *key is the key.
+ * It is a slice of the source, or of *scratch, which is overwritten, and valid as long as both are
+ * unchanged. False: the request is keyless, or memory is out. */
 bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_source *from,
                  struct buffer *scratch, struct str *key);
-/* Whether the server name, not known yet, can decide: an alternative with it has all its other
- * parts, and none before it is present. */
+/* True if the key depends on the server name, which is not known yet: no alternative before the one
+ * with `sni` is present, and all other parts of that one are. Only then is it worth waiting for the
+ * ClientHello. */
 bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key_source *from);

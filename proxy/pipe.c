@@ -6,12 +6,15 @@
 
 #include "proxy/descriptors.h"
 
-#define MAX_SPARE \
-    4 /* pipes kept for reuse: as a rule one is empty again before another is asked for */
-#define MAX_PIPES 256      /* of a worker */
-#define BACKOFF_MS 1000    /* until it is tried again after one could not be had */
-#define SIZE (1024 * 1024) /* counts slots of 4 KiB, of which a socket's piece takes one each */
-#define SIZE_LEAST (256 * 1024) /* what is smaller does not pay */
+/* Spare pipes. Few are enough: usually a pipe is empty and returned before the next one is needed.
+ */
+#define MAX_SPARE 4
+#define MAX_PIPES 256   /* of one worker, lent and spare ones together */
+#define BACKOFF_MS 1000 /* the time without a further attempt after a pipe could not be opened */
+/* The capacity. The kernel counts it in slots of 4 KiB, and each fragment of a socket's data takes
+ * a slot, even if it is shorter. */
+#define SIZE (1024 * 1024)
+#define SIZE_LEAST (256 * 1024) /* with less, splice() is not faster than copying */
 
 static bool open_pipe(struct pipe *p)
 {
@@ -21,7 +24,8 @@ static bool open_pipe(struct pipe *p)
     p->out = fds[0];
     p->in = fds[1];
     p->held = 0;
-    /* A user may have so many pages only in large pipes, and beyond that not even usual ones. */
+    /* A user other than root may have a limited number of pages in pipes (pipe-user-pages-soft);
+     * above it, pipes cannot grow, and new ones have only one or two pages. */
     if (fcntl(p->in, F_SETPIPE_SZ, SIZE) >= SIZE_LEAST ||
         fcntl(p->in, F_SETPIPE_SZ, SIZE_LEAST) >= SIZE_LEAST)
         return true;
@@ -30,6 +34,7 @@ static bool open_pipe(struct pipe *p)
     return false;
 }
 
+/* Descriptors are taken as for a client: a pipe only speeds up, a backend connection is needed. */
 static struct pipe *pipe_new(void)
 {
     struct pipe *p = malloc(sizeof *p);

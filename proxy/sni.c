@@ -10,8 +10,8 @@
 #define EXTENSION_SERVER_NAME 0
 #define NAME_HOST_NAME 0
 
-/* The message, field after field; indented: what is skipped, as long as the field before it says.
- * Every other field is a number.
+/* The fields of the message, in order. The indented ones are skipped; their length is fixed or in
+ * the field before them. All others but NAME are numbers.
  *
  *   MESSAGE_TYPE MESSAGE_LENGTH VERSION
  *       RANDOM
@@ -60,7 +60,8 @@ void sni_init(struct sni *s)
 
 /* ---- the message ---- */
 
-/* A field of n bytes comes; they must fit what is left of what is around it. */
+/* Begins a field of n bytes. *left: the bytes that remain in the structure around it, from which
+ * the field is subtracted. False: it does not fit. */
 static bool begin(struct sni *s, enum field field, uint32_t n, uint16_t *left)
 {
     if (n > *left)
@@ -88,6 +89,7 @@ static bool begin_name(struct sni *s)
     return s->names_left ? begin(s, NAME_TYPE, 1, &s->names_left) : begin_extension(s);
 }
 
+/* The extensions are the last part of the message and must fill it exactly. */
 static bool after_extensions_length(struct sni *s)
 {
     if (s->value != s->hello_left)
@@ -102,7 +104,7 @@ static bool after_extension_length(struct sni *s)
     uint32_t n = s->value;
     if (s->type != EXTENSION_SERVER_NAME)
         return begin(s, EXTENSION, n, &s->extensions_left);
-    if (s->has_extension || n > s->extensions_left)
+    if (s->has_extension || n > s->extensions_left) /* no type occurs twice: RFC 8446 4.2 */
         return false;
     s->has_extension = true;
     s->extensions_left = (uint16_t)(s->extensions_left - n);
@@ -110,7 +112,8 @@ static bool after_extension_length(struct sni *s)
     return begin(s, NAMES_LENGTH, 2, &s->names_left);
 }
 
-/* RFC 6066 3: one name of a type at most; names of types to come have a length too. */
+/* RFC 6066 3: at most one name of each type. A name of an unknown type is skipped: like every
+ * future type it begins with a length of two bytes. */
 static bool after_name_length(struct sni *s)
 {
     uint32_t n = s->value;
@@ -119,6 +122,7 @@ static bool after_name_length(struct sni *s)
     if (s->has_host_name || n == 0)
         return false;
     s->has_host_name = true;
+    /* one that is too long for a host name is not kept, so the connection has no name */
     return begin(s, n <= sizeof s->name ? NAME : OTHER_NAME, n, &s->names_left);
 }
 
@@ -127,6 +131,8 @@ static bool is_name_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
+/* Not a check of DNS rules: it only keeps bytes that could not be a host name out of keys and logs.
+ */
 static bool is_host_name(struct str s)
 {
     size_t label = 0;
@@ -138,6 +144,7 @@ static bool is_host_name(struct str s)
     return label > 0 && s.n <= SNI_MAX_NAME;
 }
 
+/* An absolute name ("example.com.") is the same host and must give the same key. */
 static bool after_name(struct sni *s)
 {
     if (s->name[s->name_len - 1] == '.')
@@ -147,7 +154,7 @@ static bool after_name(struct sni *s)
     return begin_name(s);
 }
 
-/* The field is complete: what comes behind it. False: no ClientHello goes like this. */
+/* The present field is complete: begins the one after it. False: this is not a ClientHello. */
 static bool next(struct sni *s)
 {
     uint32_t v = s->value;
@@ -158,7 +165,7 @@ static bool next(struct sni *s)
     case MESSAGE_LENGTH:
         s->hello_left = (uint16_t)v;
         return v <= SNI_MAX_HELLO && begin(s, VERSION, 2, &s->hello_left);
-    case VERSION: /* all there have been, and the one that is frozen */
+    case VERSION: /* SSL 3.0 to TLS 1.2; since TLS 1.3 it is always that of 1.2 */
         return v >> 8 == 3 && begin(s, RANDOM, 32, &s->hello_left);
     case RANDOM:
         return begin(s, SESSION_LENGTH, 1, &s->hello_left);
@@ -215,7 +222,7 @@ static void keep_name(struct sni *s, const uint8_t *p, size_t n)
     }
 }
 
-/* Takes bytes of the field that is being read; returns how many. */
+/* Consumes bytes of the present field; returns how many. */
 static size_t take(struct sni *s, const uint8_t *p, size_t n)
 {
     enum field field = s->field;
@@ -231,12 +238,13 @@ static size_t take(struct sni *s, const uint8_t *p, size_t n)
     return n;
 }
 
-/* Bytes of the message; returns how many belong to it. */
+/* Consumes bytes of the message; returns how many. It stops when the result is known. */
 static size_t read_message(struct sni *s, const uint8_t *p, size_t n)
 {
     size_t i = 0;
     while (i < n && s->result == SNI_MORE) {
         i += take(s, p + i, n - i);
+        /* a loop, because fields can be empty, for example the session id */
         while (s->need == 0 && s->field != END && s->result == SNI_MORE)
             if (!next(s))
                 s->result = SNI_NOT_TLS;
@@ -248,7 +256,7 @@ static size_t read_message(struct sni *s, const uint8_t *p, size_t n)
 
 /* ---- the records around it ---- */
 
-/* One byte of a record's header. */
+/* One byte of a record's header: type, version (2), length (2). RFC 8446 5.1. */
 static void read_header(struct sni *s, uint8_t b)
 {
     switch (s->header++) {
@@ -274,7 +282,8 @@ static void read_header(struct sni *s, uint8_t b)
     }
 }
 
-/* A run of bytes of one record; returns how many. */
+/* Consumes bytes of one record, a byte of its header or a piece of its content; returns how many.
+ */
 static size_t read_record(struct sni *s, const uint8_t *p, size_t n)
 {
     if (s->header < RECORD_HEADER) {
