@@ -10,9 +10,12 @@ void candidates_init(struct candidates *c)
 bool candidates_update(struct candidates *c, const struct addr_set *answer)
 {
     assert(answer->n > 0);
-    c->news = true;
+    /* Also for an unchanged set: after each lookup the earlier candidates get another chance, so
+     * that proxies which saw different failures agree again. */
+    c->new_answer = true;
     if (addr_set_eq(&c->set, answer))
         return false;
+    /* the address in use may have another index in the new set */
     const struct addr *current = candidates_current(c);
     unsigned kept = current ? addr_set_find(answer, current) : answer->n;
     c->current = kept < answer->n ? kept : CANDIDATE_NONE;
@@ -22,16 +25,17 @@ bool candidates_update(struct candidates *c, const struct addr_set *answer)
 
 struct candidates_span candidates_begin(struct candidates *c, bool down)
 {
-    bool news = c->news;
-    c->news = false;
+    bool new_answer = c->new_answer;
+    c->new_answer = false;
     if (c->current == CANDIDATE_NONE || down)
         return (struct candidates_span){0, c->set.n};
-    return (struct candidates_span){news ? 0 : c->current, c->current + 1};
+    return (struct candidates_span){new_answer ? 0 : c->current, c->current + 1};
 }
 
 void candidates_end(struct candidates *c, unsigned passed)
 {
     assert(passed == CANDIDATE_NONE || passed < c->set.n);
+    /* With no candidate that passes there must still be an address to show and to check next. */
     if (passed != CANDIDATE_NONE)
         c->current = passed;
     else if (c->current == CANDIDATE_NONE)

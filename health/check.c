@@ -8,14 +8,14 @@
 
 struct attempt {
     struct check *check;
-    struct probe *probe; /* NULL: over */
+    struct probe *probe; /* NULL: it is done, and outcome and reason are set */
     enum probe_outcome outcome;
     char reason[PROBE_REASON_MAX];
 };
 
 struct check {
     struct check_callbacks callbacks;
-    unsigned open; /* probes that are not closed yet */
+    unsigned open; /* probes whose on_closed was not called yet: they still refer to this memory */
     unsigned n;
     struct attempt attempts[];
 };
@@ -35,7 +35,9 @@ static void finish(struct check *c, unsigned which, enum probe_outcome outcome)
     c->callbacks.on_done(c->callbacks.arg, outcome, which, c->attempts[which].reason);
 }
 
-/* An address decides once all before it have failed. */
+/* Reports the outcome as soon as it is certain: an address that passed is the result once all
+ * before it are done and did not pass. A later one that answered faster must wait, because every
+ * proxy has to choose the same address. */
 static void decide(struct check *c)
 {
     unsigned not_done = c->n;
@@ -49,7 +51,9 @@ static void decide(struct check *c)
         if (c->attempts[i].outcome == PROBE_NOT_DONE)
             not_done = i;
     }
-    if (not_done < c->n) /* it might have been well */
+    /* A probe that this host could not carry out says nothing about the server, so the check as a
+     * whole has not failed. */
+    if (not_done < c->n)
         finish(c, not_done, PROBE_NOT_DONE);
     else
         finish(c, c->n - 1, PROBE_FAIL);
@@ -70,7 +74,8 @@ static void on_probe_closed(void *arg)
     assert(c->open > 0);
     if (--c->open > 0)
         return;
-    struct check_callbacks cb = c->callbacks;
+    struct check_callbacks cb =
+        c->callbacks; /* on_closed may free what contains the caller's arg */
     free(c);
     cb.on_closed(cb.arg);
 }

@@ -1,17 +1,19 @@
-/* One check of one server, at one address or at several at a time.
+/* One check of one server, at one or several addresses in parallel.
  *
- * What for: check_start() probes all the addresses at once and says which is the first of them, in
- * the order given, that passes; so several take no longer than one.
- * Invariants: on_done comes exactly once, never from within check_start(), unless check_cancel() is
- * called before it; on_closed comes exactly once, last, with the memory gone.
- * Ownership: the check owns itself; the pointer is good until on_done or check_cancel(). The
- * configuration and the server must outlive on_closed. Threads: the loop's. */
+ * What for: check_start() probes all addresses at the same time and reports the first one, in the
+ * order given, that passes. So a check of several addresses takes no longer than one of a single
+ * address.
+ * Invariants: on_done is called exactly once and never from within check_start(); after
+ * check_cancel() it is not called. on_closed is called exactly once, as the last callback, after
+ * the memory of the check was freed. Ownership: the check frees itself; the pointer is valid until
+ * on_done or check_cancel(). The configuration and the server must outlive on_closed. Threads: the
+ * loop's. */
 #pragma once
 #include "health/probe.h"
 
 struct check_callbacks {
-    /* which: the address that passed, if one did. The reason is its own, or that of the last one;
-     * good until it returns. */
+    /* PROBE_PASS: address number `which` passed. Otherwise none did, and `which` is the address
+     * that decided the outcome. reason: of that address; valid until the callback returns. */
     void (*on_done)(void *arg, enum probe_outcome outcome, unsigned which, const char *reason);
     void (*on_closed)(void *arg);
     void *arg;
@@ -19,7 +21,9 @@ struct check_callbacks {
 
 struct check;
 
-/* to[n] is read at once, n is at least 1. */
+/* Begins a check of the addresses to[n], n at least 1. to and callbacks are copied; plan must
+ * outlive on_closed. */
 struct check *check_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           unsigned n, const struct check_callbacks *callbacks);
+/* Ends a check whose on_done was not called yet: closes its connections; only on_closed follows. */
 void check_cancel(struct check *c);

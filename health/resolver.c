@@ -10,7 +10,7 @@ struct resolver {
     const char *address;
     uint64_t interval_ms;
     struct resolver_callbacks callbacks;
-    uv_timer_t timer;      /* until the next lookup */
+    uv_timer_t timer;      /* runs until the next lookup */
     struct lookup *lookup; /* NULL: none is under way */
     uint64_t began_ms;
     bool repeats;
@@ -32,12 +32,12 @@ static void on_lookup(void *arg, const struct lookup_answer *a)
     r->lookup = NULL;
     if (r->repeats)
         schedule(r);
-    r->callbacks.on_answer(r->callbacks.arg, a);
+    r->callbacks.on_answer(r->callbacks.arg, a); /* last: it may close the resolver */
 }
 
 static void ask(struct resolver *r)
 {
-    struct addr port;
+    struct addr port; /* for its port alone */
     enum addr_result result = addr_parse(str_of(r->address), &port);
     assert(result == ADDR_NAME && r->lookup == NULL);
     (void)result;
@@ -58,7 +58,7 @@ struct resolver *resolver_open(uv_loop_t *loop, struct lookups *lookups, const c
     r->address = address;
     r->interval_ms = interval_ms;
     r->callbacks = *callbacks;
-    int err = uv_timer_init(loop, &r->timer); /* only fills in the handle */
+    int err = uv_timer_init(loop, &r->timer); /* cannot fail: it only fills in the handle */
     assert(err == 0);
     (void)err;
     r->timer.data = r;
@@ -70,7 +70,7 @@ void resolver_repeat(struct resolver *r)
 {
     assert(!r->repeats);
     r->repeats = true;
-    if (r->lookup == NULL)
+    if (r->lookup == NULL) /* otherwise on_lookup() does it */
         schedule(r);
 }
 

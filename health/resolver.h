@@ -1,23 +1,26 @@
-/* Asks again and again what addresses a name stands for.
+/* Looks up the addresses of one host name periodically. docs/configuration.md, Names.
  *
- * Invariants: one lookup at a time; the next begins `interval` after the last one began, or at once
- * if that took longer. Ownership: resolver_open() to resolver_close(), which frees. Threads: the
- * loop's. */
+ * What for: a server configured by name follows its name to another address.
+ * Invariants: at most one lookup at a time. A lookup begins `interval` after the beginning of the
+ * one before, or immediately after that one if it took longer. Ownership: the caller's from
+ * resolver_open() to resolver_close(), which frees it. Threads: the loop's. */
 #pragma once
 #include "net/lookup.h"
 
 struct resolver;
 
 struct resolver_callbacks {
-    lookup_fn *on_answer; /* never from within; may close the resolver */
+    lookup_fn *on_answer; /* not called from within resolver_open(); may close the resolver */
     void (*on_closed)(void *arg);
     void *arg;
 };
 
-/* Asks for the NAME of "NAME:PORT", which must stand, for the first time. */
+/* Begins the first lookup. address: "NAME:PORT", for which addr_parse() returns ADDR_NAME; it must
+ * outlive the resolver. */
 struct resolver *resolver_open(uv_loop_t *loop, struct lookups *lookups, const char *address,
                                uint64_t interval_ms, const struct resolver_callbacks *callbacks);
-/* From now on it asks again, too. */
+/* Begins to repeat the lookup; until then there is only the first one. Call it once. */
 void resolver_repeat(struct resolver *r);
-/* on_closed comes once, with the memory gone. */
+/* Ends the lookup under way, if there is one. on_closed is called later, once, after the memory was
+ * freed. */
 void resolver_close(struct resolver *r);

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define V1_MAX 107 /* with its CRLF, section 2.1 */
+#define V1_MAX 107 /* bytes of a version 1 head with its CRLF: section 2.1 */
 
-#define V2_FIXED 16 /* signature, command, kind, length */
+#define V2_FIXED 16 /* bytes of signature, command, kind and length */
 #define V2_LOCAL 0x20
 #define V2_PROXY 0x21
 #define V2_STREAM 1
@@ -45,9 +45,9 @@ static void set_v6(struct addr *a, const uint8_t ip[16], unsigned port)
 
 /* ---- version 1: one line of text ---- */
 
-/* Where in the line. Each take_*() moves on as far as its part of the grammar goes; MORE: the bytes
- * came to an end within it. A part without an end of its own is over at the first byte that cannot
- * belong to it. */
+/* A position in the line. Each take_*() advances it over its part of the grammar. MORE: the bytes
+ * end within that part. A part without a delimiter, such as a number, ends at the first byte that
+ * cannot belong to it, so it needs that byte to be complete. */
 struct cursor {
     const char *p, *end;
     struct proxy_head *head;
@@ -69,7 +69,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* No leading zeros. */
+/* A decimal number up to max, without leading zeros: other readers take those for octal. */
 static enum proxy_head_result take_decimal(struct cursor *c, unsigned max, unsigned *out,
                                            const char *reason)
 {
@@ -99,16 +99,19 @@ static enum proxy_head_result take_v4(struct cursor *c, uint8_t out[4], const ch
     return r;
 }
 
-/* An IPv6 address while it is read. */
+/* An IPv6 address while it is read. inet_pton() is of no use here: it takes only complete
+ * addresses, but a wrong byte must be refused when it arrives. */
 struct groups {
     uint8_t bytes[16];
-    int n, gap; /* groups of 16 bits so far, and before which of them "::" stood; -1: none did */
-    int digits; /* of the group that is being read, 0: none is */
+    int n;          /* complete groups of 16 bits */
+    int gap;        /* the number of groups before "::"; -1: there was none */
+    int digits;     /* hexadecimal digits of the present group so far */
     unsigned value; /* of these digits */
-    int colons;     /* just before */
+    int colons;     /* colons directly before the present position */
 };
 
-/* Whether so many groups more may come; "::" stands for one at least. */
+/* True if `more` further groups are possible; "::" stands for at least one group (RFC 5952 4.2.2).
+ */
 static bool has_room(const struct groups *g, int more)
 {
     return g->n + more <= (g->gap < 0 ? 8 : 7);
@@ -147,8 +150,9 @@ static bool add_colon(struct groups *g)
     return true;
 }
 
-/* The whole address, with the zeros that "::" stands for. False: there was none, and groups are
- * missing. */
+/* The complete address, with the zeros of "::" inserted. False: groups are missing, and there was
+ * no
+ * "::". */
 static bool join_groups(const struct groups *g, uint8_t out[16])
 {
     size_t all = (size_t)g->n * 2, before = g->gap < 0 ? all : (size_t)g->gap * 2;
@@ -162,8 +166,9 @@ static bool join_groups(const struct groups *g, uint8_t out[16])
 
 static const char bad_v6[] = "PROXY head: bad IPv6 address";
 
-/* What was taken for a group's digits is the first octet of dotted decimal, which ends the address.
- * (Of "::300.1" the dot is the first wrong byte: 300 could have been hexadecimal.) */
+/* Reads the dotted decimal at the end of an address, at its first dot: the digits before it, which
+ * looked like a group, are the first octet and are read again. (In "::300.1" the dot is the first
+ * wrong byte: 300 could have been hexadecimal.) */
 static enum proxy_head_result take_dotted_end(struct cursor *c, struct groups *g, uint8_t out[16])
 {
     if (g->digits == 0 || (g->gap < 0 ? g->n != 6 : !has_room(g, 2)))
@@ -223,7 +228,7 @@ static enum proxy_head_result take_addresses(struct cursor *c, bool v6)
     return PROXY_HEAD_DONE;
 }
 
-/* Behind UNKNOWN: at once the end of the line, or a space and whatever there is before it. */
+/* After UNKNOWN: the end of the line, or a space and any bytes up to the end of the line. */
 static enum proxy_head_result take_ignored(struct cursor *c)
 {
     static const char reason[] = "PROXY head: bad end of the line";
@@ -259,7 +264,8 @@ static enum proxy_head_result read_line(const char *data, size_t len, struct pro
     return r;
 }
 
-/* If no end is in sight one byte before the longest line would have it, none can come in time. */
+/* Reads at most V1_MAX - 1 bytes first: if the line is incomplete then and its last byte is not CR,
+ * it cannot end within V1_MAX bytes and is refused now, without waiting for another byte. */
 static enum proxy_head_result read_v1(const char *data, size_t len, struct proxy_head *head)
 {
     enum proxy_head_result r = read_line(data, len < V1_MAX - 1 ? len : V1_MAX - 1, head);
@@ -277,7 +283,8 @@ static unsigned get_be16(const uint8_t *p)
     return (unsigned)p[0] << 8 | p[1];
 }
 
-/* CRC-32C (Castagnoli), reflected, four bits at a time: a head is short and rarely has one. */
+/* CRC-32C (Castagnoli), reflected, four bits at a time: few heads have a checksum and all are
+ * short, so a small table is enough. */
 static uint32_t crc32c(uint32_t crc, const uint8_t *p, size_t n)
 {
     static const uint32_t table[16] = {
@@ -293,7 +300,8 @@ static uint32_t crc32c(uint32_t crc, const uint8_t *p, size_t n)
     return crc;
 }
 
-/* Of a head of n bytes in which the checksum itself, at `at`, counts as zeros (section 2.2.3). */
+/* Checks a head of n bytes whose checksum is at d[at]; it counts as zeros itself (section 2.2.3).
+ */
 static bool crc_is_right(const uint8_t *d, size_t n, size_t at)
 {
     static const uint8_t zeros[CRC32C_SIZE];
@@ -303,14 +311,15 @@ static bool crc_is_right(const uint8_t *d, size_t n, size_t at)
     return crc == ((uint32_t)get_be16(d + at) << 16 | get_be16(d + at + 2));
 }
 
-/* Whether n bytes that are left can be TLVs to the last. */
+/* True if n remaining bytes can be filled with TLVs exactly. */
 static bool can_be_tlvs(size_t n)
 {
     return n == 0 || n >= TLV_FIXED;
 }
 
-/* One TLV at d[at]; its value may take `room` bytes. *size: of the value. *crc: where the value of
- * the one CRC32c is, 0: not seen. */
+/* Reads the type and length of the TLV at d[at]. room: the most bytes that its value can have. Sets
+ * *size, the bytes of the value, and *crc, the index of the value if it is a CRC32c (0: there was
+ * none so far). Each condition is checked as soon as the bytes that decide it are there. */
 static enum proxy_head_result read_tlv(const uint8_t *d, size_t len, size_t at, size_t room,
                                        size_t *size, size_t *crc, struct proxy_head *head)
 {
@@ -335,7 +344,7 @@ static enum proxy_head_result read_tlv(const uint8_t *d, size_t len, size_t at, 
     return PROXY_HEAD_DONE;
 }
 
-/* TLVs that fill d[at, end), of which d[at, len) is there. */
+/* Reads the TLVs that must fill d[at, end); d[at, len) has arrived. */
 static enum proxy_head_result read_tlvs(const uint8_t *d, size_t len, size_t at, size_t end,
                                         struct proxy_head *head)
 {
@@ -364,7 +373,7 @@ static void set_addresses(const uint8_t *p, enum v2_family family, struct proxy_
     head->has_addresses = true;
 }
 
-/* Signature, command and kind; DONE: all there and good. */
+/* Checks signature, command and kind (address family and transport). */
 static enum proxy_head_result read_v2_kind(const uint8_t *d, size_t len, struct proxy_head *head)
 {
     if (memcmp(d, v2_signature, len < sizeof v2_signature ? len : sizeof v2_signature) != 0)
@@ -376,7 +385,8 @@ static enum proxy_head_result read_v2_kind(const uint8_t *d, size_t len, struct 
     return len > 13 ? PROXY_HEAD_DONE : PROXY_HEAD_MORE;
 }
 
-/* The length; `opaque`: of unknown content, else the addresses take `addresses` bytes of it. */
+/* Checks the length of the rest of the head. opaque: the rest has no defined content; otherwise it
+ * begins with `addresses` bytes of addresses. */
 static enum proxy_head_result read_v2_length(const uint8_t *d, size_t len, size_t addresses,
                                              bool opaque, struct proxy_head *head)
 {
@@ -425,6 +435,7 @@ enum proxy_head_result proxy_protocol_read(const char *data, size_t len, struct 
     memset(head, 0, sizeof *head);
     if (len == 0)
         return PROXY_HEAD_MORE;
+    /* one byte tells the versions apart: the signature of version 2 begins with CR */
     return data[0] == '\r' ? read_v2((const uint8_t *)data, len, head) : read_v1(data, len, head);
 }
 
@@ -447,7 +458,8 @@ static enum v2_family family_of(const struct addr *source, const struct addr *de
     return is_v4(source) && is_v4(destination) ? V2_INET : V2_INET6;
 }
 
-/* The address as an IPv6 one, a v4 one mapped; its last four bytes are the IPv4 address. */
+/* The address as IPv6; an IPv4 address becomes a mapped one, with the IPv4 address in its last four
+ * bytes. */
 static void v6_of(const struct addr *a, uint8_t out[16])
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -459,8 +471,8 @@ static void v6_of(const struct addr *a, uint8_t out[16])
     memcpy(out + 12, &a->v4.sin_addr, 4);
 }
 
-/* The grammar of version 1 has no dotted decimal in IPv6 addresses, which inet_ntop() writes behind
- * "::" and "::ffff:". */
+/* Like inet_ntop(), but without dotted decimal, which inet_ntop() writes after "::" and "::ffff:"
+ * and which the grammar of version 1 does not have. */
 static void format_v6(const uint8_t ip[16], char out[INET6_ADDRSTRLEN])
 {
     const char *done = inet_ntop(AF_INET6, ip, out, INET6_ADDRSTRLEN);
@@ -484,7 +496,7 @@ static size_t write_v1(const struct addr *source, const struct addr *destination
         else
             snprintf(text[i], sizeof text[i], "%u.%u.%u.%u", ip[12], ip[13], ip[14], ip[15]);
     }
-    /* snprintf() wants a byte for its NUL, which the longest line leaves no room for in out */
+    /* not directly to out: snprintf() needs a byte for its NUL, and the longest line leaves none */
     char line[PROXY_HEAD_WRITE_MAX + 1];
     int n =
         snprintf(line, sizeof line, "PROXY TCP%c %s %s %u %u\r\n", family == V2_INET6 ? '6' : '4',
@@ -501,7 +513,7 @@ static uint8_t *put_be16(uint8_t *p, unsigned v)
     return p + 2;
 }
 
-/* The fixed part; returns where the addresses come. */
+/* Writes the fixed part; returns the position after it, where the addresses begin. */
 static uint8_t *put_v2_fixed(char *out, unsigned command, unsigned kind, unsigned length)
 {
     uint8_t *p = (uint8_t *)out;

@@ -12,7 +12,8 @@ static _Atomic uint32_t used;
 /* The limit of `used` for each enum descriptors_use. Not atomic: constant once workers run. */
 static uint32_t limits[] = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
 
-/* The listeners' sockets, epoll instances and log files are open already and never counted. */
+/* What is open at the start (listeners, the control loop, stderr) stays open and never passes
+ * through descriptors_take(), so it is subtracted from the limit once. */
 static uint32_t count_open(void)
 {
     uint32_t n = 0;
