@@ -21,8 +21,7 @@ struct check_callbacks {
 
 struct check;
 
-/* Begins a check of the addresses to[n], n at least 1. to and callbacks are copied; plan must
- * outlive on_closed. */
+/* Begins a check of the addresses to[n], n at least 1. All arguments are copied. */
 struct check *check_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           unsigned n, const struct check_callbacks *callbacks);
 /* Ends a check whose on_done was not called yet: closes its connections; only on_closed follows. */
