@@ -1,10 +1,10 @@
-/* ClientHellos of real clients (OpenSSL 3.0.22, Chromium), all bytes they sent before an answer, in
- * hexadecimal. */
+/* Recorded ClientHellos of real clients (OpenSSL 3.0.22, Chromium): in hexadecimal, all bytes that
+ * the client sent before the server answered. */
 #pragma once
 #include <stddef.h>
 
 static const struct {
-    const char *name; /* what it asks for, in lower case; NULL: nothing */
+    const char *name; /* the server name in it, in lower case; NULL: none */
     const char *hex;
 } client_hellos[] = {
     /* openssl s_client -servername WWW.Example.org */

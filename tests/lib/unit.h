@@ -1,9 +1,10 @@
-/* What every Check unit test needs: one suite, run in one process so that sanitizers see leaks. */
+/* The main() of a unit test with Check: one suite, run without fork, so that the leak check of the
+ * sanitizers covers all tests. */
 #pragma once
 #include <check.h>
 #include <stdlib.h>
 
-/* Runs the suite that `build` makes; the exit code of main(). */
+/* Runs the suite that `build` returns; returns the exit status for main(). */
 static inline int unit_main(Suite *(*build)(void))
 {
     SRunner *runner = srunner_create(build());

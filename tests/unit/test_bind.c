@@ -23,7 +23,7 @@ static struct addr loopback(uint16_t port)
                          .len = sizeof(struct sockaddr_in)};
 }
 
-/* A socket that holds a free port; *at says which. */
+/* A socket that is bound to a free port, *at. */
 static int hold(struct addr *at, bool listens, bool shares)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -88,7 +88,7 @@ START_TEST(each_socket_is_ready_to_listen_on_the_shared_port)
 }
 END_TEST
 
-/* Two that start at the same time both bind before either listens. */
+/* Two processes that start at the same time can both bind before one of them listens. */
 START_TEST(of_two_that_are_bound_only_the_first_to_listen_gets_the_port)
 {
     struct addr at = free_port();
@@ -210,7 +210,7 @@ END_TEST
 
 /* ---- unix ---- */
 
-/* A folder of its own for each test, entered, so that paths are short. */
+/* Creates a folder for the test and makes it the working directory, so that paths are short. */
 static char folder[64];
 
 static void enter_folder(void)
@@ -220,7 +220,7 @@ static void enter_folder(void)
     ck_assert_int_eq(chdir(folder), 0);
 }
 
-/* Nothing may be left in it. */
+/* Expects the folder to be empty and removes it. */
 static void leave_folder(void)
 {
     ck_assert_int_eq(chdir("/"), 0);
@@ -242,7 +242,7 @@ static bool exists(const char *name)
     return lstat(name, &st) == 0;
 }
 
-/* A socket that others have bound there; closing it leaves its file. */
+/* A socket that another process would have bound; closing it leaves its file behind. */
 static int foreign(const struct addr *at, int type, bool listens)
 {
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
@@ -404,7 +404,7 @@ START_TEST(a_socket_of_another_type_is_in_use)
 }
 END_TEST
 
-/* Bound and not listening, it refuses a connection like one that was left behind. */
+/* A socket that is bound but does not listen refuses connections, as a stale one does. */
 START_TEST(a_socket_of_ours_that_does_not_listen_yet_is_in_use)
 {
     struct addr at = path("s");
@@ -497,7 +497,7 @@ END_TEST
 #define RACERS 6
 #define ROUNDS 200
 
-/* Check's assertions are for the main thread: the racers count what is wrong. */
+/* Check's assertions work in the main thread only, so the other threads count failures. */
 static struct race {
     pthread_barrier_t line;
     _Atomic unsigned winners, holders, wrong;
@@ -522,8 +522,8 @@ static bool reachable(const struct addr *at, int listener)
     return accepted >= 0;
 }
 
-/* Each round: a stale file, and all want the path at once. The winner must be reachable though the
- * others saw the stale file as well. */
+/* In each round there is a stale file, and all threads bind the path at the same time. Clients must
+ * reach the winner, although the others have found the stale file as well. */
 static void *race_for_a_stale_path(void *arg)
 {
     const bool *first = arg;
@@ -552,7 +552,8 @@ static void *race_for_a_stale_path(void *arg)
     return NULL;
 }
 
-/* Nobody waits for anybody: those who come and those who go meet in every way. */
+/* Without barriers, so that bind_sockets() and bind_release() of different threads overlap in every
+ * order. */
 static void *come_and_go(void *arg)
 {
     struct addr at = path("s");

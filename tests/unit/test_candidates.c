@@ -1,11 +1,11 @@
-/* Which address of a name is used: tables of events. */
+/* Sequences of lookups and checks, and the address that is in use after each. */
 #include "health/candidates.h"
 
 #include <stdio.h>
 
 #include "tests/lib/unit.h"
 
-/* "a c d": 10.0.0.1, 10.0.0.3, 10.0.0.4. */
+/* The addresses of letters: "a c d" is 10.0.0.1, 10.0.0.3, 10.0.0.4. */
 static struct addr_set set_of(const char *letters)
 {
     struct addr_set s = {0};
@@ -33,11 +33,13 @@ static bool answer(struct candidates *c, const char *letters)
     return candidates_update(c, &s);
 }
 
-/* One check: `looks` are the addresses that it must look at, `well` those that answer. */
-static void check(struct candidates *c, bool down, const char *looks, const char *well, char then)
+/* One check. examined: the candidates that it must examine. well: those that pass. then: the
+ * address that must be in use afterwards. */
+static void check(struct candidates *c, bool down, const char *examined, const char *well,
+                  char then)
 {
     struct candidates_span span = candidates_begin(c, down);
-    struct addr_set expected = set_of(looks), answering = set_of(well);
+    struct addr_set expected = set_of(examined), answering = set_of(well);
     unsigned passed = CANDIDATE_NONE;
     ck_assert_uint_eq(span.to - span.from, expected.n);
     for (unsigned i = span.to; i-- > span.from;) {
@@ -91,7 +93,7 @@ START_TEST(a_server_that_is_down_moves_to_what_answers)
 }
 END_TEST
 
-/* So that a proxy which started later, and one that saw `a` fail, agree again. */
+/* This makes two proxies agree again of which one started later, or has seen `a` fail. */
 START_TEST(behind_a_lookup_an_earlier_one_that_answers_again_is_used)
 {
     struct candidates c;

@@ -1,4 +1,5 @@
-/* A check over several addresses: the first in order that passes, and no longer than one. */
+/* A check of several addresses reports the first one in order that passes, and takes no longer than
+ * a check of one address. */
 #include "health/check.h"
 
 #include <stdio.h>
@@ -49,7 +50,7 @@ struct world {
     struct check *check;
 };
 
-/* b: bad, h: hangs, o: well, r: refuses. */
+/* One server for each letter. b: answers wrongly, h: hangs, o: passes, r: refuses connections. */
 static void world_init(struct world *w, const char *kinds, uint64_t timeout_ms)
 {
     memset(w, 0, sizeof *w);
@@ -138,7 +139,7 @@ START_TEST(all_are_asked_at_the_same_time)
 }
 END_TEST
 
-/* Cancelled after so many turns of the loop. */
+/* _i: the number of iterations of the loop before the check is cancelled. */
 START_TEST(after_a_cancel_only_the_close_is_told)
 {
     struct world w;

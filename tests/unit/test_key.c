@@ -11,7 +11,7 @@ static struct config_key_part part(enum config_key_kind kind, const char *name)
     return (struct config_key_part){kind, mutable, name ? strlen(name) : 0};
 }
 
-/* The key of `request` under the alternatives; NULL must be keyless. */
+/* Expects this key of `request` for the alternatives; NULL: none. */
 static void check_of(struct str peer, const char *request, const struct config_key *keys,
                      size_t nkeys, const char *expected)
 {

@@ -1,4 +1,5 @@
-/* Answers come to the loop, once, and nothing waits for a name server that does not answer. */
+/* An answer reaches the loop exactly once, and nothing waits for a name server that does not
+ * respond. */
 #include "net/lookup.h"
 
 #include <dirent.h>
@@ -10,8 +11,8 @@
 
 #define PATIENCE_NS UINT64_C(20000000000)
 
-/* The name server of these tests: it answers when the gate is open, "fail..." with a failure, else
- * with 10.0.0.N of hostN. */
+/* The resolver of these tests. It returns when the gate is open: for "fail..." with a failure, for
+ * hostN with the address 10.0.0.N. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t moved;
@@ -58,7 +59,7 @@ static void wait_asked(unsigned n)
     pthread_mutex_unlock(&server.lock);
 }
 
-/* Threads of this process. */
+/* The number of threads of this process. */
 static unsigned count_threads(void)
 {
     unsigned n = 0;
@@ -122,7 +123,7 @@ static void end_loop(struct fixture *f)
     ck_assert_int_eq(uv_loop_close(&f->loop), 0);
 }
 
-/* Until all threads of lookups are gone; the loop does not turn. */
+/* Waits until all threads of lookups have ended, without running the loop. */
 static void wait_threads(const struct fixture *f)
 {
     uint64_t begin_ns = uv_hrtime();
@@ -305,7 +306,8 @@ static void *nothing(void *arg)
     return NULL;
 }
 
-/* With the first thread the thread sanitizer starts one of its own, which must not be counted. */
+/* The thread sanitizer starts a thread of its own together with the first one; start one now, so
+ * that count_threads() includes the sanitizer's from the beginning. */
 int main(void)
 {
     pthread_t first;

@@ -1,5 +1,5 @@
-/* Each head is read from every prefix of it, from fresh copies of exactly these bytes: all of them
- * but the last must ask for more. */
+/* Each head is read in the form of all its prefixes, each a fresh copy of exactly these bytes:
+ * every prefix but the whole head must be incomplete. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 #define IN(literal) (literal), sizeof(literal) - 1
 
-/* In an input: the byte behind the mark is the first that is wrong. */
+/* A mark in an input: the byte after it is the first wrong one. */
 #define BAD "\x1a"
 
 #define SIG "\r\n\r\n\0\r\nQUIT\n"
@@ -25,8 +25,8 @@ static enum proxy_head_result read_copy(const char *in, size_t n, struct proxy_h
     return r;
 }
 
-/* What in[0, n) gives in the end, and after how many bytes that is known; more bytes change
- * nothing. */
+/* The final result for in[0, n), and after how many bytes it is known; further bytes must not
+ * change it. */
 static enum proxy_head_result settle(const char *in, size_t n, struct proxy_head *head,
                                      size_t *after)
 {
@@ -46,7 +46,7 @@ static enum proxy_head_result settle(const char *in, size_t n, struct proxy_head
     return r;
 }
 
-/* A head that is good with its last byte, whatever follows it. NULL: it gives no addresses. */
+/* Expects a head that is valid at its last byte, whatever follows it. NULL: it has no addresses. */
 static void check_good(const char *in, size_t n, const char *source, const char *destination)
 {
     struct proxy_head head;
@@ -66,7 +66,7 @@ static void check_good(const char *in, size_t n, const char *source, const char 
     }
 }
 
-/* A marked one is bad at the byte behind the mark. */
+/* Expects a marked input to be refused at the byte after the mark. */
 static void check_refusal(const char *marked, size_t n)
 {
     struct proxy_head head;
@@ -249,7 +249,7 @@ START_TEST(a_line_has_107_bytes_at_most)
 }
 END_TEST
 
-/* Whether some end makes an address of it. */
+/* True if the text is the beginning of some IPv6 address. */
 static bool v6_can_go_on(const char *begin)
 {
     static const char *const joints[] = {
@@ -267,8 +267,8 @@ static bool v6_can_go_on(const char *begin)
     return false;
 }
 
-/* Against the C library's reader: the same addresses, and refused no later than nothing can make
- * one of it. */
+/* Compares the reader with inet_pton(): it gives the same addresses, and refuses a text at the
+ * first byte with which it cannot become an address. */
 static void compare_v6(const char *text)
 {
     struct proxy_head head;
@@ -458,8 +458,9 @@ START_TEST(a_binary_head_is_bounded)
 }
 END_TEST
 
-/* Section 2.2.3, with checksums that HAProxy made. (A bit of the command or the kind could say that
- * nothing of the head counts, one of the TLV's type that it is no checksum.) */
+/* Section 2.2.3, with checksums computed by HAProxy. (Some bits are exempt: a changed command or
+ * kind can make the rest of the head irrelevant, and a changed type of the TLV makes it no
+ * checksum.) */
 START_TEST(a_checksum_finds_each_changed_bit)
 {
     struct proxy_head head;
@@ -546,7 +547,7 @@ static const struct {
     {"::1", 1, "/run/a", 0, "PROXY UNKNOWN\r\n", IN("\x20\x00\x00\x00")},
 };
 
-/* The same address, v4-mapped or not. */
+/* True for the same address, IPv4 or IPv4-mapped. */
 static void same_address(const struct addr *a, const struct addr *b)
 {
     char text[2][ADDR_TEXT_MAX];

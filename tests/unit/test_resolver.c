@@ -1,4 +1,4 @@
-/* When a name is asked for again. */
+/* When a name is looked up again. */
 #include "health/resolver.h"
 
 #include <stdatomic.h>
@@ -108,7 +108,7 @@ START_TEST(what_takes_longer_than_the_interval_is_not_asked_twice_at_once)
 }
 END_TEST
 
-/* While it asks, between, and by the answer. */
+/* _i 0: during a lookup; 1: between two lookups; 2: from on_answer. */
 START_TEST(closing_works_at_any_time)
 {
     struct owner o;

@@ -1,6 +1,6 @@
-/* A ClientHello is read whole, byte by byte, and cut in two at every place, from fresh copies of
- * exactly the bytes at hand in which those seen before are wiped; and once more with its message
- * spread over records of other sizes. */
+/* Each ClientHello is read as a whole, byte by byte, and in two parts for every place to cut it,
+ * each time from a fresh copy of exactly the bytes that have arrived, in which the bytes examined
+ * before are overwritten; and all that once more with the message in records of other sizes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -32,7 +32,7 @@ static void put_number(struct input *in, size_t v, int size)
 
 /* ---- reading in pieces ---- */
 
-/* The first n bytes are there, `seen` of them were before. */
+/* Reads a copy of the first n bytes, of which earlier calls have examined `seen`. */
 static enum sni_result read_copy(struct sni *s, const uint8_t *in, size_t seen, size_t n)
 {
     char *copy = malloc(n ? n : 1);
@@ -56,7 +56,8 @@ static void same(const struct sni *a, const struct sni *b)
         ck_assert(str_eq(sni_name(a), sni_name(b)));
 }
 
-/* The same in every way of feeding it; s->seen says after how many bytes it was known. */
+/* The result, checked to be the same for every division into reads; s->seen is the number of bytes
+ * after which it was known. */
 static void read_all_ways(struct sni *s, const uint8_t *in, size_t n)
 {
     struct sni other;
@@ -76,7 +77,7 @@ static void read_all_ways(struct sni *s, const uint8_t *in, size_t n)
     }
 }
 
-/* name NULL: none. The last byte decides, and what follows changes nothing. */
+/* Expects this name (NULL: none), known at the last byte and unchanged by bytes after it. */
 static void check_hello(const uint8_t *in, size_t n, const char *name)
 {
     static struct input more;
@@ -104,7 +105,7 @@ static void unhex(struct input *out, const char *hex)
     }
 }
 
-/* The content of all its records in a row. */
+/* Concatenates the contents of all records. */
 static void join_records(struct input *message, const struct input *in)
 {
     message->n = 0;
@@ -115,7 +116,7 @@ static void join_records(struct input *message, const struct input *in)
     }
 }
 
-/* Records whose contents have `size` bytes each, the last one what is left. */
+/* Splits a message into records of `size` bytes of content; the last one has the rest. */
 static void put_records(struct input *out, const struct input *message, size_t size)
 {
     out->n = 0;
@@ -332,7 +333,7 @@ START_TEST(the_one_server_name_counts_if_all_lengths_fit)
 }
 END_TEST
 
-/* In an input: the byte behind the mark is the first that is wrong (of a number: its last one). */
+/* A mark in an input: the byte after it is the first wrong one (of a number: its last byte). */
 #define BAD "\x1a"
 #define FRONT "\x16\x03\x01"
 
@@ -426,7 +427,7 @@ END_TEST
 
 /* ---- bounds ---- */
 
-/* A hello whose message has `size` bytes behind its header, filled by one extension. */
+/* A message of `size` bytes after its header, filled by one extension. */
 static void put_large_message(struct input *message, size_t size)
 {
     static struct input extensions, in;
@@ -460,7 +461,7 @@ START_TEST(a_message_is_bounded)
 }
 END_TEST
 
-/* Records of one byte each would let a hello take six times its size. */
+/* With records of one byte each, a ClientHello could have six times its size. */
 START_TEST(all_records_together_are_bounded)
 {
     static struct input message, in;
