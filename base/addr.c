@@ -5,6 +5,8 @@
 
 static const struct str UNIX = {"unix:", 5};
 
+/* 1 to 65535 in at most five digits. Port 0 would let the kernel choose: of no use for a client
+ * that has to find the listener. */
 static bool parse_port(struct str s, uint16_t *port)
 {
     unsigned v = 0;
@@ -47,6 +49,7 @@ static enum addr_result parse_unix(struct str path, struct addr *out)
         return ADDR_LONG;
     out->un.sun_family = AF_UNIX;
     memcpy(out->un.sun_path, path.p, path.n);
+    /* with the NUL, although the kernel does not need it: sun_path is used as a C string, too */
     out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + 1);
     return ADDR_OK;
 }
@@ -61,7 +64,8 @@ static enum addr_result parse_v6(const char *text, uint16_t port, struct addr *o
 
 static enum addr_result parse_v4(const char *text, uint16_t port, struct addr *out)
 {
-    out->v4.sin_port = htons(port);
+    out->v4.sin_port =
+        htons(port); /* before the result is known: ADDR_NAME returns the port, too */
     if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
         out->v4.sin_family = AF_INET;
         out->len = sizeof out->v4;
@@ -147,6 +151,7 @@ int addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
     return n < 0 ? 0 : n;
 }
 
+/* A unix socket counts: only processes of this host can connect to it. */
 bool addr_is_loopback(const struct addr *a)
 {
     if (a->sa.sa_family == AF_UNIX)
@@ -173,6 +178,7 @@ int addr_cmp(const struct addr *a, const struct addr *b)
     int c = rank(a) - rank(b);
     if (c)
         return c;
+    /* the order of strings, not of bytes: what follows the NUL in sun_path is undefined */
     if (rank(a) == 2)
         return strncmp(a->un.sun_path, b->un.sun_path, sizeof a->un.sun_path);
     if (rank(a) == 0)
@@ -181,6 +187,7 @@ int addr_cmp(const struct addr *a, const struct addr *b)
         c = memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr);
     if (c == 0)
         c = cmp_unsigned(addr_port(a), addr_port(b));
+    /* one link-local address exists on every interface; the scope tells them apart */
     if (c == 0 && rank(a) == 1)
         c = cmp_unsigned(a->v6.sin6_scope_id, b->v6.sin6_scope_id);
     return c;

@@ -2,7 +2,7 @@
 
 void addr_set_add(struct addr_set *s, const struct addr *a)
 {
-    unsigned at = 0;
+    unsigned at = 0; /* linear searches: a set has at most ADDR_SET_MAX addresses */
     while (at < s->n && addr_cmp(&s->items[at], a) < 0)
         at++;
     if (at == ADDR_SET_MAX || (at < s->n && addr_eq(&s->items[at], a)))

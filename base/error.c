@@ -32,7 +32,7 @@ void error_errno(struct error *e, int code, const char *format, ...)
 
 void error_prefix(struct error *e, const char *format, ...)
 {
-    char old[sizeof e->text];
+    char old[sizeof e->text]; /* a copy: vsnprintf() must not read what it overwrites */
     va_list ap;
     memcpy(old, e->text, sizeof old);
     va_start(ap, format);

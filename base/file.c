@@ -20,7 +20,7 @@ bool file_read(const char *path, size_t max, struct buffer *out, struct error *e
             error_set(e, ENOMEM, "out of memory");
             goto out;
         }
-        errno = 0;
+        errno = 0; /* fread() need not set it */
         out->end += fread(out->data + out->end, 1, STEP, f);
     }
     if (ferror(f))

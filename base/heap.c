@@ -45,6 +45,7 @@ static struct heap_node *meld_siblings(struct heap_node *first)
     return root;
 }
 
+/* prev of the root points to itself, so that it is not NULL, which would mean "in no heap". */
 static void set_root(struct heap *h, struct heap_node *root)
 {
     h->root = root;
@@ -74,6 +75,7 @@ void heap_remove(struct heap *h, struct heap_node *n)
 {
     if (!heap_holds(n))
         return;
+    /* The children of the node become one tree, which replaces it or joins the rest. */
     struct heap_node *below = meld_siblings(n->child);
     if (n == h->root) {
         set_root(h, below);

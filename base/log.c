@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Relaxed: which lines of other threads a change of the level still affects does not matter. */
 static _Atomic int threshold = LOG_INFO;
 
 void log_set_level(enum log_level level)
@@ -39,6 +40,8 @@ static bool plain(const char *p, size_t n)
     return n > 0;
 }
 
+/* Escapes what could end the quotes or the line, and control characters, which can reprogram the
+ * terminal of whoever reads the log. Bytes above ASCII stay: they are mostly UTF-8. */
 static void put_escaped(struct log_line *l, const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -101,6 +104,7 @@ bool log_begin(struct log_line *l, enum log_level level, const char *event)
     static const char *const names[] = {"debug", "info", "warn", "error"};
     if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed))
         return false;
+    /* UTC, so that logs of several hosts can be merged and no hour occurs twice a year */
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -114,11 +118,14 @@ bool log_begin(struct log_line *l, enum log_level level, const char *event)
 
 void log_end(struct log_line *l)
 {
+    /* A line that fills the buffer exactly is marked as well: the difference is not worth a flag.
+     */
     if (l->n >= LOG_LINE_MAX - TAIL) {
         memcpy(l->text + l->n, "...", 3);
         l->n += 3;
     }
     l->text[l->n++] = '\n';
+    /* one write() for a whole line: lines of several threads do not mix */
     for (size_t off = 0; off < l->n;) {
         ssize_t w = write(STDERR_FILENO, l->text + off, l->n - off);
         if (w < 0 && errno != EINTR)

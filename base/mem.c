@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Not through the log: that could need memory itself. */
 static void *check(void *p)
 {
     if (p == NULL) {
@@ -21,7 +22,7 @@ void *mem_zalloc(size_t n)
 
 void *mem_zalloc_array(size_t count, size_t size)
 {
-    return check(calloc(count ? count : 1, size ? size : 1));
+    return check(calloc(count ? count : 1, size ? size : 1)); /* calloc() checks the product */
 }
 
 void *mem_grow(void *old, size_t count, size_t size)

@@ -18,7 +18,7 @@ static bool parse(struct str s, const struct unit *units, size_t count, uint64_t
             return false;
     }
     struct str rest = {s.p + i, s.n - i};
-    for (size_t u = 0; i && u < count; u++) {
+    for (size_t u = 0; i && u < count; u++) { /* i 0: there was no digit */
         if (!str_eq(rest, units[u].name))
             continue;
         if (v > limit / units[u].factor)

@@ -9,6 +9,8 @@
 #include "config/read.h"
 #include "config/rules.h"
 
+/* A pool of 4096 servers needs less than 1 MiB; this keeps a wrong file, such as a disk image, from
+ * filling the memory. */
 #define FILE_MAX (16u << 20)
 
 /* One error that concerns the file as a whole. */
@@ -42,6 +44,7 @@ struct config *config_parse(const char *file, const char *text, size_t len,
     struct config *c = mem_zalloc(sizeof *c);
     atomic_init(&c->refs, 1);
     c->file = mem_strdup(file);
+    /* Syntax errors end the reading: after one, the structure of the rest would be a guess. */
     if (!yaml_tree_read(&tree, text ? text : "", len, &fault)) {
         report_at(&r, fault.line, fault.column, NULL, "%s", fault.text);
     } else if (tree.root == NULL) {
@@ -60,6 +63,7 @@ struct config *config_parse(const char *file, const char *text, size_t len,
     return c;
 }
 
+/* Empties the list, so that it can be freed again and used for another file. */
 void config_errors_free(struct config_errors *errors)
 {
     for (size_t i = 0; i < errors->count; i++)
@@ -70,6 +74,7 @@ void config_errors_free(struct config_errors *errors)
 
 struct config *config_ref(struct config *c)
 {
+    /* relaxed: the caller has a reference already, so the config cannot go away meanwhile */
     unsigned before = atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
     assert(before > 0);
     (void)before;
@@ -86,6 +91,7 @@ static void free_servers(struct config_server *servers, size_t n)
     free(servers);
 }
 
+/* Fields that were never set are NULL, so a partly filled pool can be freed, too. */
 static void free_pool(struct config_pool *p)
 {
     free(p->name);

@@ -30,6 +30,7 @@ void read_wrong_kind(struct report *r, const struct yaml_node *node, const struc
 
 /* ---- what is allowed, in words ---- */
 
+/* Writes a bound as a user would: in the largest unit without a fraction. */
 static void format_duration(uint64_t ms, char out[32])
 {
     static const struct {
@@ -46,6 +47,7 @@ static void format_duration(uint64_t ms, char out[32])
     snprintf(out, 32, "%" PRIu64 "%s", ms / units[u].ms, units[u].name);
 }
 
+/* As format_duration(); the bounds of sizes are below 1 GiB. */
 static void format_size(uint64_t bytes, char out[32])
 {
     if (bytes % 1048576 == 0)
@@ -144,6 +146,7 @@ static void store_uint(void *fields, const struct schema_key *k, uint64_t x)
     }
 }
 
+/* The message names the value as it was written ("0"), which may differ from what was parsed. */
 static void store_range(const struct value *v, uint64_t x, void *fields)
 {
     if (x < v->key->min || x > v->key->max)
@@ -152,6 +155,7 @@ static void store_range(const struct value *v, uint64_t x, void *fields)
         store_uint(fields, v->key, x);
 }
 
+/* Also rejects an empty text, a sign and white space, which strtoull() would accept. */
 static bool all_digits(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -239,6 +243,8 @@ static void store_text(void *fields, size_t offset, char *text)
     *at = text;
 }
 
+/* The text is kept beside the address: logs and GET /status show addresses as the user wrote them.
+ */
 static void store_address(const struct value *v, const struct addr *a, void *fields)
 {
     assert(v->key->size == sizeof *a);
@@ -246,6 +252,7 @@ static void store_address(const struct value *v, const struct addr *a, void *fie
     store_text(fields, v->key->second, mem_strdup(v->node->text.p));
 }
 
+/* Each kind of wrong address has a message of its own, since all are common mistakes. */
 static void read_address(const struct value *v, void *fields)
 {
     struct addr a;
@@ -301,6 +308,7 @@ static void read_fields(struct report *r, const struct schema *s, const struct y
 
 static void read_inner(const struct value *v, void *fields)
 {
+    /* Not read_map(): the defaults of inner mappings were set with those of the outer one. */
     char *inner = (char *)fields + v->key->offset;
     if (v->node->kind == YAML_MAP)
         read_fields(v->r, v->key->inner, v->node, v->path, inner);
@@ -310,6 +318,7 @@ static void read_inner(const struct value *v, void *fields)
         wrong_kind(v);
 }
 
+/* A key without a field is checked here and read again by rules.c, from its node. */
 static void read_string(const struct value *v, void *fields)
 {
     char *text = NULL;
@@ -339,6 +348,7 @@ static void read_array(const struct value *v, void *fields)
     memcpy((char *)fields + v->key->second, &n, sizeof n);
 }
 
+/* Reads one value into its field, or reports why not. */
 typedef void read_fn(const struct value *v, void *fields);
 
 static void read_value(const struct value *v, void *fields)
@@ -428,6 +438,8 @@ static const char *nearest(const struct schema *s, struct str word)
     return best;
 }
 
+/* The message suggests the most similar key, as most unknown keys are typing errors, and lists all.
+ */
 static void report_unknown(struct report *r, const struct schema *s, const struct yaml_node *key,
                            const struct report_path *path)
 {
@@ -455,7 +467,7 @@ static void read_fields(struct report *r, const struct schema *s, const struct y
     for (size_t i = 0; i < node->count; i++) {
         const struct yaml_node *key = node->items[2 * i];
         struct report_path at = {path, .key = key->text};
-        size_t k = 0;
+        size_t k = 0; /* a linear search: a mapping has at most SCHEMA_MAX_KEYS keys */
         while (k < s->nkeys && !str_eq(key->text, str_of(s->keys[k].name)))
             k++;
         if (k == s->nkeys) {
@@ -467,6 +479,7 @@ static void read_fields(struct report *r, const struct schema *s, const struct y
             read_value(&(struct value){r, &s->keys[k], node->items[2 * i + 1], &at}, fields);
         }
     }
+    /* a key that was given with a wrong value is not reported as missing as well */
     for (size_t k = 0; k < s->nkeys; k++) {
         struct report_path at = {path, .key = str_of(s->keys[k].name)};
         if (s->keys[k].required && !seen[k])

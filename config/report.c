@@ -64,6 +64,8 @@ static void put(struct buffer *b, const char *p, size_t n)
         abort(); /* control data: see base/mem.h */
 }
 
+/* Recursive, because the list runs from the value up and the text from the document down. The depth
+ * is bounded by that of the file. */
 static void put_path(struct buffer *b, const struct report_path *p)
 {
     char text[REPORT_QUOTE_MAX];
@@ -98,7 +100,7 @@ void report_at(struct report *r, unsigned line, unsigned column, const struct re
     va_end(ap);
     assert(n >= 0);
     put(&b, text, strlen(text));
-    put(&b, "", 1);
+    put(&b, "", 1); /* the NUL */
     if (r->count == r->cap) {
         r->cap = r->cap ? r->cap * 2 : 16;
         r->lines = mem_grow(r->lines, r->cap, sizeof *r->lines);
@@ -118,6 +120,7 @@ static int by_place(const void *a, const void *b)
     return x->sequence < y->sequence ? -1 : 1;
 }
 
+/* Errors are found in the order of the schema and of the rules, not in that of the file. */
 void report_finish(struct report *r, struct config_errors *out)
 {
     *out = (struct config_errors){0};

@@ -205,6 +205,7 @@ static bool check_server_count(const struct pool_rules *p)
     return false;
 }
 
+/* Sorts the servers of a pool, checks that their names differ, and resolves the `for` lists. */
 static void check_servers(const struct pool_rules *p)
 {
     struct config_pool *pool = p->pool;
@@ -233,6 +234,7 @@ static void check_servers(const struct pool_rules *p)
     free(standbys);
 }
 
+/* Checked here although ring_new() has the same bound, so that the message names the place. */
 static void check_points(const struct pool_rules *p)
 {
     uint64_t weights = 0;
@@ -390,6 +392,7 @@ static void resolve_pools(struct report *r, const struct yaml_node *listeners, s
 {
     struct pool_name *names = mem_zalloc_array(c->npools, sizeof *names);
     struct report_path path = path_key(NULL, "listeners");
+    /* sorted copies, since c->pools keeps the order of the file */
     for (size_t i = 0; i < c->npools; i++)
         names[i] = (struct pool_name){c->pools[i].name ? c->pools[i].name : "", i};
     if (c->npools)
@@ -505,6 +508,7 @@ static void check_admin(struct report *r, const struct yaml_node *root, struct c
     } else if (file == NULL && c->admin_listen.len && !addr_is_loopback(&c->admin_listen)) {
         report_node(r, map, &at, "missing, it is required as admin.listen is not loopback");
     }
+    /* not by check_claims(): this path is of another form than LIST[index].LEAF */
     for (size_t i = 0; i < c->nlisteners && c->admin_listen.len; i++)
         if (c->listeners[i].listen.len && addr_eq(&c->listeners[i].listen, &c->admin_listen)) {
             report_node(r, listen, &at_listen,
@@ -527,7 +531,7 @@ static unsigned default_workers(void)
 void rules_apply(struct report *r, const struct yaml_node *root, struct config *c)
 {
     /* The order has no effect on the messages, which are sorted by place. */
-    if (c->workers == 0)
+    if (c->workers == 0) /* not configured: 0 is out of range */
         c->workers = default_workers();
     check_admin(r, root, c);
     check_pools(r, root, c);

@@ -2,6 +2,10 @@
 
 #include "config/config.h"
 
+/* FIELD: the member that receives the value. AND: the second member, see enum schema_type. KEYS: a
+ * table for the fields of struct s. A mapping may fill members of the struct around it (`ring`
+ * fills config_pool): its entry then has no FIELD of its own, and its offsets are those of the
+ * outer struct. */
 #define FIELD(s, m) .offset = offsetof(struct s, m), .size = sizeof(((struct s *)0)->m)
 #define AND(s, m) .second = offsetof(struct s, m)
 #define KEYS(array, s)                                             \
@@ -29,6 +33,7 @@ static const struct schema_word close_moved[] = {{"never", CLOSE_MOVED_NEVER},
                                                  {"always", CLOSE_MOVED_ALWAYS},
                                                  {NULL}};
 
+/* The values of `token_file`, `for`, `pool` and `expect` take more than a table: see rules.c. */
 static const struct schema_key admin_keys[] = {
     {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config, admin_listen),
      AND(config, admin_listen_text)},
@@ -158,6 +163,7 @@ static const struct schema_key pool_keys[] = {
 };
 static const struct schema pool = KEYS(pool_keys, config_pool);
 
+/* `workers` has no default here: it is the number of processors. */
 static const struct schema_key document_keys[] = {
     {"workers", SCHEMA_NUMBER, .min = 1, .max = 256, FIELD(config, workers)},
     {"shutdown_timeout", SCHEMA_DURATION, .fallback = "30s", TIME,

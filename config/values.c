@@ -20,6 +20,8 @@ static struct str cut(struct str *rest, char sep, bool *more)
     return part;
 }
 
+/* Names go into logs, metrics and paths of the admin interface, where quotes, white space and
+ * slashes would have to be escaped; so names cannot contain them. */
 bool read_name(struct report *r, const struct yaml_node *node, const struct report_path *path,
                char **out)
 {
@@ -61,6 +63,7 @@ bool read_text(struct report *r, const struct yaml_node *node, const struct repo
 
 /* ---- statuses ---- */
 
+/* Three digits, 100 to 599. */
 static bool parse_status(struct str s, uint16_t *out)
 {
     if (s.n != 3 || s.p[0] < '1' || s.p[0] > '5')
@@ -79,6 +82,7 @@ static bool parse_range(struct str s, struct config_range *out)
     if (!parse_status(str_trim(from), &out->from))
         return false;
     out->to = out->from;
+    /* a reversed range would match nothing: surely a mistake */
     return !more || (parse_status(str_trim(s), &out->to) && out->from <= out->to);
 }
 
@@ -111,6 +115,7 @@ static bool add_ranges(struct report *r, const struct yaml_node *node,
     return true;
 }
 
+/* Either a single scalar or a list of scalars, each of which may hold several ranges. */
 bool read_statuses(struct report *r, const struct yaml_node *node, const struct report_path *path,
                    struct config_range **out, size_t *count)
 {
@@ -140,6 +145,7 @@ bool read_statuses(struct report *r, const struct yaml_node *node, const struct 
 
 /* ---- keys ---- */
 
+/* A field name or cookie name that is no token can never occur in a request. */
 static bool is_token(struct str s)
 {
     static const char others[] = "!#$%&'*+-.^_`|~"; /* RFC 9110 5.6.2 */
@@ -202,6 +208,7 @@ static bool read_part(struct report *r, const struct yaml_node *node,
         report_node(r, node, path, "%s has no valid name, allowed %s:NAME", text,
                     key_kinds[k].word);
     } else {
+        /* which kinds go with the mode of the listener is checked in rules.c */
         *out = (struct config_key_part){.kind = key_kinds[k].kind};
         if (named) {
             out->name = mem_strndup(name.p, name.n);
@@ -225,11 +232,12 @@ static bool read_key(struct report *r, const struct yaml_node *node, const struc
                     KEY_MAX_BYTES);
         return false;
     }
-    size_t parts = 1;
+    size_t parts = 1; /* no name may contain '+', so every one of them separates parts */
     for (size_t i = 0; i < node->text.n; i++)
         parts += node->text.p[i] == '+';
     out->parts = mem_zalloc_array(parts, sizeof *out->parts);
     struct str rest = node->text;
+    /* continues after a wrong part, so that all of them are reported */
     bool ok = true, more = true;
     while (more) {
         struct str part = cut(&rest, '+', &more);

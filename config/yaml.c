@@ -80,6 +80,8 @@ static bool next_event(struct reader *r, yaml_event_t *ev)
     return false;
 }
 
+/* A new node, in the list of all nodes from the beginning, so that an error anywhere leaks nothing.
+ * NULL: the file has too many values. */
 static struct yaml_node *add_node(struct reader *r, enum yaml_kind kind, const yaml_mark_t *at)
 {
     if (r->tree->nodes == MAX_NODES) {
@@ -281,6 +283,7 @@ bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct ya
         snprintf(fault->text, sizeof fault->text, "out of memory");
         goto out;
     }
+    /* otherwise a byte order mark could select UTF-16; mark_of_offset() and users rely on UTF-8 */
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, len);
     ok = read_stream(r);
@@ -300,12 +303,13 @@ void yaml_tree_free(struct yaml_tree *t)
     for (struct yaml_node *n = t->all; n; n = next) {
         next = n->next;
         free(n->items);
-        free((void *)(uintptr_t)n->text.p);
+        free((void *)(uintptr_t)n->text.p); /* by way of an integer: the slice is const */
         free(n);
     }
     *t = (struct yaml_tree){0};
 }
 
+/* The first one: read_fields() reports a second one and ignores its value. */
 const struct yaml_node *yaml_tree_get(const struct yaml_node *map, const char *key)
 {
     if (map == NULL || map->kind != YAML_MAP)

@@ -18,6 +18,7 @@ bool candidates_update(struct candidates *c, const struct addr_set *answer)
     /* the address in use may have another index in the new set */
     const struct addr *current = candidates_current(c);
     unsigned kept = current ? addr_set_find(answer, current) : answer->n;
+    /* If it is gone, the next check examines all candidates. */
     c->current = kept < answer->n ? kept : CANDIDATE_NONE;
     c->set = *answer;
     return true;
@@ -27,6 +28,7 @@ struct candidates_span candidates_begin(struct candidates *c, bool down)
 {
     bool new_answer = c->new_answer;
     c->new_answer = false;
+    /* A server that is up stays at its address, so that one lost check moves no connections. */
     if (c->current == CANDIDATE_NONE || down)
         return (struct candidates_span){0, c->set.n};
     return (struct candidates_span){new_answer ? 0 : c->current, c->current + 1};

@@ -20,6 +20,7 @@ struct check {
     struct attempt attempts[];
 };
 
+/* Cancelled probes still call on_probe_closed(), which frees the check after the last of them. */
 static void cancel_rest(struct check *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
@@ -29,6 +30,7 @@ static void cancel_rest(struct check *c)
     }
 }
 
+/* The outcome is certain; the other probes are of no interest any more. */
 static void finish(struct check *c, unsigned which, enum probe_outcome outcome)
 {
     cancel_rest(c);
@@ -64,7 +66,7 @@ static void on_probe_done(void *arg, enum probe_outcome outcome, const char *rea
     struct attempt *a = arg;
     a->probe = NULL;
     a->outcome = outcome;
-    snprintf(a->reason, sizeof a->reason, "%s", reason);
+    snprintf(a->reason, sizeof a->reason, "%s", reason); /* the probe's text goes with the probe */
     decide(a->check);
 }
 
@@ -84,6 +86,7 @@ struct check *check_start(struct net *net, const struct probe_plan *plan, const 
                           unsigned n, const struct check_callbacks *callbacks)
 {
     assert(n > 0);
+    /* one allocation: the number of addresses is bounded by ADDR_SET_MAX */
     struct check *c = mem_zalloc(sizeof *c + n * sizeof *c->attempts);
     c->callbacks = *callbacks;
     c->n = c->open = n;

@@ -18,6 +18,8 @@ struct resolver {
 
 static void on_timer(uv_timer_t *t);
 
+/* Counts from the beginning of the last lookup, so that slow answers do not stretch the interval.
+ */
 static void schedule(struct resolver *r)
 {
     uint64_t at = r->began_ms + r->interval_ms, now = uv_now(r->timer.loop);
@@ -77,7 +79,7 @@ void resolver_repeat(struct resolver *r)
 static void on_closed(uv_handle_t *h)
 {
     struct resolver *r = h->data;
-    struct resolver_callbacks cb = r->callbacks;
+    struct resolver_callbacks cb = r->callbacks; /* a copy, as r is freed before the call */
     free(r);
     cb.on_closed(cb.arg);
 }

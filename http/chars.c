@@ -60,6 +60,7 @@ static size_t reg_name_len(struct str s)
     for (;;) {
         while (i < s.n && char_is(s.p[i], CHAR_HOST))
             i++;
+        /* a percent-encoded byte; a '%' without two digits ends the name */
         if (s.n - i < 3 || s.p[i] != '%' || !char_is(s.p[i + 1], CHAR_HEX) ||
             !char_is(s.p[i + 2], CHAR_HEX))
             return i;
@@ -87,7 +88,7 @@ static bool is_ip_literal(struct str s)
     struct in6_addr unused;
     if (s.n == 0 || s.n >= sizeof(text) || memchr(s.p, '\0', s.n))
         return false;
-    memcpy(text, s.p, s.n);
+    memcpy(text, s.p, s.n); /* inet_pton() needs a NUL */
     text[s.n] = '\0';
     return inet_pton(AF_INET6, text, &unused) == 1;
 }
@@ -103,7 +104,7 @@ bool chars_are_authority(struct str s)
     } else {
         host = reg_name_len(s);
     }
-    if (host == 0 || host == s.n)
+    if (host == 0 || host == s.n) /* no host, or no port */
         return host > 0;
     return s.p[host] == ':' && is_port((struct str){s.p + host + 1, s.n - host - 1});
 }

@@ -4,6 +4,8 @@
 
 #include "http/chars.h"
 
+/* Up to eight bytes as one number, the missing ones zero; the order of bytes does not matter here.
+ */
 static inline uint64_t word(const char *p, size_t n)
 {
     uint64_t w = 0;
@@ -112,6 +114,7 @@ bool field_list_next(struct str *rest, struct str *element)
 {
     if (rest->p == NULL)
         return false;
+    /* No quoted strings: in the lists that are read here, every element is a token. */
     const char *comma = rest->n ? memchr(rest->p, ',', rest->n) : NULL;
     if (comma == NULL) {
         *element = str_trim(*rest);
@@ -133,6 +136,7 @@ bool field_parse_length(struct str value, uint64_t *length)
         if (!char_is(value.p[i], CHAR_DIGIT))
             return false;
         unsigned digit = (unsigned)(value.p[i] - '0');
+        /* signed, although the type is not: the backend may use a signed type for its length */
         if (n > ((uint64_t)INT64_MAX - digit) / 10)
             return false;
         n = n * 10 + digit;

@@ -28,6 +28,7 @@ static void put_str(struct buffer *out, struct str s)
 
 #define PUT(out, literal) put((out), (literal), sizeof(literal) - 1)
 
+/* Not snprintf(), which is slow and would want a NUL. */
 static void put_number(struct buffer *out, uint64_t n)
 {
     char digits[20];
@@ -95,6 +96,7 @@ static void put_target(struct buffer *out, const struct head *h, const char *bas
     }
 }
 
+/* True if a field is copied as it is. */
 static bool passes_to_backend(const struct head *h, const struct head_field *f)
 {
     if (f->hop)
@@ -151,7 +153,7 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
 {
     if (!reserve(out, h, r->peer.n + r->proto.n))
         return false;
-    put_str(out, head_str(base, h->method_text));
+    put_str(out, head_str(base, h->method_text)); /* as sent: the method may be METHOD_OTHER */
     PUT(out, " ");
     put_target(out, h, base);
     PUT(out, " HTTP/1.1\r\n");
@@ -177,6 +179,7 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     }
     if (r->upgrade)
         put_upgrade(out, h, base);
+    /* A request without a body keeps its "Content-Length: 0", if it has one. */
     if (h->body == BODY_CHUNKED)
         PUT(out, "Transfer-Encoding: chunked\r\n");
     else if (h->has_length)
@@ -214,6 +217,7 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
         else if (h->has_length && r->body != BODY_CLOSE)
             put_length(out, h->content_length);
     }
+    /* persistence is the default of HTTP/1.1 and must be said only to HTTP/1.0 clients */
     if (r->upgrade)
         put_upgrade(out, h, base);
     else if (r->close)
@@ -226,6 +230,7 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
 
 bool rewrite_last_chunk(struct buffer *out, const struct head *trailers, const char *base)
 {
+    /* "0\r\n" and the blank line are 5 bytes; each trailer may get a space after its colon */
     if (!buffer_reserve(out, 5 + (trailers ? (size_t)trailers->size + trailers->nfields : 0)))
         return false;
     PUT(out, "0\r\n");

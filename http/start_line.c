@@ -171,6 +171,7 @@ static int check_version(const char *v, size_t n)
 
 static bool version(struct parser *p, struct head *h, const char *base, size_t end)
 {
+    /* from its first byte again if it came in pieces, which spares a state for each of its bytes */
     size_t start = h->target.off + h->target.len + 1;
     /* the usual end of a request line, in one comparison */
     if (end - start >= 10 && memcmp(base + start, "HTTP/1.1\r\n", 10) == 0) {
@@ -191,6 +192,7 @@ static bool version(struct parser *p, struct head *h, const char *base, size_t e
     return true;
 }
 
+/* The version of an answer. It begins at base[0]: nothing may precede a status line. */
 static bool status_version(struct parser *p, struct head *h, const char *base, size_t end)
 {
     size_t n = end < 8 ? end : 8;
@@ -225,6 +227,7 @@ static bool status(struct parser *p, struct head *h, const char *base, size_t en
     return true;
 }
 
+/* The reason phrase has no meaning, but it is forwarded, so its characters are checked. */
 static bool reason(struct parser *p, struct head *h, const char *base, size_t end)
 {
     size_t i = p->taken;

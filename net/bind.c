@@ -53,6 +53,8 @@ static int bind_one(const struct addr *a, bool first)
     return fd;
 }
 
+/* All or nothing: a listener that lacks the socket of one worker would lose its share of clients.
+ */
 static bool bind_tcp(const struct addr *a, int *fds, unsigned n, struct error *e)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -80,6 +82,7 @@ static struct lock_path lock_path(const struct addr *a)
     return p;
 }
 
+/* Device and inode identify a file, whatever its name is. */
 static bool same_file(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
@@ -125,6 +128,7 @@ static bool clear_path(const struct addr *a, struct error *e)
 {
     const char *path = a->un.sun_path;
     struct stat st;
+    /* lstat(): a symbolic link is another kind of file, too, and is never followed or removed */
     if (lstat(path, &st) < 0) {
         if (errno == ENOENT)
             return true;
@@ -184,6 +188,7 @@ static bool bind_unix(const struct addr *a, int *fds, unsigned n, struct bind_cl
 {
     if (!take_path(a, claim, e))
         return false;
+    /* Duplicates of one socket share its queue, so any worker can accept each connection. */
     for (unsigned i = 0; i < n; i++) {
         fds[i] = fcntl(claim->fd, F_DUPFD_CLOEXEC, 0);
         if (fds[i] >= 0)
@@ -206,6 +211,7 @@ bool bind_release(struct bind_claim *claim, struct error *e)
         return true;
     const char *path = claim->at->un.sun_path;
     struct lock_path lock = lock_path(claim->at);
+    /* an administrator may have put another socket at the path meanwhile: that one stays */
     if (lstat(path, &st) == 0 && st.st_dev == claim->dev && st.st_ino == claim->ino &&
         unlink(path) < 0) {
         error_errno(e, errno, "remove %s", path);
@@ -216,7 +222,9 @@ bool bind_release(struct bind_claim *claim, struct error *e)
         ok = false;
     }
     close(claim->fd);
-    close(claim->lock);
+    close(
+        claim
+            ->lock); /* last, as this unlocks: both files are gone before another process gets it */
     *claim = (struct bind_claim){0};
     return ok;
 }

@@ -63,7 +63,7 @@ static void ask_system(const char *host, uint16_t port, struct lookup_answer *ou
     char service[8];
     snprintf(service, sizeof service, "%u", port);
     int r = getaddrinfo(host, service, &hints, &list);
-    if (r == EAI_SYSTEM) {
+    if (r == EAI_SYSTEM) { /* only then errno has the reason */
         snprintf(out->reason, sizeof out->reason, "%s", uv_strerror(-errno));
         return;
     }
@@ -157,6 +157,7 @@ static void start_waiting(struct lookups *l)
 
 /* ---- the loop's side ---- */
 
+/* The lock is held only to take one lookup out: no callback runs under it. */
 static struct lookup *next_done(struct lookups *l)
 {
     struct lookup *q = NULL;
@@ -180,7 +181,7 @@ static void on_async(uv_async_t *async)
             q->on_answer(q->arg, &q->answer);
         free(q);
     }
-    if (!uv_is_closing((uv_handle_t *)async))
+    if (!uv_is_closing((uv_handle_t *)async)) /* a callback may have closed it */
         start_waiting(l);
 }
 
@@ -243,7 +244,7 @@ struct lookup *lookup_start(struct lookups *l, struct str host, uint16_t port, l
     q->port = port;
     q->on_answer = on_answer;
     q->arg = arg;
-    list_push_back(&l->waiting, &q->link);
+    list_push_back(&l->waiting, &q->link); /* in order: after those that wait already */
     start_waiting(l);
     return q;
 }

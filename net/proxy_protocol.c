@@ -53,6 +53,7 @@ struct cursor {
     struct proxy_head *head;
 };
 
+/* Exactly this text. */
 static enum proxy_head_result take_text(struct cursor *c, const char *text, const char *reason)
 {
     for (; *text; text++, c->p++) {
@@ -117,6 +118,7 @@ static bool has_room(const struct groups *g, int more)
     return g->n + more <= (g->gap < 0 ? 8 : 7);
 }
 
+/* False: a fifth digit in a group, a ninth group, or an address that begins with a single colon. */
 static bool add_digit(struct groups *g, char c)
 {
     unsigned v = is_digit(c) ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a') + 10;
@@ -136,6 +138,8 @@ static void end_group(struct groups *g)
     g->digits = 0;
 }
 
+/* After digits a colon ends the group. Otherwise it is the second one of "::", of which an address
+ * has at most one, or the first colon of an address, which a second one must follow. */
 static bool add_colon(struct groups *g)
 {
     if (g->digits) {
@@ -191,6 +195,8 @@ static enum proxy_head_result take_v6(struct cursor *c, uint8_t out[16])
             return take_dotted_end(c, &g, out);
         if (hex ? add_digit(&g, b) : b == ':' && add_colon(&g))
             continue;
+        /* A hexadecimal digit or colon that does not fit is wrong. Any other byte ends the address,
+         * which must not end with a single colon. */
         if (hex || b == ':' || (g.digits == 0 && g.colons < 2))
             return bad(c->head, bad_v6);
         if (g.digits)
@@ -209,6 +215,7 @@ static enum proxy_head_result take_addresses(struct cursor *c, bool v6)
     uint8_t ip[2][16];
     unsigned port[2];
     enum proxy_head_result r = PROXY_HEAD_DONE;
+    /* the order in the line: both addresses, then both ports */
     for (int i = 0; i < 2 && r == PROXY_HEAD_DONE; i++) {
         r = v6 ? take_v6(c, ip[i]) : take_v4(c, ip[i], bad_v4);
         if (r == PROXY_HEAD_DONE)
@@ -325,6 +332,7 @@ static enum proxy_head_result read_tlv(const uint8_t *d, size_t len, size_t at, 
 {
     static const char bad_crc[] = "PROXY head: malformed or repeated CRC32c";
     static const char bad_tlv[] = "PROXY head: a TLV does not fit";
+    /* A checksum has a known size, so more can be said of it before its length is complete. */
     bool is_crc = at < len && d[at] == TLV_CRC32C;
     if (is_crc && (*crc || room < CRC32C_SIZE || !can_be_tlvs(room - CRC32C_SIZE)))
         return bad(head, bad_crc);
@@ -355,6 +363,7 @@ static enum proxy_head_result read_tlvs(const uint8_t *d, size_t len, size_t at,
             return r;
         at += TLV_FIXED + size;
     }
+    /* the checksum covers the whole head, so it waits for the last byte */
     if (len < end)
         return PROXY_HEAD_MORE;
     return crc && !crc_is_right(d, end, crc) ? bad(head, "PROXY head: wrong CRC32c")
@@ -412,6 +421,7 @@ static enum proxy_head_result read_v2(const uint8_t *d, size_t len, struct proxy
     enum proxy_head_result r = read_v2_kind(d, len, head);
     if (r != PROXY_HEAD_DONE)
         return r;
+    /* With LOCAL the receiver must ignore the family (section 2.2). */
     enum v2_family family = d[12] == V2_LOCAL || (d[13] & 15) == 0 ? V2_UNSPEC : d[13] >> 4;
     bool opaque = family == V2_UNSPEC;
     r = read_v2_length(d, len, sizes[family], opaque, head);
@@ -451,6 +461,7 @@ static bool is_v4(const struct addr *a)
     return a->sa.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr);
 }
 
+/* The family that can represent both addresses; a head has one for both. */
 static enum v2_family family_of(const struct addr *source, const struct addr *destination)
 {
     if (!is_inet(source) || !is_inet(destination))

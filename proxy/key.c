@@ -14,6 +14,7 @@ static struct str find_cookie(const struct head *h, const char *base, struct str
             rest.p += pair.n + (end != NULL);
             rest.n -= pair.n + (end != NULL);
             pair = str_trim(pair);
+            /* the names of cookies are case-sensitive, unlike those of fields */
             if (pair.n > name.n && pair.p[name.n] == '=' && memcmp(pair.p, name.p, name.n) == 0)
                 return (struct str){pair.p + name.n + 1, pair.n - name.n - 1};
         }
@@ -63,13 +64,13 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
         return find_query(head_str(base, h->query), name);
     case KEY_PATH:
         return head_str(base, h->path);
-    case KEY_URI:
+    case KEY_URI: /* one slice, from the beginning of the path to the end of the query */
         return (struct str){base + h->path.off,
                             h->query.len ? h->query.off + h->query.len - h->path.off : h->path.len};
     case KEY_HOST:
         return host_name(head_str(base, h->host));
     case KEY_SOURCE_IP:
-    case KEY_SNI:
+    case KEY_SNI: /* not in the head: see find_part() */
         break;
     }
     return (struct str){0};
