@@ -1,7 +1,7 @@
 /* A growing run of bytes with a read position.
  *
  * What for: bytes that were received but not consumed yet, or a message that is being composed.
- * Invariants: start <= end <= cap; data[start, end) is the content. Growing moves the memory, so
+ * Invariants: start <= end <= cap; data[start, end) is the content. Growing changes the address, so
  * keep offsets, not pointers, across buffer_reserve() and buffer_append().
  * Ownership: the buffer owns data; {0} and a released buffer own nothing. Threads: the owner's.
  * Memory: sizes come from the network, so growing can fail (false) and never aborts. */
@@ -15,8 +15,8 @@ struct buffer {
     size_t start, end, cap;
 };
 
-/* Makes room for n more bytes behind the content, which may move the content. False: out of memory;
- * the buffer is unchanged. */
+/* Makes room for n more bytes after the content, which may be copied to another address for that.
+ * False: out of memory; the buffer is unchanged. */
 bool buffer_reserve(struct buffer *b, size_t n);
 /* Frees the memory and empties the buffer. */
 void buffer_release(struct buffer *b);
@@ -46,7 +46,7 @@ static inline void buffer_consume(struct buffer *b, size_t n)
         b->start = b->end = 0;
 }
 
-/* Copies n bytes behind the content. False: out of memory; the buffer is unchanged. */
+/* Copies n bytes to the end of the content. False: out of memory; the buffer is unchanged. */
 static inline bool buffer_append(struct buffer *b, const void *p, size_t n)
 {
     if (n > b->cap - b->end && !buffer_reserve(b, n))

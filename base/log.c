@@ -40,8 +40,8 @@ static bool plain(const char *p, size_t n)
     return n > 0;
 }
 
-/* Escapes what could end the quotes or the line, and control characters, which can reprogram the
- * terminal of whoever reads the log. Bytes above ASCII stay: they are mostly UTF-8. */
+/* Escapes what could end the quotes or the line, and control characters, which can change the
+ * settings of the reader's terminal. Bytes above ASCII stay: they are mostly UTF-8. */
 static void put_escaped(struct log_line *l, const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

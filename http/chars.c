@@ -16,7 +16,7 @@
      (c) == '\'' || (c) == '*' || (c) == '+' || (c) == '-' || (c) == '.' || (c) == '^' || \
      (c) == '_' || (c) == '`' || (c) == '|' || (c) == '~')
 
-/* The table is computed by the compiler from the grammar above: nobody has to check 256 numbers. */
+/* The compiler computes the table from the grammar above; 256 numbers would be hard to check. */
 #define CLASSES(c)                                                                           \
     (IS_TOKEN(c) ? CHAR_TOKEN : 0) | (IS_VISIBLE(c) && (c) != '#' ? CHAR_TARGET : 0) |       \
         (IS_VISIBLE(c) || (c) == ' ' || (c) == '\t' || (c) >= 128 ? CHAR_TEXT : 0) |         \

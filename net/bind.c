@@ -91,7 +91,7 @@ static bool same_file(const struct stat *a, const struct stat *b)
 /* Opens and locks the lock file. -1: errno says why; EWOULDBLOCK: another process holds it. The
  * loop is needed because the holder of the lock removes the file before it unlocks: a process that
  * opened the file before and locks it after that has locked a file without a name, which excludes
- * nobody. */
+ * no other process. */
 static int take_lock(const char *path)
 {
     for (;;) {

@@ -54,5 +54,5 @@ unsigned ring_walk(const struct ring *r, uint64_t hash, ring_live_fn *live, cons
  * are 0. docs/ring.md, Definition, Shares. */
 void ring_shares(const struct ring *r, const uint16_t *owner_of, uint64_t *out, size_t nowners);
 /* The exact number of positions whose owner differs between two assignments of owners to slots.
- * RING_NONE counts as an owner here: keys that nobody served and somebody serves now have moved. */
+ * RING_NONE counts as an owner here: keys that had no owner and have one now count as moved. */
 uint64_t ring_moved(const struct ring *r, const uint16_t *before, const uint16_t *after);
