@@ -2,9 +2,9 @@
  *
  * What for: one type for every address of the program, parsed from and printed as `IPV4:PORT`,
  * `[IPV6]:PORT` or `unix:PATH`. The parser recognises a host name (`NAME:PORT`) but does not
- * resolve it: the caller does (net/lookup.h). Invariants: len is 0 while no address is known. The
- * path of a unix address ends with a NUL. Ownership: a plain value without pointers; copy it
- * freely. Threads: no shared state. */
+ * resolve it: the caller does (net/lookup.h).
+ * Invariants: len is 0 while no address is known. The path of a unix address ends with a NUL.
+ * Ownership: a plain value without pointers; copy it freely. Threads: no shared state. */
 #pragma once
 #include <netinet/in.h>
 #include <stdbool.h>

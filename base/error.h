@@ -3,8 +3,9 @@
  * What for: a function that can fail takes a `struct error *` as its last parameter and returns
  * bool (true: success) or a pointer (NULL: failure). It sets the error only on failure. Each caller
  * on the way up adds its context as a prefix: "listener web: bind 0.0.0.0:8080: address already in
- * use". The outermost caller logs the failure, once. Invariants: text always ends with a NUL; what
- * does not fit is cut off. Ownership: the caller's memory, no heap. Threads: a plain value. */
+ * use". The outermost caller logs the failure, once.
+ * Invariants: text always ends with a NUL; what does not fit is cut off.
+ * Ownership: the caller's memory, no heap. Threads: a plain value. */
 #pragma once
 #include <stdarg.h>
 

@@ -118,8 +118,8 @@ bool log_begin(struct log_line *l, enum log_level level, const char *event)
 
 void log_end(struct log_line *l)
 {
-    /* A line that fills the buffer exactly is marked as well: the difference is not worth a flag.
-     */
+    /* A line that fills the buffer exactly is marked as well: the difference is not
+     * worth a flag. */
     if (l->n >= LOG_LINE_MAX - TAIL) {
         memcpy(l->text + l->n, "...", 3);
         l->n += 3;

@@ -3,7 +3,8 @@
  * What for: small control data (configuration, pools, handles), where there is no sensible way to
  * go on without memory and an untested error path would be worse. Never use them for a size or a
  * number that the network decides: bound such a size first, call malloc() and refuse the connection
- * if it fails. Ownership: the caller frees with free(). Threads: any. */
+ * if it fails.
+ * Ownership: the caller frees with free(). Threads: any. */
 #pragma once
 #include <stddef.h>
 

@@ -1,6 +1,5 @@
 /* Durations and sizes as users write them: 250ms, 2s, 1m, 24h; 512B, 16KiB, 1MiB.
- * docs/configuration.md, How values are written.
- * Pure. */
+ * docs/configuration.md, How values are written. Pure. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -243,8 +243,8 @@ static void store_text(void *fields, size_t offset, char *text)
     *at = text;
 }
 
-/* The text is kept beside the address: logs and GET /status show addresses as the user wrote them.
- */
+/* The text is kept beside the address: logs and GET /status show addresses as the user
+ * wrote them. */
 static void store_address(const struct value *v, const struct addr *a, void *fields)
 {
     assert(v->key->size == sizeof *a);
@@ -438,8 +438,8 @@ static const char *nearest(const struct schema *s, struct str word)
     return best;
 }
 
-/* The message suggests the most similar key, as most unknown keys are typing errors, and lists all.
- */
+/* The message suggests the most similar key, as most unknown keys are typing errors, and
+ * lists all. */
 static void report_unknown(struct report *r, const struct schema *s, const struct yaml_node *key,
                            const struct report_path *path)
 {

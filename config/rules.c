@@ -287,8 +287,8 @@ static bool sendable(const char *s)
     return true;
 }
 
-/* `path` and `expect` have defaults only for `check: http`; that is why they are not in schema.c.
- */
+/* `path` and `expect` have defaults only for `check: http`; that is why they are not in
+ * schema.c. */
 static void check_http_health(const struct pool_rules *p, const struct yaml_node *map,
                               const struct report_path *path)
 {

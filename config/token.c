@@ -25,8 +25,8 @@ static char *join(const char *config_file, const char *token_file)
     return path;
 }
 
-/* Reads up to size bytes, fewer only at the end of the file. Returns how many; -1: errno says why.
- */
+/* Reads up to size bytes, fewer only at the end of the file. Returns how many; -1: errno
+ * says why. */
 static ssize_t read_all(int fd, char *out, size_t size)
 {
     size_t n = 0;

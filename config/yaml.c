@@ -149,8 +149,8 @@ static bool add_anchor(struct reader *r, const yaml_char_t *name, struct yaml_no
     return true;
 }
 
-/* Appends one item of a list, or one key or value of a mapping. *cap is the capacity of to->items.
- */
+/* Appends one item of a list, or one key or value of a mapping. *cap is the capacity of
+ * to->items. */
 static void append(struct yaml_node *to, size_t *cap, struct yaml_node *item)
 {
     if (to->count == *cap) {

@@ -44,7 +44,6 @@ struct yaml_fault {
  * *fault says why; *t is empty and owns nothing. */
 bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct yaml_fault *fault);
 void yaml_tree_free(struct yaml_tree *t);
-/* The value of the first such key in a mapping. NULL: map is NULL or no mapping, or has no such
- * key.
- */
+/* The value of the first such key in a mapping. NULL: map is NULL or no mapping, or has no
+ * such key. */
 const struct yaml_node *yaml_tree_get(const struct yaml_node *map, const char *key);

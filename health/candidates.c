@@ -28,8 +28,8 @@ struct candidates_span candidates_begin(struct candidates *c, bool down)
 {
     bool new_answer = c->new_answer;
     c->new_answer = false;
-    /* A server that is up stays at its address, so that a single failed check changes no address.
-     */
+    /* A server that is up stays at its address, so that a single failed check changes
+     * no address. */
     if (c->current == CANDIDATE_NONE || down)
         return (struct candidates_span){0, c->set.n};
     return (struct candidates_span){new_answer ? 0 : c->current, c->current + 1};

@@ -14,8 +14,9 @@
  * Therefore a single failed check changes no address: `fall` failed checks take the server down,
  * and only then the next check can choose another one. The server returns to an earlier candidate
  * when that passes in the check after a lookup. If no candidate passes, the one in use stays in
- * use; if there is none, the first one is used. Invariants: current is below set.n, or
- * CANDIDATE_NONE. Ownership: a plain value. Threads: no shared state. Pure. */
+ * use; if there is none, the first one is used.
+ * Invariants: current is below set.n, or CANDIDATE_NONE.
+ * Ownership: a plain value. Threads: no shared state. Pure. */
 #pragma once
 #include "base/addr_set.h"
 
@@ -36,8 +37,8 @@ void candidates_init(struct candidates *c);
 /* Records the answer of a lookup, at least one address. The address in use stays in use if it is in
  * the answer. True: the set of candidates has changed. */
 bool candidates_update(struct candidates *c, const struct addr_set *answer);
-/* Returns the candidates that the check that begins now has to examine. down: the server is down.
- */
+/* Returns the candidates that the check that begins now has to examine. down: the
+ * server is down. */
 struct candidates_span candidates_begin(struct candidates *c, bool down);
 /* Records the result of that check. passed: the first candidate that passed, or CANDIDATE_NONE. The
  * set must be the same as when the check began. */

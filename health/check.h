@@ -5,9 +5,10 @@
  * address.
  * Invariants: on_done is called exactly once and never from within check_start(); after
  * check_cancel() it is not called. on_closed is called exactly once, as the last callback, after
- * the memory of the check was freed. Ownership: the check frees itself; the pointer is valid until
- * on_done or check_cancel(). The configuration and the server must outlive on_closed. Threads: the
- * loop's. */
+ * the memory of the check was freed.
+ * Ownership: the check frees itself; the pointer is valid until on_done or check_cancel(). The
+ * configuration and the server must outlive on_closed.
+ * Threads: the loop's. */
 #pragma once
 #include "health/probe.h"
 

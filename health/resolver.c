@@ -18,8 +18,8 @@ struct resolver {
 
 static void on_timer(uv_timer_t *t);
 
-/* Counts from the beginning of the last lookup, so that slow answers do not stretch the interval.
- */
+/* Counts from the beginning of the last lookup, so that slow answers do not stretch the
+ * interval. */
 static void schedule(struct resolver *r)
 {
     uint64_t at = r->began_ms + r->interval_ms, now = uv_now(r->timer.loop);

@@ -2,8 +2,9 @@
  *
  * What for: a server configured by name follows its name to another address.
  * Invariants: at most one lookup at a time. A lookup begins `interval` after the beginning of the
- * one before, or immediately after that one if it took longer. Ownership: the caller's from
- * resolver_open() to resolver_close(), which frees it. Threads: the loop's. */
+ * one before, or immediately after that one if it took longer.
+ * Ownership: the caller's from resolver_open() to resolver_close(), which frees it.
+ * Threads: the loop's. */
 #pragma once
 #include "net/lookup.h"
 

@@ -4,8 +4,8 @@
 
 #include "http/chars.h"
 
-/* Up to eight bytes as one number, the missing ones zero; the order of bytes does not matter here.
- */
+/* Up to eight bytes as one number, the missing ones zero; the order of bytes does not
+ * matter here. */
 static inline uint64_t word(const char *p, size_t n)
 {
     uint64_t w = 0;
@@ -37,8 +37,8 @@ static inline bool is_long(const char *p, const char *lower, size_t n)
     (sizeof(literal) > 8 ? is_long(name, (literal), sizeof(literal) - 1) \
                          : is_short(name, (literal), sizeof(literal) - 1))
 
-/* Every field of every head is identified, so the length decides first: at most three comparisons.
- */
+/* Every field of every head is identified, so the length decides first: at most three
+ * comparisons. */
 enum field_id field_identify(const char *name, size_t n)
 {
     switch (n) {

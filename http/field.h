@@ -21,9 +21,9 @@ static inline bool field_is_hop(enum field_id id)
                          1u << FIELD_TRANSFER_ENCODING | 1u << FIELD_UPGRADE;
     return (hop >> id & 1) != 0;
 }
-/* True if a field must not be a trailer: fields for framing, routing, authentication, request
- * modification, response control, and those that say how to process the content (RFC 9110 6.5.1).
- */
+/* True if a field must not be a trailer: fields for framing, routing, authentication,
+ * request modification, response control, and those that say how to process the content (RFC
+ * 9110 6.5.1). */
 bool field_not_in_trailers(enum field_id id, struct str name);
 
 /* Iterates over a comma-separated list (RFC 9110 5.6.1). For the first call *rest is the whole

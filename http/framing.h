@@ -2,9 +2,10 @@
  *
  * What for: one decoder for bodies with a length, chunked bodies (RFC 9112 7.1) and bodies that
  * last to the end of the connection. A body that two readers could end at different bytes is
- * refused (docs/http.md, Requests that are refused). Invariants: decodes in place, and never past
- * the end of the message: the bytes after it belong to the next message. Ownership: trailers are on
- * the heap until framing_deinit(). Threads: the owner's. */
+ * refused (docs/http.md, Requests that are refused).
+ * Invariants: decodes in place, and never past the end of the message: the bytes after it belong to
+ * the next message.
+ * Ownership: trailers are on the heap until framing_deinit(). Threads: the owner's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,9 +40,9 @@ void framing_init(struct framing *f, enum body_kind kind, uint64_t length, uint3
 void framing_deinit(struct framing *f);
 
 /* Decodes the next bytes, data[0, len). *used: how many of them belong to this message. Their
- * payload (the bytes without framing) is copied to the front, data[0, *payload), so data[0, *used)
- * is overwritten. BODY_NONE is done at once and uses nothing; BODY_CLOSE is never done by itself.
- */
+ * payload (the bytes without framing) is copied to the front, data[0, *payload), so data[0,
+ * *used) is overwritten. BODY_NONE is done at once and uses nothing; BODY_CLOSE is never done
+ * by itself. */
 enum framing_result framing_decode(struct framing *f, char *data, size_t len, size_t *used,
                                    size_t *payload);
 /* After FRAMING_ERROR: 400 or 431. */

@@ -4,8 +4,8 @@
  * Invariants: offsets count from the first byte of the head (`base`), so the bytes may be at
  * another address after the parsing, as in a growing buffer. Slices from head_str() and the like
  * are valid until the bytes change or move. A head for which parser_execute() returned PARSE_DONE
- * has passed every check of docs/http.md, Requests that are refused. Ownership: a plain struct, no
- * heap. Threads: the owner's. */
+ * has passed every check of docs/http.md, Requests that are refused.
+ * Ownership: a plain struct, no heap. Threads: the owner's. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -77,9 +77,8 @@ struct head {
     struct head_slice path;  /* the target without query, scheme and authority; "*" stays "*", the
                                 empty path of an absolute-form target is "/"; never empty */
     struct head_slice query; /* without the '?', which precedes query.off if there is a query */
-    struct head_slice
-        host;      /* authority of an absolute-form target, else value of Host; len 0: none */
-    bool has_host; /* host is set, by the target or by a Host field */
+    struct head_slice host;  /* of an absolute-form target, else of Host; len 0: none */
+    bool has_host;           /* host is set */
     bool expect_continue;
     bool limited;          /* OPTIONS or TRACE with a Max-Forwards (RFC 9110 7.6.2) */
     uint32_t max_forwards; /* its value; at 0 the request must not be forwarded */

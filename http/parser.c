@@ -186,9 +186,9 @@ static int on_field(http_parser *hp, const char *at, size_t n)
     struct feed *x = hp->data;
     struct head *h = x->h;
     bool complete = at + n != x->end;
-    /* The library sets this for every name that begins with "Transfer-Encoding", even for another
-     * field, and would then refuse a Content-Length. length_rule() and coding_rule() decide that.
-     */
+    /* The library sets this for every name that begins with "Transfer-Encoding", even for
+     * another field, and would then refuse a Content-Length. length_rule() and coding_rule()
+     * decide that. */
     hp->uses_transfer_encoding = 0;
     if (h->nfields == HEAD_MAX_FIELDS)
         return complete ? stop(x->p, 431, "too many fields") : 0;

@@ -52,8 +52,8 @@ static void put_field(struct buffer *out, const char *base, const struct head_fi
     PUT(out, "\r\n");
 }
 
-/* A forwarded Upgrade must be named by a new Connection field, as it is hop-by-hop (RFC 9110 7.8).
- */
+/* A forwarded Upgrade must be named by a new Connection field, as it is hop-by-hop (RFC
+ * 9110 7.8). */
 static void put_upgrade(struct buffer *out, const struct head *h, const char *base)
 {
     PUT(out, "Connection: Upgrade\r\n");

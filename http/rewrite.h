@@ -2,9 +2,10 @@
  *
  * What for: removes hop-by-hop fields, adds X-Forwarded-* and Via, and frames the body as the next
  * hop needs it. A head is always composed anew, never copied as a whole: so the next hop gets
- * exactly what this one has understood. Invariants: the result is one well-formed head, without
- * anything that the parser refuses. Ownership: appends to the caller's buffer. False: out of
- * memory; the buffer is unchanged. Threads: pure. */
+ * exactly what this one has understood.
+ * Invariants: the result is one well-formed head, without anything that the parser refuses.
+ * Ownership: appends to the caller's buffer. False: out of memory; the buffer is unchanged.
+ * Threads: pure. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,8 +29,7 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
 
 struct rewrite_answer {
     bool close;         /* add Connection: close */
-    bool keep_alive_10; /* the connection of an HTTP/1.0 client persists: add Connection: keep-alive
-                         */
+    bool keep_alive_10; /* add Connection: keep-alive, for an HTTP/1.0 client that stays */
     bool upgrade;       /* of a 101: add Connection: Upgrade, and Upgrade as sent */
     struct str date; /* the present "Date: ...\r\n" for an answer without Date; at most 64 bytes */
     uint8_t body;    /* enum body_kind, the framing to the client: LENGTH and NONE keep a sent

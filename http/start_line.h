@@ -2,9 +2,10 @@
  *
  * What for: the library http-parser knows only a fixed list of methods and accepts versions that do
  * not exist, so start lines are parsed here. parser.c passes bytes until the LF of the line was
- * read. Invariants: each byte is examined once, except for the eight of a version. p->taken is
- * where the next call continues. The line is refused at the first byte with which it cannot become
- * valid. Ownership: none. Threads: the owner's. */
+ * read.
+ * Invariants: each byte is examined once, except for the eight of a version. p->taken is where the
+ * next call continues. The line is refused at the first byte with which it cannot become valid.
+ * Ownership: none. Threads: the owner's. */
 #pragma once
 #include <stddef.h>
 

@@ -53,8 +53,8 @@ static int bind_one(const struct addr *a, bool first)
     return fd;
 }
 
-/* All or nothing: a listener that lacks the socket of one worker would lose its share of clients.
- */
+/* All or nothing: a listener that lacks the socket of one worker would lose its share
+ * of clients. */
 static bool bind_tcp(const struct addr *a, int *fds, unsigned n, struct error *e)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -121,9 +121,9 @@ static bool is_stale(const struct addr *a)
     return error == ECONNREFUSED;
 }
 
-/* Removes a stale socket at the path, if there is one; the caller holds the lock. False: there is
- * something else. ENOENT is a success everywhere: a program without the lock may remove the file.
- */
+/* Removes a stale socket at the path, if there is one; the caller holds the lock. False:
+ * there is something else. ENOENT is a success everywhere: a program without the lock may
+ * remove the file. */
 static bool clear_path(const struct addr *a, struct error *e)
 {
     const char *path = a->un.sun_path;

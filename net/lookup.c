@@ -170,8 +170,8 @@ static struct lookup *next_done(struct lookups *l)
     return q;
 }
 
-/* Takes the lookups from the list one by one, since each callback may cancel others or close all.
- */
+/* Takes the lookups from the list one by one, since each callback may cancel others or
+ * close all. */
 static void on_async(uv_async_t *async)
 {
     struct lookups *l = container_of(async, struct lookups, async);

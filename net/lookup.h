@@ -7,8 +7,8 @@
  * Invariants: on_answer is called once, in a later iteration of the loop, unless lookup_cancel()
  * was called before. At most LOOKUP_THREADS lookups run at a time; further ones wait in order.
  * Ownership: struct lookups is the caller's from lookups_new() to lookups_close(); a struct lookup
- * is valid until its answer or lookup_cancel(). Threads: all functions in the loop's thread; only
- * `ask` runs in others. */
+ * is valid until its answer or lookup_cancel().
+ * Threads: all functions in the loop's thread; only `ask` runs in others. */
 #pragma once
 #include <uv.h>
 
@@ -33,9 +33,8 @@ typedef void lookup_fn(void *arg, const struct lookup_answer *a);
 struct lookups; /* all lookups of a loop */
 struct lookup;  /* one name that is being looked up */
 
-/* ask: NULL for getaddrinfo(). Returns NULL if the loop has no descriptor for it; *uv_error says
- * why.
- */
+/* ask: NULL for getaddrinfo(). Returns NULL if the loop has no descriptor for it; *uv_error
+ * says why. */
 struct lookups *lookups_new(uv_loop_t *loop, lookup_ask_fn *ask, int *uv_error);
 /* Frees *l once its handle is closed. on_answer is not called any more; all struct lookup are
  * invalid. The loop ends without waiting for threads: the last of these frees what they share. */

@@ -111,8 +111,8 @@ struct groups {
     int colons;     /* colons directly before the present position */
 };
 
-/* True if `more` further groups are possible; "::" stands for at least one group (RFC 5952 4.2.2).
- */
+/* True if `more` further groups are possible; "::" stands for at least one group (RFC
+ * 5952 4.2.2). */
 static bool has_room(const struct groups *g, int more)
 {
     return g->n + more <= (g->gap < 0 ? 8 : 7);
@@ -307,8 +307,8 @@ static uint32_t crc32c(uint32_t crc, const uint8_t *p, size_t n)
     return crc;
 }
 
-/* Checks a head of n bytes whose checksum is at d[at]; it counts as zeros itself (section 2.2.3).
- */
+/* Checks a head of n bytes whose checksum is at d[at]; it counts as zeros itself
+ * (section 2.2.3). */
 static bool crc_is_right(const uint8_t *d, size_t n, size_t at)
 {
     static const uint8_t zeros[CRC32C_SIZE];

@@ -3,11 +3,12 @@
  * proxy-protocol.txt, sections 2.1 and 2.2). docs/configuration.md, The PROXY protocol.
  *
  * What for: a listener behind another proxy learns the client's address from it; a server behind
- * this proxy learns it, too; a health check states that it has no client. Invariants: no state
- * between calls. The result for the first n bytes does not depend on how they are split into reads,
- * and a head is refused at the first byte that cannot be right. A head has at most PROXY_HEAD_MAX
- * bytes, so that reading it again from its beginning for each byte that arrives is cheap (at most
- * 1,360 steps for a byte). Ownership: the caller's memory. Threads: pure. */
+ * this proxy learns it, too; a health check states that it has no client.
+ * Invariants: no state between calls. The result for the first n bytes does not depend on how they
+ * are split into reads, and a head is refused at the first byte that cannot be right. A head has at
+ * most PROXY_HEAD_MAX bytes, so that reading it again from its beginning for each byte that arrives
+ * is cheap (at most 1,360 steps for a byte).
+ * Ownership: the caller's memory. Threads: pure. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

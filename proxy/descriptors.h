@@ -4,8 +4,8 @@
  * connect(), health checks and opening files would all fail, and connected clients could no longer
  * be served. A reserve is kept for everything but traffic. docs/operations.md, Descriptors.
  * Invariants: every descriptor that is taken is given back exactly once.
- * Ownership: one count for the process. Threads: any; the count is atomic. It changes once for each
- * connection, not for each request. */
+ * Ownership: one count for the process.
+ * Threads: any; the count is atomic. It changes once for each connection, not for each request. */
 #pragma once
 #include <stdbool.h>
 

@@ -47,8 +47,8 @@ static struct str host_name(struct str host)
     return (struct str){host.p, colon ? (size_t)(colon - host.p) : host.n};
 }
 
-/* The value of a part as it was sent; put_part() turns a host into lower case. Empty: it is absent.
- */
+/* The value of a part as it was sent; put_part() turns a host into lower case. Empty: it
+ * is absent. */
 static struct str find_in_head(const struct config_key_part *part, const struct head *h,
                                const char *base)
 {

@@ -6,8 +6,8 @@
 
 #include "proxy/descriptors.h"
 
-/* Spare pipes. Few are enough: usually a pipe is empty and returned before the next one is needed.
- */
+/* Spare pipes. Few are enough: usually a pipe is empty and returned before the next one
+ * is needed. */
 #define MAX_SPARE 4
 #define MAX_PIPES 256   /* of one worker, lent and spare ones together */
 #define BACKOFF_MS 1000 /* the time without a further attempt after a pipe could not be opened */

@@ -2,9 +2,11 @@
  * another socket, without copying them into the process. docs/tcp.md, One connection, Bulk.
  *
  * What for: opening and growing a pipe costs several system calls, so a worker keeps a few for
- * reuse, and limits how many it has. Invariants: a spare pipe is empty. Both descriptors of a pipe
- * are counted (descriptors.h) as long as it exists. Ownership: pipe_take() lends a pipe,
- * pipe_give() returns it; the worker owns the spare ones. Threads: one worker. */
+ * reuse, and limits how many it has.
+ * Invariants: a spare pipe is empty. Both descriptors of a pipe are counted (descriptors.h) as long
+ * as it exists.
+ * Ownership: pipe_take() lends a pipe, pipe_give() returns it; the worker owns the spare ones.
+ * Threads: one worker. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -131,8 +131,8 @@ static bool is_name_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-/* Not a check of DNS rules: it only keeps bytes that could not be a host name out of keys and logs.
- */
+/* Not a check of DNS rules: it only keeps bytes that could not be a host name out of keys
+ * and logs. */
 static bool is_host_name(struct str s)
 {
     size_t label = 0;
@@ -282,8 +282,8 @@ static void read_header(struct sni *s, uint8_t b)
     }
 }
 
-/* Consumes bytes of one record, a byte of its header or a piece of its content; returns how many.
- */
+/* Consumes bytes of one record, a byte of its header or a piece of its content; returns
+ * how many. */
 static size_t read_record(struct sni *s, const uint8_t *p, size_t n)
 {
     if (s->header < RECORD_HEADER) {

@@ -2,11 +2,12 @@
  * 7.4.1.2, RFC 6066 3), without changing or decrypting anything.
  *
  * What for: `key: sni` of mode tcp (docs/tcp.md, TLS by server name). The bytes stay in the buffer
- * of the connection and are forwarded to the server unchanged. Invariants: each byte is examined
- * once, and the result does not depend on how the bytes are split into reads. The result is known
- * at the last byte of the ClientHello, or at the first byte that cannot belong to one (in a number:
- * at its last byte). The input is bounded: a message of at most SNI_MAX_HELLO bytes in records of
- * at most SNI_MAX_INPUT bytes. Ownership: the caller's memory, no heap. Threads: pure.
+ * of the connection and are forwarded to the server unchanged.
+ * Invariants: each byte is examined once, and the result does not depend on how the bytes are split
+ * into reads. The result is known at the last byte of the ClientHello, or at the first byte that
+ * cannot belong to one (in a number: at its last byte). The input is bounded: a message of at most
+ * SNI_MAX_HELLO bytes in records of at most SNI_MAX_INPUT bytes.
+ * Ownership: the caller's memory, no heap. Threads: pure.
  *
  * Only a ClientHello that is well formed to its end has a name. Each length must fill the structure
  * around it exactly. The server_name extension must occur once at most, with one host_name at most;
@@ -50,9 +51,9 @@ struct sni {
 };
 
 void sni_init(struct sni *s);
-/* Examines the bytes that were added since the last call. data[0, len): everything received since
- * the connection began, or since the end of the PROXY head. A result other than SNI_MORE is final.
- */
+/* Examines the bytes that were added since the last call. data[0, len): everything received
+ * since the connection began, or since the end of the PROXY head. A result other than SNI_MORE
+ * is final. */
 enum sni_result sni_read(struct sni *s, const char *data, size_t len);
 
 /* After SNI_NAME: the name in lower case, without a dot at its end; a slice of *s. */

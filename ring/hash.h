@@ -1,6 +1,5 @@
 /* The hash functions of the ring and of promotion. Their values never change: they decide which
- * backend a key belongs to, in every proxy and every version. docs/ring.md, Definition.
- * Pure. */
+ * backend a key belongs to, in every proxy and every version. docs/ring.md, Definition. Pure. */
 #pragma once
 #include <stdint.h>
 

@@ -272,8 +272,7 @@ unsigned ring_find(const struct ring *r, uint64_t hash)
  * Of several entries at one position the lowest slot must be visited first. Going right, that is
  * the order of the array. Going left, the loop therefore takes all entries of a position at once.
  * The two directions cannot both visit a part of one position: entries at one position have the
- * same distance, so the walk finishes a position before the other side can become the nearer one.
- */
+ * same distance, so the walk finishes a position before the other side becomes nearer. */
 unsigned ring_walk(const struct ring *r, uint64_t hash, ring_live_fn *live, const void *arg)
 {
     uint64_t key = place_of(hash);
