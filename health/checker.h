@@ -9,8 +9,9 @@
  * at says candidates.h, and server_move() tells everybody. A lookup that fails changes nothing; as
  * long as none was answered the server is down.
  * The roster's now_ms is uv_now() of the loop; the roster says when it wants to be woken.
- * Ownership: checker_new() to checker_close(), which frees. Net, pool and roster must outlive
- * on_closed. Threads: the control loop's. */
+ * Ownership: checker_new() to checker_close(), which frees. The roster must stand until then, the
+ * net, the pool and its configuration until on_closed.
+ * Threads: the control loop's. */
 #pragma once
 #include "net/conn.h"
 #include "net/lookup.h"

@@ -73,7 +73,9 @@ void snapshot_release(void *snapshot);
 /* Control thread: each roster starts, or takes over from that of the pool of the same name in
  * `old`, which is NULL or the generation that this one replaces. First checks come before it. */
 void snapshot_start(struct snapshot *s, const struct snapshot *old, uint64_t now_ms);
-/* Frees the rosters: no event of this generation's comes any more. */
+/* Frees the rosters: no event of this generation comes any more. Servers that no later one has stay
+ * as usable as they are, for what this one still serves. Whoever holds a roster, as a checker does,
+ * is closed before. */
 void snapshot_retire(struct snapshot *s);
 
 /* The index of the pool of this name; npools if there is none. */

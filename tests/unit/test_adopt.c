@@ -133,10 +133,8 @@ static void on_notice(void *arg, const struct roster_notice *n)
         w->told_version = atomic_load(&n->pool->version);
         return;
     }
-    at += (size_t)snprintf(w->told + at, sizeof w->told - at, "%s%s %s", at ? ", " : "",
-                           words[n->event], n->member->server->name);
-    if (n->by)
-        snprintf(w->told + at, sizeof w->told - at, " by %s", n->by->server->name);
+    snprintf(w->told + at, sizeof w->told - at, "%s%s %s%s%s", at ? ", " : "", words[n->event],
+             n->member->server->name, n->by ? " by " : "", n->by ? n->by->server->name : "");
 }
 
 static void open_generation(struct world *w, const char *line, const struct pool *old)
@@ -667,6 +665,152 @@ START_TEST(what_was_last_checked_and_who_is_usable_stay)
 }
 END_TEST
 
+/* ---- whatever comes ---- */
+
+struct random {
+    uint64_t state;
+};
+
+static unsigned below(struct random *r, unsigned n)
+{
+    r->state = r->state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((r->state >> 33) % n);
+}
+
+/* Each of five names is a backend, a standby or nothing, at one of two addresses. */
+static void random_line(struct random *r, char *line, size_t size)
+{
+    static const char *const settings[] = {"manual",     "fail",      "off",       "after=700",
+                                           "after=5000", "ramp=30",   "ramp=4000", "fall=2",
+                                           "rise=2",     "passive=2", "weight=2",  "max=1000"};
+    unsigned role[5], first = below(r, 5);
+    size_t at = 0;
+    for (unsigned i = 0; i < 5; i++)
+        role[i] = i == first ? 1 : below(r, 3);
+    for (unsigned kind = 1; kind <= 2; kind++) {
+        for (unsigned i = 0; i < 5; i++)
+            if (role[i] == kind)
+                at += (size_t)snprintf(line + at, size - at, "s%u@%u ", i, 1 + below(r, 8) / 7);
+        at += (size_t)snprintf(line + at, size - at, kind == 1 ? "| " : ";");
+    }
+    for (unsigned i = 0; i < 12; i++)
+        if (below(r, 4) == 0)
+            at += (size_t)snprintf(line + at, size - at, " %s", settings[i]);
+}
+
+static void random_event(struct world *w, struct random *r)
+{
+    unsigned id = below(r, w->pool->nservers), what = below(r, 16);
+    if (what < 9 && w->file->pool.health.check != CHECK_OFF)
+        roster_check(w->roster, id, what < 5, "x", w->now_ms);
+    else if (what < 11)
+        roster_passive_down(w->roster, id, w->now_ms);
+    else if (what == 12)
+        roster_drain(w->roster, id, w->now_ms);
+    else if (what < 15)
+        roster_enable(w->roster, id, w->now_ms);
+    else
+        roster_failback(w->roster, id, w->now_ms);
+}
+
+/* Out, by what everybody can see: the states and, to tell a ramp from a wait, the owners. */
+static bool seen_out(const struct world *w, unsigned id)
+{
+    enum roster_state s = roster_state(w->roster, id);
+    if (s == ROSTER_RETURNING)
+        return id >= w->pool->nbackends || pool_owner_of(w->pool, id).owner != id;
+    return s == ROSTER_DOWN || s == ROSTER_DRAINING;
+}
+
+static void check_invariants(const struct world *w)
+{
+    const struct pool *p = w->pool;
+    bool out[MAX_SERVERS], busy[MAX_SERVERS] = {false};
+    uint16_t expected[MAX_SERVERS];
+    for (unsigned i = 0; i < p->nservers; i++) {
+        enum roster_state s = roster_state(w->roster, i);
+        out[i] = seen_out(w, i);
+        bool usable = p->members[i].standby ? !out[i] : s != ROSTER_DOWN && s != ROSTER_DRAINING;
+        ck_assert_int_eq(atomic_load(&p->members[i].server->usable), usable);
+    }
+    failover_owners(p->failover, out, expected);
+    for (unsigned b = 0; b < p->nbackends; b++) {
+        struct pool_owner o = pool_owner_of(p, b);
+        unsigned both[] = {o.owner, o.from};
+        ck_assert_uint_eq(o.owner, expected[b]);
+        for (unsigned k = 0; k < 2; k++) {
+            if (both[k] == SERVER_NONE)
+                continue;
+            ck_assert(both[k] < p->nservers && !out[both[k]] && !busy[both[k]]);
+            busy[both[k]] = true;
+        }
+    }
+    ck_assert_uint_gt(roster_next_ms(w->roster), w->now_ms);
+}
+
+/* The servers that are new have a first check each, some of which fail. */
+static void random_reload(struct world *w, struct random *r)
+{
+    char line[256];
+    struct world old = *w;
+    random_line(r, line, sizeof line);
+    open_generation(w, line, old.pool);
+    for (unsigned i = 0; i < w->pool->nservers; i++)
+        if (!pool_find_server(old.pool, w->pool->members[i].server) && below(r, 3) == 0)
+            roster_first(w->roster, i, false, "refused", w->now_ms);
+    roster_adopt(w->roster, old.roster, w->now_ms);
+    for (unsigned i = 0; i < w->pool->nservers; i++) {
+        const struct pool_member *was = pool_find_server(old.pool, w->pool->members[i].server);
+        if (was == NULL)
+            continue;
+        ck_assert_int_eq(roster_is_down(w->roster, i), roster_is_down(old.roster, was->id));
+        ck_assert_int_eq(roster_state(w->roster, i) == ROSTER_DRAINING,
+                         roster_state(old.roster, was->id) == ROSTER_DRAINING);
+    }
+    close_generation(&old);
+}
+
+/* In the end all that is up, enabled and given time is in service. */
+static void check_end(struct world *w)
+{
+    for (unsigned i = 0; i < w->pool->nservers; i++) {
+        roster_enable(w->roster, i, w->now_ms);
+        for (unsigned k = 0; k < 2 && w->file->pool.health.check != CHECK_OFF; k++)
+            roster_check(w->roster, i, true, "x", w->now_ms);
+        roster_resolved(w->roster, i, w->now_ms);
+    }
+    advance(w, w->now_ms + 700000);
+    for (unsigned i = 0; i < w->pool->nservers; i++) {
+        ck_assert(roster_failback(w->roster, i, w->now_ms));
+        ck_assert(!seen_out(w, i));
+    }
+    check_invariants(w);
+    ck_assert(roster_next_ms(w->roster) == UINT64_MAX);
+}
+
+START_TEST(whatever_is_reloaded_the_invariants_hold)
+{
+    struct random r = {(uint64_t)_i + 1};
+    struct world w = {.now_ms = 1};
+    char line[256];
+    random_line(&r, line, sizeof line);
+    open_generation(&w, line, NULL);
+    roster_start(w.roster, 1);
+    for (int i = 0; i < 300; i++) {
+        random_event(&w, &r);
+        check_invariants(&w);
+        advance(&w, w.now_ms + below(&r, below(&r, 8) ? 300 : 6000));
+        check_invariants(&w);
+        if (below(&r, 6) == 0)
+            random_reload(&w, &r);
+        check_invariants(&w);
+        w.told[0] = 0;
+    }
+    check_end(&w);
+    close_generation(&w);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("adopt");
@@ -688,6 +832,7 @@ static Suite *build(void)
     tcase_add_test(t, time_gives_no_address);
     tcase_add_test(t, live_failures_count_on_unless_the_threshold_changes);
     tcase_add_test(t, what_was_last_checked_and_who_is_usable_stay);
+    tcase_add_loop_test(t, whatever_is_reloaded_the_invariants_hold, 0, 60);
     suite_add_tcase(s, t);
     return s;
 }
