@@ -68,6 +68,7 @@ static void put_count(FILE *to, bool *first, uint64_t n, const char *format, ...
     va_end(ap);
 }
 
+/* An answer of 500 or more is a failure here, so the counts in parentheses are of both kinds. */
 static void print_requests(const struct finding *f, FILE *to)
 {
     const struct load_result *r = f->result;
@@ -123,6 +124,7 @@ static const char *act_of(const struct finding *f, const struct aftermath_fault 
     return scenario_act_name(f->scenario->events[v->event].act);
 }
 
+/* A line for each fault, also where several servers were hurt by one event. */
 static void print_faults(const struct finding *f, FILE *to)
 {
     char at[TIME_TEXT], lasted[TIME_TEXT], over[TIME_TEXT], well[TIME_TEXT], home[TIME_TEXT];
@@ -280,6 +282,7 @@ static json_t *aftermath_json(const struct aftermath *a)
     return j;
 }
 
+/* As a document now, since moves name keys, and the keys go with the load. */
 void finding_take(struct finding *f, struct load_result *r, const struct load_options *load)
 {
     json_t *options = options_json(f->scenario);

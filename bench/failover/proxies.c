@@ -75,6 +75,7 @@ static bool configure_ringproxy(const struct proxy_site *site, struct error *e)
     return end_config(site, f, e);
 }
 
+/* Each command runs its proxy in the foreground, so that it is a child of this process. */
 static void command_ringproxy(const struct proxy_site *site, const char *argv[PROXY_MAX_ARGV])
 {
     const char *const words[] = {site->program, "run", "-c", site->config, NULL};

@@ -151,6 +151,7 @@ static void describe_servers(const struct scenario *s, char *out, size_t size)
         snprintf(out + n, size - (size_t)n, s->standbys > 1 ? ", s1 to s%u" : ", s%u", s->standbys);
 }
 
+/* Adds a server by its name, or reports why that is none of this scenario. */
 static void add_server(const struct event_rules *v, const struct yaml_node *node,
                        const struct report_path *path)
 {
@@ -173,6 +174,7 @@ static void add_server(const struct event_rules *v, const struct yaml_node *node
             return;
         }
     }
+    assert(v->event->nservers < SCENARIO_MAX_SERVERS);
     v->event->servers[v->event->nservers++] = server;
 }
 
@@ -185,7 +187,7 @@ static void add_servers(const struct event_rules *v, const struct yaml_node *lis
     }
     if (list->count == 0)
         report_node(v->r, list, path, "the list is empty, allowed 1 or more");
-    for (size_t i = 0; i < list->count && i < SCENARIO_MAX_SERVERS; i++) {
+    for (size_t i = 0; i < list->count && i < SCENARIO_MAX_SERVERS; i++) { /* the array's size */
         struct report_path at = {path, .index = i};
         add_server(v, list->items[i], &at);
     }
@@ -323,6 +325,7 @@ static void check_events(struct report *r, struct scenario *s, const struct yaml
 
 /* ---- a file ---- */
 
+/* For a file that cannot be read; its messages have a place, too. */
 static void refuse(const char *file, const char *why, struct config_errors *errors)
 {
     struct report r = {.file = file};

@@ -21,6 +21,7 @@ static void on_tick(uv_timer_t *t)
 {
 }
 
+/* nsignals: how many of the signal handles are initialised. */
 static void close_handles(struct wait *w, unsigned nsignals)
 {
     uv_close((uv_handle_t *)&w->tick, NULL);
@@ -76,7 +77,7 @@ enum wait_result wait_until(struct wait *w, wait_condition_fn *condition, void *
             r = WAIT_DONE;
         else if (clock_now_ns() >= end_ns)
             r = WAIT_LATE;
-        else {
+        else { /* sleeps until an event or the next tick */
             uv_run(&w->loop, UV_RUN_ONCE);
             continue;
         }

@@ -1,5 +1,6 @@
 #include "bench/load/arguments.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <netdb.h>
@@ -12,7 +13,7 @@ bool arguments_count(const char *text, uint64_t min, uint64_t max, uint64_t *out
 {
     char *end;
     if (*text < '0' || *text > '9')
-        return false;
+        return false; /* strtoull() would take white space and a sign */
     errno = 0;
     unsigned long long v = strtoull(text, &end, 10);
     *out = v;
@@ -28,6 +29,7 @@ bool arguments_duration(const char *text, uint64_t *ns)
     return true;
 }
 
+/* units_parse_size() wants a unit, but a plain number of bytes is allowed here, too. */
 bool arguments_size(const char *text, uint64_t max, uint64_t *out)
 {
     return arguments_count(text, 0, max, out) ||
@@ -50,6 +52,7 @@ static bool resolve(const char *text, struct addr *out, struct error *e)
     char *name = mem_strdup(text), *colon = strrchr(name, ':');
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
+    assert(colon); /* addr_parse() has found one */
     *colon = 0;
     int r = getaddrinfo(name, colon + 1, &hints, &found);
     if (r == 0) {

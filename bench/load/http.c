@@ -83,6 +83,7 @@ static int failed(const struct error *e)
 /* HOST[:PORT] -> HOST:PORT, for arguments_address(). The caller frees. */
 static char *with_port(const char *authority)
 {
+    /* The colons within [V6] are no port's. */
     const char *end = authority[0] == '[' ? strchr(authority, ']') : authority;
     bool has_port = end && strchr(end, ':') != NULL;
     char *out = mem_zalloc(strlen(authority) + 4);
@@ -121,6 +122,7 @@ static bool parse_url(struct http_command *h, struct error *e)
 
 /* ---- fields and bodies ---- */
 
+/* The load sets these fields itself. Others would make requests whose end it does not know. */
 static bool is_framing(struct str name)
 {
     static const char *const ours[] = {"content-length", "transfer-encoding", "connection"};
@@ -130,6 +132,7 @@ static bool is_framing(struct str name)
     return false;
 }
 
+/* False: that is no field line, or it has a field that the load sets itself. */
 static bool add_field(struct http_command *h, const char *line)
 {
     const char *colon = strchr(line, ':');
@@ -140,7 +143,7 @@ static bool add_field(struct http_command *h, const char *line)
     struct str value = str_trim((struct str){colon + 1, all.n - name.n - 1});
     if (!chars_are_token(name) || chars_skip_text(line, 0, all.n) != all.n || is_framing(name))
         return false;
-    if (str_eq_nocase(name, STR("Host"))) {
+    if (str_eq_nocase(name, STR("Host"))) { /* replaces that of the URL: there may be only one */
         free(h->host);
         h->host = mem_strndup(value.p, value.n);
         return value.n > 0;
@@ -175,6 +178,7 @@ static bool read_body(struct http_command *h, const char *text, struct error *e)
     return ok;
 }
 
+/* False: there is a body already, or memory is short. */
 static bool make_body(struct http_command *h, uint64_t size)
 {
     if (h->has_body)
@@ -298,7 +302,7 @@ static int complete(struct http_command *h)
         fprintf(stderr, "ringbench http: %s\n", wrong);
         return BENCH_USAGE;
     }
-    if (h->method == NULL)
+    if (h->method == NULL) /* a body with GET would mean nothing to most servers */
         h->method = h->has_body ? "POST" : "GET";
     if (h->keys == 0 && (h->key_in || h->key_dist))
         h->keys = KEYS_DEFAULT;
@@ -307,6 +311,7 @@ static int complete(struct http_command *h)
     return BENCH_OK;
 }
 
+/* Keys of a file are drawn in its order; --key-dist names the file in place of a distribution. */
 static bool make_keys(struct http_command *h, struct error *e)
 {
     const char *dist = h->key_dist ? h->key_dist : "uniform";
@@ -404,7 +409,7 @@ static int report(const struct http_command *h, const struct result_about *about
     json_decref(document);
     if (!ok)
         return failed(&e);
-    return r->answered ? BENCH_OK : BENCH_FAILED;
+    return r->answered ? BENCH_OK : BENCH_FAILED; /* a script shall notice a server that is down */
 }
 
 static int run(struct http_command *h)

@@ -42,6 +42,7 @@ static enum wire_result take(const struct wire *w, struct wire_reader *r, char *
     return WIRE_DONE;
 }
 
+/* A message that was cut off is no answer. */
 static bool take_end(const struct wire *w, struct wire_reader *r, struct wire_answer *a)
 {
     return false;
@@ -58,6 +59,7 @@ struct wire *pong_wire_new(uint64_t size)
     p->wire = (struct wire){put, take, take_end, reset, sizeof(struct wire_reader)};
     p->size = size;
     p->message = mem_zalloc(size);
+    /* Letters in turn, so that lost or repeated bytes show. */
     for (uint64_t i = 0; i < size; i++)
         p->message[i] = (char)('a' + i % 26);
     return &p->wire;

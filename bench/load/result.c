@@ -30,11 +30,13 @@ static json_t *us(uint64_t ns)
     return real((double)ns / 1000, 1000);
 }
 
+/* 0 where there is nothing to divide by: a run that was broken off at once has no duration. */
 static double per(double n, double of)
 {
     return of > 0 ? n / of : 0;
 }
 
+/* Answers that named no backend are left out: shares are of the backends that are known. */
 static uint64_t named_answers(const struct load_result *r)
 {
     uint64_t n = 0;
@@ -76,6 +78,7 @@ static json_t *statuses_json(const struct load_result *r)
     return j;
 }
 
+/* null without answers, as no number would be right. */
 static json_t *latency_json(const struct latency *h)
 {
     if (h->count == 0)
@@ -89,6 +92,7 @@ static json_t *latency_json(const struct latency *h)
     return j;
 }
 
+/* Empty buckets are left out: most of them are empty. */
 static json_t *histogram_json(const struct latency *h)
 {
     json_t *j = document_value(json_array());

@@ -104,7 +104,7 @@ static int complete(struct tcp_command *t, bool connections_given)
     struct load_options *o = &t->load;
     const char *wrong = NULL;
     if (t->bulk && !connections_given)
-        o->connections = 4;
+        o->connections = 4; /* a few are enough to keep a link full */
     if (t->bulk && (o->rate > 0 || o->requests || o->pipeline > 1 || o->threads > 1 || t->size))
         wrong = "--mode bulk: allowed without --rate, --requests, --pipeline, --threads and --size";
     else if (!t->bulk && t->direction)
@@ -232,7 +232,7 @@ int bench_tcp(int argc, char **argv)
         failed(&e);
         return BENCH_USAGE;
     }
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its connection */
     load_arguments_raise_limit();
     return t.bulk ? run_bulk(&t) : run_pong(&t);
 }

@@ -135,6 +135,7 @@ static bool check_histogram(const json_t *h, struct error *e)
     return true;
 }
 
+/* Only what readers rely on: a newer ringbench may write more. */
 static bool check_requests(const json_t *r, struct error *e)
 {
     return check_members(r, of_requests, COUNT_OF(of_requests), e) &&

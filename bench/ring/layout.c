@@ -52,6 +52,8 @@ static size_t ringproxy_memory(const void *built)
     return ring_memory(built);
 }
 
+/* ring_shares() counts positions of the circle for a table of owners: here each slot owns itself.
+ */
 static void ringproxy_shares(const void *built, double *share)
 {
     size_t n = ring_slots(built);
@@ -84,12 +86,12 @@ const struct layout layout_ringproxy = {
 #define MAGLEV_SIZE 65537 /* a prime: the smaller size in the paper */
 
 struct maglev {
-    uint16_t slot[MAGLEV_SIZE];
+    uint16_t slot[MAGLEV_SIZE]; /* that owns the entry; RING_NONE only while it is filled */
     unsigned nslots;
 };
 
 struct permutation {
-    uint32_t next, skip;
+    uint32_t next, skip; /* the next entry to try, and the step to the one behind it */
 };
 
 /* The paper leaves both hash functions open. `skip` is 1 to SIZE - 1 and SIZE is prime, so the
@@ -101,6 +103,7 @@ static struct permutation permutation_of(struct str name)
                                 (uint32_t)(hash_point(seed, 1) % (MAGLEV_SIZE - 1)) + 1};
 }
 
+/* Ends since some entry is free: maglev_fill() calls it once for each entry of the table. */
 static uint32_t take_free_entry(const struct maglev *m, struct permutation *p)
 {
     for (;;) {
@@ -111,8 +114,11 @@ static uint32_t take_free_entry(const struct maglev *m, struct permutation *p)
     }
 }
 
+/* By turns, so that the backends' numbers of entries differ by one at most. This is what makes the
+ * layout even, and also why a lost backend moves keys of others: the turns shift. */
 static void maglev_fill(struct maglev *m, struct permutation *p)
 {
+    assert(m->nslots > 0 && m->nslots <= MAGLEV_SIZE);
     for (size_t i = 0; i < MAGLEV_SIZE; i++)
         m->slot[i] = RING_NONE;
     unsigned turn = 0;
@@ -189,7 +195,7 @@ const struct layout layout_maglev = {
 
 struct rendezvous {
     size_t n;
-    uint64_t seed[];
+    uint64_t seed[]; /* of each slot: the hash of its backend's name */
 };
 
 static void *rendezvous_build(const struct ring_member *members, size_t n, unsigned vnodes,
@@ -232,6 +238,7 @@ static inline unsigned rendezvous_find(const void *built, uint64_t hash)
     return slot;
 }
 
+/* Lookups need no more than the seeds: there is no table. */
 static size_t rendezvous_memory(const void *built)
 {
     const struct rendezvous *r = built;

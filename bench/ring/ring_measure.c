@@ -88,6 +88,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Not the mean: a pass that was interrupted is far too long and must not count. */
 static double median(double *v, size_t n)
 {
     qsort(v, n, sizeof *v, compare_doubles);
@@ -109,6 +110,7 @@ static double time_pass(layout_pass *pass, const void *built, const struct layou
     return median(ns, RING_ROUNDS);
 }
 
+/* Linear layouts get fewer lookups, or a run with 4096 backends would take minutes. */
 static size_t lookups_a_pass(const struct layout *l, size_t backends, size_t keys)
 {
     size_t n = l->linear ? LINEAR_STEPS / backends : TIMED_MAX;
@@ -197,6 +199,7 @@ struct count {
     size_t moved, least;
 };
 
+/* Every key of `least` has moved, too, so the difference is what moved without need. */
 static void set_moves(struct ring_moves *m, struct count c, size_t keys)
 {
     assert(c.moved >= c.least);
@@ -243,6 +246,7 @@ static bool is_not(const void *arg, unsigned slot)
 static void *build_without(const struct ring_figures *f, struct members *m, unsigned lost,
                            struct error *e)
 {
+    assert(m->n > 1 && lost < m->n);
     struct ring_member gone = m->member[lost];
     size_t behind = (m->n - lost - 1) * sizeof gone;
     memmove(m->member + lost, m->member + lost + 1, behind);

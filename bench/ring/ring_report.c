@@ -61,6 +61,7 @@ static void print_keys_row(const struct ring_figures *f)
     putchar('\n');
 }
 
+/* The legends of the marks in the table, but only of those that occur. */
 static void print_notes(const struct ring_figures *f, size_t n)
 {
     bool sampled = false, exact = false, known = true;
