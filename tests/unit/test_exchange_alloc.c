@@ -34,26 +34,22 @@ static struct mailbox control;
 
 /* ---- in place of proxy/listener.c: clients come by world_open() ---- */
 
-bool listener_start(struct worker_listener *wl, int fd, struct error *e)
+bool listener_start(struct listener *l, int fd, struct error *e)
 {
-    wl->listening = true;
+    l->listening = true;
     return close(fd) == 0;
 }
 
-void listener_resume(struct worker_listener *wl)
+void listener_stop(struct listener *l)
 {
-}
-
-void listener_stop(struct worker_listener *wl)
-{
-    wl->listening = false;
+    l->listening = false;
 }
 
 /* ---- a run ---- */
 
 static void on_control(struct mailbox *m, struct message *msg)
 {
-    free(msg);
+    message_free(msg);
 }
 
 static void on_notice(void *arg, const struct roster_notice *n)
@@ -74,7 +70,7 @@ static void begin(void)
     world.max_head = config->listeners[0].max_header_size;
     world.retries = config->pools[0].retries;
     world.failing = true; /* nobody is owed an answer */
-    world.snapshot = snapshot_new(config, 1, 1, on_notice, NULL, &e);
+    world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
     ck_assert_ptr_nonnull(world.snapshot);
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
         roster_first(world.snapshot->rosters[0], i, true, "test", time_now());
@@ -102,7 +98,8 @@ static void end(void)
     world.worker.mailbox.on_message(&world.worker.mailbox, stop);
     memory_run();
     worker_deinit(&world.worker);
-    snapshot_free(world.snapshot);
+    snapshot_retire(world.snapshot);
+    snapshot_unref(world.snapshot);
     world_deinit();
     config_unref(config);
     mailbox_close(&control);
