@@ -350,6 +350,7 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent
 int conn_queue(struct conn *c, char *data, size_t len)
 {
     uv_buf_t buf = uv_buf_init(data, (unsigned)len);
+    assert(conn_can_splice(c)); /* it goes behind bulk */
     if (c->write_failed || c->closing)
         return UV_EPIPE;
     int r = queue(c, &buf, 1, 0, len);
@@ -357,11 +358,23 @@ int conn_queue(struct conn *c, char *data, size_t len)
     return r;
 }
 
+void conn_holds(struct conn *c, size_t n)
+{
+    assert(n <= UINT32_MAX - c->queued);
+    c->queued += (uint32_t)n;
+}
+
 void conn_on_written(struct conn *c, struct conn_output *out, int status)
 {
-    assert(out->size <= c->queued);
-    c->queued -= out->size;
+    size_t n = out->size;
     free(out);
+    conn_on_released(c, n, status);
+}
+
+void conn_on_released(struct conn *c, size_t n, int status)
+{
+    assert(n <= c->queued);
+    c->queued -= (uint32_t)n;
     if (c->closing)
         return;
     if (status < 0) {

@@ -13,7 +13,8 @@
  * Invariants: a transport calls conn_on_*() from its loop's callbacks, and from read_now(), never
  * from within another operation. After close() it calls conn_on_written() for all that it still
  * holds, then conn_on_closed(), nothing else. Bytes that write() or splice_to() counts have left
- * the process, as the owner may close right afterwards. Errors are libuv's, < 0.
+ * the process, or conn_holds() was told of them: the owner may close as soon as nothing waits.
+ * Errors are libuv's, < 0.
  * Ownership: the room in struct conn is the transport's; a conn_output is the transport's from
  * queue() to conn_on_written(). Threads: the conn's loop.
  *
@@ -21,7 +22,8 @@
  * it, made by conn_connect_over() or conn_accept_over() on the transport below. Its operations
  * turn plain bytes into bytes for that conn (conn_write(), conn_pause() ...), whose conn_ops
  * turn what comes into conn_on_bytes(). It calls conn_on_connected() after the handshake and has no
- * splice. */
+ * splice. If it still has bytes when read_start() is called, it tells them from the loop later.
+ * tests/unit/test_transport.c has a small one. */
 #pragma once
 #include "net/conn.h"
 
@@ -56,7 +58,7 @@ struct transport {
      * CONN_BUFS_MAX buffers. */
     ssize_t (*write)(struct conn *c, const uv_buf_t *bufs, unsigned n);
     /* Keeps the output until it can be written; conn_on_written() follows, unless it returns < 0.
-     */
+     * NULL: write() takes all or fails. */
     int (*queue)(struct conn *c, struct conn_output *out);
     /* As conn_splice_from() and conn_splice_to(). NULL, both: there is no such way. */
     ssize_t (*splice_from)(struct conn *c, int pipe, size_t most);
@@ -95,6 +97,10 @@ void conn_on_readable(struct conn *c);
 /* Nothing more will be read. 0: the peer has ended in order. */
 void conn_on_end(struct conn *c, int uv_error);
 void conn_on_written(struct conn *c, struct conn_output *out, int status);
+/* From within write(): so many bytes of memory hold output that it counts as taken. */
+void conn_holds(struct conn *c, size_t n);
+/* ... and no longer do. */
+void conn_on_released(struct conn *c, size_t n, int status);
 void conn_on_error(struct conn *c, int uv_error);
 void conn_on_closed(struct conn *c);
 /* For a close() that has nothing to wait for: conn_on_closed() is called by the loop. The room's
