@@ -15,6 +15,7 @@
 #include "proxy/listener.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/world.h"
+#include "tests/lib/alloc_fault.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,6 +42,9 @@ enum step {
     TICK,           /* time goes on */
     CONTROL,        /* health, operators, stop, want of memory */
 };
+
+/* CONTROL with 192: the first allocation that follows fails; with 193: the second one; ... */
+#define ALLOCATION_FAILS 192
 
 /* ---- configuration ---- */
 
@@ -211,13 +215,24 @@ static void advance(uint64_t ms)
     tell_changes();
 }
 
+static unsigned fault; /* the number of the allocation that fails next; 0: none does */
+
+static void run(void)
+{
+    if (fault)
+        alloc_fault_after(fault);
+    memory_run();
+    alloc_fault_off();
+    fault = 0;
+}
+
 static void settle(void)
 {
     do {
-        memory_run();
+        run();
         take_mail();
     } while (!list_empty(&control.messages));
-    memory_run();
+    run();
     world_check();
 }
 
@@ -363,6 +378,11 @@ static void control_step(unsigned who, uint8_t arg)
     struct roster *r = world.snapshot->rosters[0];
     uint64_t now = time_now();
     struct backend *b = backend_at(who);
+    if (arg >= ALLOCATION_FAILS) {
+        world.failing = true;
+        fault = arg - ALLOCATION_FAILS + 1u;
+        return;
+    }
     switch (arg % 9) {
     case 0:
         roster_check(r, who, false, "fuzz", now);
@@ -433,6 +453,7 @@ static void begin(uint8_t options)
     full_reads = options & 32;
     list_init(&went_down);
     owners_changed = false;
+    fault = 0;
     world_init();
     world.max_head = config->listeners[0].max_header_size;
     world.retries = config->pools[0].retries;
