@@ -131,6 +131,7 @@ void conn_on_connected(struct conn *c, int status)
         c->ops->on_connected(c);
 }
 
+/* Stopping and starting cost two system calls, so reading is stopped only when it has to be. */
 static int read_on(struct conn *c)
 {
     if (c->reading || !c->started || c->closing || c->eof)
@@ -152,7 +153,7 @@ int conn_start(struct conn *c)
 {
     assert(!c->closing);
     int r = c->transport->start(c);
-    c->started = true;
+    c->started = true; /* a conn_resume() begins to read from now on */
     return r < 0 || c->paused ? r : read_on(c);
 }
 
@@ -201,13 +202,13 @@ static void deliver_kept(struct conn *c)
 {
     size_t n = deliver(c, buffer_head(&c->in), buffer_len(&c->in));
     if (c->closing)
-        return;
+        return; /* the buffer goes with the conn */
     buffer_consume(&c->in, n);
     if (buffer_len(&c->in) == 0)
         buffer_release(&c->in);
 }
 
-/* Enough is kept and the owner takes none of it: no more for now. */
+/* Enough is kept, and the owner takes none of it: no more for now. Else the owner has caught up. */
 static void limit_input(struct conn *c)
 {
     if (buffer_len(&c->in) >= c->in_limit)
@@ -235,6 +236,7 @@ void conn_read_now(struct conn *c)
 uv_buf_t conn_read_room(struct conn *c)
 {
     assert(!c->closing);
+    /* In bulk the bytes do not come into the process: to be told of them is enough. */
     if (c->paused || c->bulk)
         return uv_buf_init(NULL, 0);
     if (buffer_len(&c->in) == 0)
@@ -255,6 +257,7 @@ void conn_on_bytes(struct conn *c, char *data, size_t n, bool full)
     } else {
         c->full_reads = full ? c->full_reads + (c->full_reads < UINT8_MAX) : 0;
         size_t taken = deliver(c, data, n);
+        /* The block is lent: only what the owner leaves costs memory and a copy. */
         if (!c->closing && taken < n && !buffer_append(&c->in, data + taken, n - taken)) {
             c->ops->on_error(c, UV_ENOMEM);
             return;
@@ -298,6 +301,7 @@ void conn_on_error(struct conn *c, int uv_error)
 static int queue(struct conn *c, const uv_buf_t *bufs, unsigned n, size_t skip, size_t left)
 {
     size_t size = sizeof(struct conn_output) + left;
+    /* The network decides the size, so a failure is the connection's, not the process's. */
     struct conn_output *out = size <= UINT32_MAX - c->queued ? malloc(size) : NULL;
     if (out == NULL)
         return UV_ENOMEM;
@@ -340,7 +344,7 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent
     if (r >= 0 || r == UV_EAGAIN)
         r = queue(c, bufs, n, done, total - done);
     if (r < 0) {
-        c->write_failed = true;
+        c->write_failed = true; /* a hole in the output: nothing may follow */
         if (none_sent)
             *none_sent = done == 0;
     }
@@ -486,5 +490,5 @@ void conn_on_closed(struct conn *c)
     buffer_release(&c->in); /* not before: a delivery may have been on the stack */
     if (--n->nconns == 0 && n->closing)
         close_handles(n);
-    c->on_closed(c);
+    c->on_closed(c); /* it may free the conn */
 }

@@ -22,8 +22,8 @@
  * fall in step with the kernel's largest segments. */
 #define NET_READ_SIZE (32 * 1024)
 /* Of memory that queued output takes, as many small pieces take much more than their bytes. */
-#define CONN_HIGH_MARK (64 * 1024) /* above it the source is to pause */
-#define CONN_LOW_MARK (16 * 1024)  /* from it on it may go on */
+#define CONN_HIGH_MARK (64 * 1024) /* above it whoever produces the output is to pause */
+#define CONN_LOW_MARK (16 * 1024)  /* at it or below, whoever produces it may go on */
 #define CONN_BUFS_MAX 8            /* in one conn_write() */
 
 struct transport;
@@ -49,18 +49,18 @@ void net_deinit(struct net *n);
 
 /* Why a conn does not read. */
 enum conn_pause {
-    PAUSE_PEER = 1,  /* what it feeds has too much queued */
-    PAUSE_INPUT = 2, /* the owner takes nothing now and enough is kept */
+    PAUSE_PEER = 1,  /* the conn that its bytes go to has too much queued */
+    PAUSE_INPUT = 2, /* the owner takes nothing now, and enough is kept */
 };
 
 struct conn;
 
 struct conn_ops {
-    /* Takes what it can of data[0, len), which it may overwrite as far as it takes it, and returns
-     * how many bytes that was; 0: nothing more now. Called again while it takes some and some are
-     * left. */
+    /* Takes what it can of data[0, len) and returns how many bytes that is; 0: nothing more now.
+     * The owner may overwrite the bytes that it takes. Called again while the owner takes some and
+     * some are left. */
     size_t (*on_read)(struct conn *c, char *data, size_t len);
-    /* The peer will send no more. Bytes kept may still be there (conn_pending). */
+    /* The peer will send no more. Bytes that were kept may still be there (conn_pending()). */
     void (*on_eof)(struct conn *c);
     /* Connecting failed, or reading, or a queued write; uv_error < 0. The owner is to close. */
     void (*on_error)(struct conn *c, int uv_error);
@@ -90,16 +90,16 @@ struct conn {
     const struct transport *transport;
     const struct conn_ops *ops;
     void (*on_closed)(struct conn *c);
-    struct buffer in;   /* read, not taken yet */
-    uint32_t in_limit;  /* bytes kept at which reading pauses; more than the owner may ever need at
+    struct buffer in;   /* bytes read that the owner has not taken */
+    uint32_t in_limit;  /* of them, at which reading pauses; more than the owner may ever need at
                            once (CONN_HIGH_MARK unless the owner sets it) */
     uint32_t queued;    /* see conn_queued() */
     uint8_t paused;     /* enum conn_pause, or'ed */
-    uint8_t full_reads; /* the last ones in a row that filled the whole buffer; stops at 255 */
+    uint8_t full_reads; /* the last reads in a row that filled the whole buffer; stops at 255 */
     bool registered;    /* the socket's: libuv knows it */
     bool bulk, started, reading, eof, closing, delivering, write_failed;
-    bool last_write; /* set by the owner: what is written now is followed by conn_close() at once if
-                        nothing is queued, so the FIN may travel with it */
+    bool last_write; /* set by the owner: it closes right after the next write unless something is
+                        queued then, so the FIN may travel with the bytes */
 };
 
 /* With an accepted, non-blocking descriptor, which it owns from now on. Always to be closed by
@@ -110,9 +110,9 @@ void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int 
 int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to);
 /* Registers with the loop and starts to read. < 0: a uv error. */
 int conn_start(struct conn *c);
-/* Before conn_start(): takes what has come already, without registering. */
+/* Before conn_start(), once: reads what has come already, without registering with the loop. */
 void conn_read_now(struct conn *c);
-/* Whether it is open with nothing to read, asked of the kernel just now. */
+/* Whether the stream is open and nothing has come to be read; the kernel is asked. */
 bool conn_alive(struct conn *c);
 
 void conn_pause(struct conn *c, enum conn_pause why);
@@ -136,10 +136,10 @@ static inline size_t conn_pending(const struct conn *c)
     return buffer_len(&c->in);
 }
 
-/* Writes the buffers, at once as far as the socket takes them, the rest is copied and queued.
- * 0: done or queued. < 0: failed now or before (nothing more will be written); no callback comes
- * for it. *none_sent (may be NULL) is true if it failed and not one byte of these buffers went out.
- */
+/* Writes the buffers: at once as far as the transport takes them; the rest is copied and queued.
+ * 0: done or queued. < 0: it failed, now or before, and nothing more will be written; no callback
+ * comes for that. *none_sent (may be NULL) is true if it failed and not one byte of these buffers
+ * went out. */
 int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent);
 
 /* Whether bulk is possible: the transport may have no way for it. */
@@ -147,27 +147,27 @@ bool conn_can_splice(const struct conn *c);
 /* Bulk: bytes that go on through a pipe without coming into the process. While it is on,
  * on_readable comes in place of on_read; nothing may be kept then. */
 void conn_set_bulk(struct conn *c, bool on);
-/* Up to `most` bytes, the socket's next ones, into a pipe that has room. Returns how many, or
- * UV_EAGAIN: there is nothing; UV_EOF: the end, as of on_eof, which does not come; else the error.
+/* Moves up to `most` bytes, the stream's next ones, into a pipe that has room. Returns how many, or
+ * UV_EAGAIN: none has come; UV_EOF: the peer has ended, and on_eof does not come; else the error.
  */
 ssize_t conn_splice_from(struct conn *c, int pipe, size_t most);
-/* Up to `most` bytes out of a pipe into the socket; nothing may be queued. Returns how many, or
- * UV_EAGAIN: it takes none now; else the error. */
+/* Moves up to `most` bytes out of a pipe into the stream; nothing may be queued. Returns how many,
+ * or UV_EAGAIN: the stream takes none now; else the error. */
 ssize_t conn_splice_to(struct conn *c, int pipe, size_t most);
-/* As conn_write(), for bytes that will hardly be taken at once. */
+/* As conn_write(), without trying to write at once: for bytes of a bulk that fills the stream. */
 int conn_queue(struct conn *c, char *data, size_t len);
 
-/* The memory that is taken by output which waits for the socket; 0: nothing waits. */
+/* The memory that is taken by output which waits for the peer; 0: nothing waits. */
 static inline size_t conn_queued(const struct conn *c)
 {
     return c->queued;
 }
 
-/* What the kernel holds for the peer, who has not taken it yet, in bytes (unix: and what they
+/* The bytes that the kernel holds because the peer has not taken them yet (unix: with what they
  * cost). */
 size_t conn_unsent(const struct conn *c);
-/* An error that has come while it was not read from, and that nobody is told of then: it was reset.
- * 0: none. */
+/* The error of a conn that does not read: a reset, say, of which no callback tells then. 0: none.
+ */
 int conn_unread_error(struct conn *c);
 
 /* The two ends of an open stream; of a unix socket addresses of that family. False: they can't be
@@ -185,7 +185,8 @@ static inline bool conn_error_is_local(int uv_error)
 int conn_shutdown(struct conn *c);
 /* For a stream that may last: a peer that is gone without a word is noticed in the end. */
 void conn_keep_alive(struct conn *c);
-/* From now on closing it resets the connection: the peer is not to take what it got for all. */
+/* From now on conn_close() resets the connection, so that the peer does not take what it has got
+ * for everything. */
 void conn_break(struct conn *c);
-/* Closes; what is queued is lost. Again: nothing. on_closed is the last call. */
+/* Closes; what is queued is lost. A second call does nothing. on_closed is the last callback. */
 void conn_close(struct conn *c, void (*on_closed)(struct conn *c));

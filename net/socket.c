@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* tcp, pipe and stream begin at the same place: the start of the conn's room. */
 static struct conn *of_handle(void *handle)
 {
     return container_of((uv_tcp_t *)handle, struct conn, tcp);
@@ -48,7 +49,7 @@ static void on_connected(uv_connect_t *request, int status)
 {
     struct conn *c = of_handle(request->handle);
     free(request);
-    if (!c->closing)
+    if (!c->closing) /* libuv tells of each request, also when its handle closes */
         conn_on_connected(c, status);
 }
 
@@ -211,6 +212,7 @@ static ssize_t socket_splice_to(struct conn *c, int pipe, size_t most)
     return errno == EAGAIN || errno == EINTR ? UV_EAGAIN : -errno;
 }
 
+/* UV_ENOTCONN: the peer has reset it, which reading tells. */
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
     struct conn *c = of_handle(request->handle);
