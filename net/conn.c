@@ -341,6 +341,7 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent
         return 0;
     size_t done = r > 0 ? (size_t)r : 0;
     assert(done < total);
+    assert(r < 0 || c->transport->queue);
     if (r >= 0 || r == UV_EAGAIN)
         r = queue(c, bufs, n, done, total - done);
     if (r < 0) {
@@ -354,9 +355,10 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n, bool *none_sent
 int conn_queue(struct conn *c, char *data, size_t len)
 {
     uv_buf_t buf = uv_buf_init(data, (unsigned)len);
-    assert(conn_can_splice(c)); /* it goes behind bulk */
     if (c->write_failed || c->closing)
         return UV_EPIPE;
+    if (c->transport->queue == NULL)
+        return conn_write(c, &buf, 1, NULL);
     int r = queue(c, &buf, 1, 0, len);
     c->write_failed = r < 0;
     return r;
