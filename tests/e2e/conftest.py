@@ -63,12 +63,14 @@ class Rig:
     def text(self, backends, standbys=(), pool=None, listener=None, top=None, port=None,
              admin=None):
         """A configuration with one listener `web` and one pool `p`."""
-        entry = {'name': 'web', 'listen': f'127.0.0.1:{port or harness.free_port()}', 'pool': 'p'}
+        slow = pace.stretched(1.0)
+        entry = {'name': 'web', 'listen': f'127.0.0.1:{port or harness.free_port()}', 'pool': 'p',
+                 'timeouts': {'request': pace.ms(10 * slow), 'idle': pace.ms(60 * slow)}}
         one = {'name': 'p', **harness.merged(harness.quick_pool(), pool)}
         one['backends'] = [harness.server_entry(s) for s in backends]
         if standbys:
             one['standbys'] = [harness.server_entry(s) for s in standbys]
-        head = {'workers': 2}
+        head = {'workers': 2, 'shutdown_timeout': pace.ms(30 * slow)}
         if admin:
             head['admin'] = {'listen': f'127.0.0.1:{admin}'}
         return harness.yaml_text(harness.merged(head, top), [harness.merged(entry, listener)],

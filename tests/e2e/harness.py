@@ -228,12 +228,13 @@ def merged(base, over):
 def quick_pool():
     """Quick, but patient enough for a machine under load: whoever has to wait for the processor is
     not down."""
-    patience = pace.ms(pace.stretched(1.0))
+    slow = pace.stretched(1.0)
     return {
-        'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms', 'timeout': patience,
+        'health': {'check': 'http', 'path': '/healthz', 'interval': '200ms', 'timeout': pace.ms(slow),
                    'fall': 2, 'rise': 2},
         'failback': {'after': '0s'},
-        'timeouts': {'connect': patience},
+        # the defaults, on an idle machine
+        'timeouts': {'connect': pace.ms(slow), 'response': pace.ms(30 * slow)},
     }
 
 

@@ -324,7 +324,7 @@ def test_backend_is_read_no_faster_than_the_client_reads(one):
     _, proxy = one(handler)
     with Client(proxy.port, receive_buffer=SMALL_BUFFER) as c:
         c.send_request('GET', '/')
-        assert started.wait(20)
+        assert started.wait(pace.upper(20))
         assert writers[0].wait_stalled() < length - 40_000_000
     wait_until(lambda: proxy.server('b1')['active'] == 0, 'the request to be given up')
 

@@ -146,7 +146,8 @@ def test_a_client_that_is_fast_and_slow_in_turns(rig):
 def test_a_backend_that_takes_nothing_holds_the_client_back(rig):
     """In memory of ours there is little, whatever waits."""
     n, length = 8, endless()
-    backend, proxy = upload(rig, lambda ex: (ex.hang(), ex.close()), receive_buffer=SMALL_BUFFER)
+    backend, proxy = upload(rig, lambda ex: (ex.hang(), ex.close()), receive_buffer=SMALL_BUFFER,
+                            pool={'timeouts': {'response': '1h'}})
     before = megabytes(proxy, 'RssAnon')
     clients = [Client(proxy.port) for _ in range(n)]
     writers = []
