@@ -160,7 +160,7 @@ def sizes(path):
 def main(folders):
     paths = sources(folders)
     modules = graph(in_proxy(paths), module_of)
-    problems = [*cycles('folders', graph(paths, lambda p: str(p).partition('/')[0])),
+    problems = [*cycles('folders', graph(paths, lambda p: str(pathlib.Path(p).parent))),
                 *cycles('headers', graph(paths, str)),
                 *cycles('modules', modules), *layers(modules)]
     for path in paths:
