@@ -3,11 +3,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-bool buffer_reserve(struct buffer *b, size_t n)
+bool buffer_grow(struct buffer *b, size_t n)
 {
     size_t len = b->end - b->start;
-    if (n <= b->cap - b->end)
-        return true;
     if (n > SIZE_MAX / 4 - len) /* the sum and the doubling below would overflow */
         return false;
     if (b->start && len + n <= b->cap) { /* the consumed front alone makes enough room */

@@ -15,11 +15,17 @@ struct buffer {
     size_t start, end, cap;
 };
 
-/* Makes room for n more bytes after the content, which may be copied to another address for that.
- * False: out of memory; the buffer is unchanged. */
-bool buffer_reserve(struct buffer *b, size_t n);
+/* For buffer_reserve(), where there is not enough room. */
+bool buffer_grow(struct buffer *b, size_t n);
 /* Frees the memory and empties the buffer. */
 void buffer_release(struct buffer *b);
+
+/* Makes room for n more bytes after the content, which may be copied to another address for that.
+ * False: out of memory; the buffer is unchanged. */
+static inline bool buffer_reserve(struct buffer *b, size_t n)
+{
+    return n <= b->cap - b->end || buffer_grow(b, n);
+}
 
 static inline size_t buffer_len(const struct buffer *b)
 {
@@ -49,7 +55,7 @@ static inline void buffer_consume(struct buffer *b, size_t n)
 /* Copies n bytes to the end of the content. False: out of memory; the buffer is unchanged. */
 static inline bool buffer_append(struct buffer *b, const void *p, size_t n)
 {
-    if (n > b->cap - b->end && !buffer_reserve(b, n))
+    if (!buffer_reserve(b, n))
         return false;
     if (n)
         memcpy(b->data + b->end, p, n);

@@ -61,12 +61,10 @@ void framing_init(struct framing *f, enum body_kind kind, uint64_t length, uint3
     };
 }
 
-void framing_deinit(struct framing *f)
+void framing_free_trailers(struct framing *f)
 {
-    if (f->trailers) {
-        buffer_release(&f->trailers->bytes);
-        free(f->trailers);
-    }
+    buffer_release(&f->trailers->bytes);
+    free(f->trailers);
     f->trailers = NULL;
 }
 

@@ -37,7 +37,12 @@ enum body_kind framing_of_answer(const struct head *answer, bool request_was_hea
 /* Begins a body. length: of a BODY_LENGTH. max_trailers: bytes of the trailer section; a larger one
  * is a FRAMING_ERROR with status 431. */
 void framing_init(struct framing *f, enum body_kind kind, uint64_t length, uint32_t max_trailers);
-void framing_deinit(struct framing *f);
+void framing_free_trailers(struct framing *f);
+static inline void framing_deinit(struct framing *f)
+{
+    if (f->trailers)
+        framing_free_trailers(f);
+}
 
 /* Decodes the next bytes, data[0, len). *used: how many of them belong to this message. Their
  * payload (the bytes without framing) is copied to the front, data[0, *payload), so data[0,

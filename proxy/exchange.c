@@ -107,7 +107,7 @@ static void forget_attempt(struct exchange *x)
 /* The connection goes back (keep) or is closed, the server is given back. */
 void exchange_end_attempt(struct exchange *x, bool keep)
 {
-    end_relays(x);
+    end_relays(x); /* first, as they use the connection */
     lease_end(&x->lease, keep);
     forget_attempt(x);
 }
@@ -119,7 +119,7 @@ void exchange_end(struct exchange *x, enum end_reason why)
     if (exchange_is_over(x))
         return;
     x->record.reason = why;
-    if (why != END_UPGRADED) /* there the connection goes on */
+    if (why != END_UPGRADED && x->lease.member) /* behind an Upgrade the connection goes on */
         exchange_end_attempt(x, false);
 }
 
@@ -153,22 +153,21 @@ static void give_up(struct exchange *x)
 /* The one exit of every exchange. */
 static void reap(struct exchange *x)
 {
-    struct lease lease;
-    const struct request_record record = x->record;
     struct front *f = x->front;
-    struct front_end e = {.record = &record,
-                          .own_answer = x->own_answer,
-                          .request_is_done = x->request == REQUEST_DONE};
-    if (record.reason == END_UPGRADED && f) {
-        lease_hand_over(&lease, &x->lease, NULL);
-        e.lease = &lease;
-        forget_attempt(x);
-    }
-    exchange_end_attempt(x, false);
-    record_end(x->wl, &record);
-    exchange_free(x);
+    bool upgraded = x->record.reason == END_UPGRADED;
+    const struct front_end e = {.record = &x->record,
+                                .own_answer = x->own_answer,
+                                .request_is_done = x->request == REQUEST_DONE,
+                                .lease = upgraded ? &x->lease : NULL};
+    record_end(x->wl, &x->record);
+    if (upgraded)
+        end_relays(x); /* the connection is not theirs any more */
+    x->front = NULL;
     if (f)
-        f->ops->end(f, &e);
+        f->ops->end(f, &e); /* which may begin another exchange */
+    if (upgraded)
+        exchange_end_attempt(x, false); /* what is left of it, if the front has gone */
+    exchange_free(x);
 }
 
 /* ---- deadlines ---- */
@@ -232,12 +231,6 @@ static void watch_server(struct exchange *x)
 }
 
 /* ---- events ---- */
-
-void exchange_enter(struct exchange *x)
-{
-    assert(x->depth < UINT8_MAX);
-    x->depth++;
-}
 
 /* The end of an event. */
 void exchange_settle(struct exchange *x)

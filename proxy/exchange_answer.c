@@ -80,7 +80,7 @@ static size_t pass_interim(struct exchange *x, const char *base)
     return size;
 }
 
-/* The connection changes its protocol, and hands: a tunnel goes on with it. */
+/* 101: from now on the connection speaks another protocol, and the front makes a tunnel of it. */
 static size_t switch_protocols(struct exchange *x, const char *base)
 {
     size_t size = x->head.size;

@@ -94,8 +94,13 @@ static inline void exchange_resume_front(struct exchange *x)
 
 /* ---- exchange.c ---- */
 
-/* Begins an event, and ends it: nothing of the exchange may be touched behind exchange_settle(). */
-void exchange_enter(struct exchange *x);
+/* Begins an event. */
+static inline void exchange_enter(struct exchange *x)
+{
+    assert(x->depth < UINT8_MAX);
+    x->depth++;
+}
+/* Ends it: nothing of the exchange may be touched behind this. */
 void exchange_settle(struct exchange *x);
 /* Nothing more is done with it; exchange_settle() frees it. Again: nothing. */
 void exchange_end(struct exchange *x, enum end_reason why);

@@ -53,7 +53,7 @@ struct front_end {
     const struct request_record *record;
     bool own_answer;      /* the front is to answer record->status for the proxy, if it still can */
     bool request_is_done; /* the request has come whole */
-    struct lease *lease;  /* END_UPGRADED: the front is to take it over, else NULL */
+    struct lease *lease;  /* END_UPGRADED: the front is to take it over within `end`, else NULL */
 };
 
 struct front_ops {

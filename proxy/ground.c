@@ -15,11 +15,8 @@ static void deinit_pool(struct worker_pool *wp)
     pool_view_deinit(&wp->view);
 }
 
-void generation_unref(struct generation *g)
+void generation_free(struct generation *g)
 {
-    assert(g->refs > 0);
-    if (--g->refs > 0)
-        return;
     for (size_t i = 0; i < g->snapshot->npools; i++)
         deinit_pool(&g->pools[i]);
     for (size_t i = 0; i < g->snapshot->nlisteners; i++) {

@@ -17,6 +17,7 @@
  * Ownership: the worker owns its listeners, clients, upstreams and free lists.
  * Threads: the worker's. */
 #pragma once
+#include <assert.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -112,9 +113,16 @@ static inline void generation_ref(struct generation *g)
 {
     g->refs++;
 }
+/* For generation_unref(). */
+void generation_free(struct generation *g);
 /* The last reference frees it; no deadline may be left in its queues. It may be a deadline of one
  * of these queues that is expiring just now. */
-void generation_unref(struct generation *g);
+static inline void generation_unref(struct generation *g)
+{
+    assert(g->refs > 0);
+    if (--g->refs == 0)
+        generation_free(g);
+}
 
 /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110 5.6.7) of now, to the second; stands until
  * the next call. */

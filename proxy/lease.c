@@ -8,7 +8,14 @@
 void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
                 const struct upstream_user_ops *ops)
 {
-    *l = (struct lease){.user.ops = ops, .client = c, .wp = wp};
+    l->user.ops = ops;
+    l->client = c;
+    l->wp = wp;
+    l->member = NULL;
+    l->upstream = NULL;
+    l->owner = SERVER_NONE;
+    l->keyless = false;
+    l->ntried = 0;
     l->retries_left = (uint8_t)wp->pool->config->retries;
 }
 

@@ -28,7 +28,7 @@ static void leave_bulk(struct relay *r)
     conn_set_bulk(r->source, false);
 }
 
-void relay_end(struct relay *r)
+void relay_stop(struct relay *r)
 {
     if (r->bulk)
         leave_bulk(r);

@@ -41,8 +41,14 @@ enum relay_result {
 
 /* Neither way is begun. */
 void relay_init(struct relay *r, struct worker *w, struct conn *source, struct conn *sink);
+/* For relay_end(): of one that is in bulk, or whose pipe holds something. */
+void relay_stop(struct relay *r);
 /* What the pipe still holds is lost. */
-void relay_end(struct relay *r);
+static inline void relay_end(struct relay *r)
+{
+    if (r->bulk || r->pipe)
+        relay_stop(r);
+}
 
 /* Writes to the sink and pauses the source if that was too much. < 0: the sink is broken. */
 static inline int relay_write(const struct relay *r, const uv_buf_t *bufs, unsigned n,

@@ -234,7 +234,8 @@ static size_t begin_exchange(struct session *s, const struct head *h, char *data
     move(s, SESSION_EXCHANGE);
     size_t used = h->size;
     used += exchange_start(x, h, data, data + used, len - used);
-    free(own);
+    if (own)
+        free(own);
     if (is_cut(s, used == len))
         session_close(s);
     return s->state == SESSION_CLOSED ? len : used;
@@ -381,9 +382,10 @@ static enum front_result write_piece(struct session *s, bool head, const struct 
 {
     char line[BODY_CHUNK_LINE];
     struct buffer *scratch = &worker_of(s)->scratch;
-    uv_buf_t bufs[6] = {buf_of(scratch)}, payload = uv_buf_init(p->data, (unsigned)p->len);
+    uv_buf_t bufs[6], payload = uv_buf_init(p->data, (unsigned)p->len);
     unsigned n = head ? 1 : 0;
     bool ok = true;
+    bufs[0] = buf_of(scratch);
     if (s->down == BODY_CHUNKED) {
         ok = body_put_chunk(p->framing, bufs, &n, line, payload, p->last, scratch);
         if (head) /* composing the end may have moved it */

@@ -54,9 +54,9 @@ struct session {
     uint8_t state;         /* enum session_state */
     uint8_t method, minor; /* of the request: enum method, HTTP/1.minor */
     uint8_t down;          /* enum body_kind: how the answer under way ends for the client */
-    bool keep_alive : 1;   /* the client lets the connection stay after this request */
-    bool upgrade : 1;      /* the client asked for an Upgrade */
-    bool close : 1;        /* the answer says that the connection closes behind it */
+    bool keep_alive;       /* the client lets the connection stay after this request */
+    bool upgrade;          /* the client asked for an Upgrade */
+    bool close;            /* the answer says that the connection closes behind it */
     bool served : 1;       /* at least one request was answered */
     bool heard_end : 1;    /* LINGER: what came ends like a head, so nothing is to follow */
 };
