@@ -631,6 +631,25 @@ START_TEST(a_close_does_not_wait_for_a_client_that_never_reads)
 }
 END_TEST
 
+START_TEST(a_close_ends_a_request_that_is_not_complete)
+{
+    struct fixture f;
+    struct talk t;
+    start(&f);
+    open_to(&f, &t);
+    talk_say(&t,
+             "POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    talk_wait_text(&t, "HTTP/1.1 100 Continue\r\n\r\n", 1);
+    httpd_close(f.server, on_closed, &f);
+    talk_say(&t, "ok");
+    talk_wait_end(&t);
+    ck_assert_uint_eq(f.handled, 0);
+    talk_close(&t);
+    f.close_in_handler = true; /* finish() need not close it */
+    finish(&f);
+}
+END_TEST
+
 START_TEST(a_handler_may_close_the_server)
 {
     struct fixture f;
@@ -1006,6 +1025,7 @@ static Suite *build(void)
     tcase_add_test(t, connections_beyond_the_limit_are_closed);
     tcase_add_test(t, a_close_lets_an_answer_on_its_way_go_out);
     tcase_add_test(t, a_close_does_not_wait_for_a_client_that_never_reads);
+    tcase_add_test(t, a_close_ends_a_request_that_is_not_complete);
     tcase_add_test(t, a_handler_may_close_the_server);
     tcase_add_test(t, a_port_in_use_is_an_error);
     tcase_add_test(t, a_kept_request_is_told_that_its_client_has_gone);

@@ -1,0 +1,82 @@
+/* A server of httpd/ and its connections, for httpd.c and client.c alone.
+ *
+ * httpd.c opens and closes the server and accepts; client.c reads the requests of a connection,
+ * asks the handler and writes the answers. Threads: the loop's. */
+#pragma once
+#include <time.h>
+
+#include "base/list.h"
+#include "http/framing.h"
+#include "http/parser.h"
+#include "httpd/httpd.h"
+#include "net/acceptor.h"
+
+struct httpd {
+    struct net *net;
+    struct httpd_options options;
+    struct acceptor acceptor;
+    uv_timer_t grace;
+    bool listening, closing, accept_failing;
+    unsigned handles; /* open ones; the last to close frees the server */
+    struct httpd_counts counts;
+    struct list clients;
+    struct deadline_queue idle, linger;
+    struct addr address;
+    struct buffer text, fields; /* of the answer being made */
+    struct buffer out;          /* the head being written */
+    time_t date_at;
+    char date[64];
+    size_t date_len;
+    httpd_closed_fn *on_closed;
+    void *closed_arg;
+};
+
+/* A client's connection:
+ *
+ *            head is complete             body is complete
+ *    HEAD ------------------------> BODY -------------------> ASKED
+ *    ^  \_________ there is no body, or it is refused _______^  |
+ *    |                                                          | httpd_answer()
+ *    |                               the body is fed            |     or httpd_refuse()
+ *    |                      FED <-------------------------------+
+ *    |       httpd_finish()  |                                  | all of it is given
+ *    |                       '--------------> SENT <------------'
+ *    '--- the last byte is with the kernel --' |
+ *                                              | the same, and `last` is set
+ *    CLOSED <-- end of stream, or too late -- LINGER
+ *
+ * CLOSED may follow on any of them. Bytes that come in another state than HEAD and BODY are left
+ * with the conn, which stops reading when they are many. */
+enum state {
+    STATE_HEAD,   /* a head is to come, some of it may be there */
+    STATE_BODY,   /* `in` is a head and what has come of its body, decoded */
+    STATE_ASKED,  /* the handler has the request, and has not answered it */
+    STATE_FED,    /* the head of the answer is written, its body is fed */
+    STATE_SENT,   /* all of the answer is written, some of it may wait for the socket */
+    STATE_LINGER, /* our side is shut down, what still comes is dropped */
+    STATE_CLOSED, /* conn_close() was called */
+};
+
+struct client {
+    struct conn conn;
+    struct httpd *server;
+    struct list link;
+    struct deadline deadline; /* in the server's idle or linger, or in none */
+    enum state state;
+    bool last;                  /* no request is looked at after this one */
+    bool ended;                 /* the peer has shut down its side */
+    enum httpd_content content; /* of the answer; HTTPD_FRAMED: what is fed goes out as it is */
+    size_t left;                /* HTTPD_SIZED: bytes to be fed */
+    struct buffer in;           /* of a request that has a body: see STATE_BODY */
+    struct parser parser;
+    struct framing framing;
+    struct head head;
+    struct httpd_request request;
+};
+
+/* A connection that was accepted. False: memory is out; the descriptor is closed. */
+bool httpd_client_open(struct httpd *s, int fd);
+/* Closes; the memory goes later. Again: nothing. */
+void httpd_client_close(struct client *c);
+/* A connection of httpd_client_open() is gone, its memory too. httpd.c has this one. */
+void httpd_client_gone(struct httpd *s);
