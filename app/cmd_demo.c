@@ -32,7 +32,6 @@ struct demo_server {
 struct demo {
     uv_loop_t loop; /* of the backends */
     struct net net;
-    int nopen; /* backends that hold the net */
     uv_async_t stop;
     uv_thread_t thread;
     struct demo_server servers[NSERVERS];
@@ -80,7 +79,6 @@ static bool open_server(struct demo *d, struct demo_server *s, const char *name,
     struct addr any = loopback();
     s->name = name;
     s->server = httpd_new(&d->net, &options);
-    d->nopen++;
     if (!httpd_listen(s->server, &any, e)) {
         error_prefix(e, "backend %s", name);
         return false;
@@ -89,19 +87,13 @@ static bool open_server(struct demo *d, struct demo_server *s, const char *name,
     return true;
 }
 
-static void on_server_closed(void *arg)
-{
-    struct demo *d = arg;
-    if (--d->nopen == 0)
-        net_close(&d->net);
-}
-
 /* On the backends' thread, or on the main one if that was never started. */
 static void close_servers(struct demo *d)
 {
     for (int i = 0; i < NSERVERS; i++)
         if (d->servers[i].server)
-            httpd_close(d->servers[i].server, on_server_closed, d);
+            httpd_close(d->servers[i].server, NULL, NULL);
+    net_close(&d->net);
     uv_close((uv_handle_t *)&d->stop, NULL);
 }
 

@@ -1,12 +1,14 @@
 /* When a test backend answers, and how fast: later, never, in chunks, dripping, or stalled.
  *
- * What for: a server of httpd/ answers at once. Here the requests wait that are not to be answered
- * so, and large or slow bodies are fed to it.
- * Invariants: nothing is answered early: delays and stalls are lower bounds, on the real clock,
- * delays from when the request was complete. An answer costs no allocation if it goes at once and
- * its body is short and not in chunks.
+ * What for: a server of httpd/ answers at once and whole. Requests that are to be answered
+ * otherwise are kept here until their time, and large or slow bodies are fed to the server in
+ * pieces.
+ * Invariants: nothing is answered early: delays and stalls are lower bounds, on the real clock;
+ * a delay counts from when the request was complete. An answer costs no allocation if it goes at
+ * once and its body is short and not in chunks.
  * Ownership: pace_new() to pace_free(), which comes after the end of the loop. Bodies and fields
- * are the caller's and stand until pace_free(). Threads: the loop's. */
+ * are the caller's and stand until pace_free().
+ * Threads: the loop's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <uv.h>
 
+#include "base/limit.h"
 #include "base/mem.h"
 #include "bench/backend/behaviour.h"
 #include "bench/backend/serve_http.h"
@@ -43,7 +43,7 @@ struct serve {
     struct behaviour behaviour; /* of each at the start */
     uint64_t seed;
     const char *http_only; /* an option that was given and that only HTTP has; NULL: none */
-    unsigned nopen, nclosed;
+    unsigned nopen;
     uv_loop_t loop;
     struct net net;
     uv_signal_t term, intr;
@@ -258,19 +258,12 @@ static bool backend_open(struct serve *v, struct backend *b, struct error *e)
     return serve_tcp_listen(b->tcp, &b->listen, e);
 }
 
-static void on_backend_closed(void *arg)
-{
-    struct serve *v = arg;
-    if (++v->nclosed == v->nopen)
-        net_close(&v->net);
-}
-
-static void backend_close(struct serve *v, struct backend *b)
+static void backend_close(struct backend *b)
 {
     if (b->http)
-        serve_http_close(b->http, on_backend_closed, v);
+        serve_http_close(b->http);
     else
-        serve_tcp_close(b->tcp, on_backend_closed, v);
+        serve_tcp_close(b->tcp);
 }
 
 static void backend_free(struct backend *b)
@@ -306,7 +299,8 @@ static bool announce(const struct serve *v, struct error *e)
 
 /* --- the program --- */
 
-/* Once the backends and the signals are closed the loop has nothing left and uv_run() returns. */
+/* Once the backends, the net and the signals are closed the loop has nothing left and uv_run()
+ * returns. */
 static void stop(struct serve *v)
 {
     if (uv_is_closing((uv_handle_t *)&v->term))
@@ -314,7 +308,8 @@ static void stop(struct serve *v)
     uv_close((uv_handle_t *)&v->term, NULL);
     uv_close((uv_handle_t *)&v->intr, NULL);
     for (unsigned i = 0; i < v->nopen; i++)
-        backend_close(v, &v->backends[i]);
+        backend_close(&v->backends[i]);
+    net_close(&v->net);
 }
 
 static void on_signal(uv_signal_t *s, int number)
@@ -334,12 +329,9 @@ static bool watch_signal(struct serve *v, uv_signal_t *s, int number, struct err
 /* A connection takes a descriptor, and the soft limit is only a default. */
 static void raise_descriptor_limit(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        fprintf(stderr, "ringbench serve: descriptor limit: %s\n", strerror(errno));
+    struct error e;
+    if (!limit_raise_descriptors(&e))
+        fprintf(stderr, "ringbench serve: descriptor limit: %s\n", strerror(e.code));
 }
 
 /* From an initialised loop to its end. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/splitmix.h"
 #include "bench/backend/pace.h"
 #include "httpd/httpd.h"
 
@@ -25,7 +26,7 @@ struct serve_http {
     struct buffer fields; /* X-Backend, of every answer */
     struct body *body;
     struct behaviour now;
-    uint64_t random; /* the state of random_next() */
+    uint64_t random; /* the state of splitmix_next() */
     uint64_t requests, hung, checks;
     struct httpd_counts counts; /* what the server and the pace had counted at the last reset */
     struct pace_counts paced;
@@ -35,21 +36,12 @@ struct serve_http {
 
 /* --- chance --- */
 
-/* splitmix64: evenly spread, and the same in each run with the same seed. */
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
 /* Backends with the same seed do not fail in step. */
 static uint64_t random_begin(uint64_t seed, const char *name)
 {
     uint64_t state = seed;
     for (; *name; name++)
-        state = random_next(&state) ^ (unsigned char)*name;
+        state = splitmix_next(&state) ^ (unsigned char)*name;
     return state;
 }
 
@@ -63,7 +55,7 @@ static enum fate decide(struct serve_http *v)
         return HUNG;
     if (b->hang_rate <= 0 && b->error_rate <= 0)
         return ANSWERED;
-    double at = (double)(random_next(&v->random) >> 11) * 0x1p-53; /* from 0 to below 1 */
+    double at = splitmix_unit(&v->random);
     if (at < b->hang_rate)
         return HUNG;
     return at < b->hang_rate + b->error_rate ? FAILED : ANSWERED;
@@ -72,7 +64,7 @@ static enum fate decide(struct serve_http *v)
 static uint64_t delay_ms(struct serve_http *v)
 {
     const struct behaviour *b = &v->now;
-    return b->delay_ms + (b->jitter_ms ? random_next(&v->random) % (b->jitter_ms + 1) : 0);
+    return b->delay_ms + (b->jitter_ms ? splitmix_next(&v->random) % (b->jitter_ms + 1) : 0);
 }
 
 /* --- fields and body --- */
@@ -294,8 +286,8 @@ const struct addr *serve_http_address(const struct serve_http *v)
     return httpd_address(v->server);
 }
 
-void serve_http_close(struct serve_http *v, httpd_closed_fn *on_closed, void *arg)
+void serve_http_close(struct serve_http *v)
 {
-    httpd_close(v->server, on_closed, arg);
+    httpd_close(v->server, NULL, NULL);
     pace_close(v->pace);
 }

@@ -23,6 +23,5 @@ void serve_http_free(struct serve_http *v);
 /* False: it must still be closed. */
 bool serve_http_listen(struct serve_http *v, const struct addr *a, struct error *e);
 const struct addr *serve_http_address(const struct serve_http *v);
-/* Once. When on_closed is called no connection is left; the rest of what it holds of the loop is
- * gone when the loop ends. */
-void serve_http_close(struct serve_http *v, httpd_closed_fn *on_closed, void *arg);
+/* Once; what it holds of the loop is gone when the loop ends. */
+void serve_http_close(struct serve_http *v);

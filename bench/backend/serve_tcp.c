@@ -26,31 +26,20 @@ struct serve_tcp {
     struct net *net;
     enum serve_tcp_mode mode;
     struct acceptor acceptor;
-    bool accept_failing;
+    bool listening, accept_failing;
     struct addr address;
     struct list conns;
-    unsigned handles; /* open ones, connections and the acceptor */
     unsigned connections;
-    serve_tcp_closed_fn *on_closed; /* not NULL: it is closing */
-    void *closed_arg;
     char block[BLOCK]; /* what a source sends */
 };
 
 /* --- connections --- */
 
-static void handle_gone(struct serve_tcp *v)
-{
-    if (--v->handles == 0 && v->on_closed)
-        v->on_closed(v->closed_arg);
-}
-
 static void on_conn_closed(struct conn *conn)
 {
     struct tcp_conn *c = container_of(conn, struct tcp_conn, conn);
-    struct serve_tcp *v = c->server;
+    c->server->connections--;
     free(c);
-    v->connections--;
-    handle_gone(v);
 }
 
 static void tcp_close(struct tcp_conn *c)
@@ -174,7 +163,6 @@ static void on_accept(struct acceptor *a, int fd, const struct addr *peer)
     struct tcp_conn *c = mem_zalloc(sizeof *c); /* their number is bounded */
     v->accept_failing = false;
     v->connections++;
-    v->handles++;
     c->server = v;
     conn_accept(&c->conn, v->net, &modes[v->mode], fd);
     list_push_back(&v->conns, &c->link);
@@ -197,16 +185,15 @@ struct serve_tcp *serve_tcp_new(struct net *n, enum serve_tcp_mode mode)
 
 void serve_tcp_free(struct serve_tcp *v)
 {
-    assert(v->handles == 0 && v->connections == 0);
+    assert(v->connections == 0);
     free(v);
 }
 
 bool serve_tcp_listen(struct serve_tcp *v, const struct addr *a, struct error *e)
 {
     static const struct acceptor_ops ops = {on_accept, on_accept_error};
-    bool ok = acceptor_listen(&v->acceptor, v->net, &ops, a, &v->address, e);
-    v->handles += ok;
-    return ok;
+    v->listening = acceptor_listen(&v->acceptor, v->net, &ops, a, &v->address, e);
+    return v->listening;
 }
 
 const struct addr *serve_tcp_address(const struct serve_tcp *v)
@@ -214,19 +201,9 @@ const struct addr *serve_tcp_address(const struct serve_tcp *v)
     return &v->address;
 }
 
-static void on_acceptor_stopped(struct acceptor *a)
+void serve_tcp_close(struct serve_tcp *v)
 {
-    handle_gone(container_of(a, struct serve_tcp, acceptor));
-}
-
-void serve_tcp_close(struct serve_tcp *v, serve_tcp_closed_fn *on_closed, void *arg)
-{
-    v->on_closed = on_closed;
-    v->closed_arg = arg;
-    if (v->handles == 0) { /* it could not listen */
-        on_closed(arg);
-        return;
-    }
-    acceptor_stop(&v->acceptor, 0, on_acceptor_stopped);
+    if (v->listening)
+        acceptor_stop(&v->acceptor, 0, NULL);
     list_foreach_safe(it, next, &v->conns) tcp_close(container_of(it, struct tcp_conn, link));
 }

@@ -20,8 +20,6 @@ enum serve_tcp_mode {
                      the stream is i modulo 256 */
 };
 
-typedef void serve_tcp_closed_fn(void *arg);
-
 struct serve_tcp;
 
 struct serve_tcp *serve_tcp_new(struct net *n, enum serve_tcp_mode mode);
@@ -29,6 +27,5 @@ void serve_tcp_free(struct serve_tcp *v);
 /* False: it must still be closed. */
 bool serve_tcp_listen(struct serve_tcp *v, const struct addr *a, struct error *e);
 const struct addr *serve_tcp_address(const struct serve_tcp *v);
-/* Once. What is on its way is lost. on_closed: nothing of it is left on the loop; it may come from
- * within if there never was. */
-void serve_tcp_close(struct serve_tcp *v, serve_tcp_closed_fn *on_closed, void *arg);
+/* Once; what it holds of the loop is gone when the loop ends. What is on its way is lost. */
+void serve_tcp_close(struct serve_tcp *v);
