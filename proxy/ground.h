@@ -23,6 +23,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "net/acceptor.h"
 #include "net/conn.h"
 #include "net/mailbox.h"
 #include "pool/snapshot.h"
@@ -43,11 +44,8 @@ enum control_message {
 struct listener {
     struct worker *worker;
     struct worker_listener *now; /* of the current generation */
-    uv_poll_t poll;
-    int fd;
-    bool listening;          /* fd and poll are open */
-    struct deadline backoff; /* accept failed for want of something: it is tried again then */
-    struct deadline_queue backoffs;
+    struct acceptor acceptor;
+    bool listening;             /* the acceptor is started */
     uint64_t refused;           /* connections since the last line in the log about it */
     uint64_t refused_logged_ms; /* 0: never */
 };

@@ -8,7 +8,7 @@
 #include "proxy/ground.h"
 
 /* Takes over fd (bound). Worker 0 must be the first to start, see net/bind.h. `now` must be set.
- * False: the error says why, fd is closed, at the latest by listener_stop(). */
+ * False: the error says why, and fd is closed. */
 bool listener_start(struct listener *l, int fd, struct error *e);
 /* Takes what is queued, then stops listening. Again: nothing. */
 void listener_stop(struct listener *l);
