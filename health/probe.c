@@ -24,6 +24,7 @@
 
 struct probe {
     struct conn conn;
+    struct conn_room room;
     uv_timer_t timer;
     const struct config_health *health;
     uint64_t timeout_ms;
@@ -314,7 +315,7 @@ struct probe *probe_start(struct net *net, const struct probe_plan *plan, const 
     int err = uv_timer_init(net->loop, &p->timer); /* only fills in what is given */
     assert(err == 0);
     p->timer.data = p;
-    p->start_error = conn_connect(&p->conn, net, &probe_ops, to);
+    p->start_error = conn_connect(&p->conn, net, &probe_ops, to, &p->room);
     p->conn.in_limit = ANSWER_MAX + 1; /* the byte too many must be seen */
     err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : p->timeout_ms, 0);
     assert(err == 0);

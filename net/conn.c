@@ -105,11 +105,11 @@ void conn_accept_over(struct conn *c, struct net *n, const struct transport *t,
 }
 
 int conn_connect_over(struct conn *c, struct net *n, const struct transport *t,
-                      const struct conn_ops *ops, const struct addr *to)
+                      const struct conn_ops *ops, const struct addr *to, struct conn_room *room)
 {
     assert(ops->on_connected);
     init(c, n, t, ops);
-    return t->connect(c, to);
+    return t->connect(c, to, room);
 }
 
 void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd)
@@ -117,9 +117,10 @@ void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int 
     conn_accept_over(c, n, n->transport, ops, fd);
 }
 
-int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to)
+int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
+                 struct conn_room *room)
 {
-    return conn_connect_over(c, n, n->transport, ops, to);
+    return conn_connect_over(c, n, n->transport, ops, to, room);
 }
 
 void conn_on_connected(struct conn *c, int status)

@@ -102,12 +102,19 @@ struct conn {
                         queued then, so the FIN may travel with the bytes */
 };
 
+/* What a transport needs in order to connect; accepted conns have none. */
+struct conn_room {
+    uv_connect_t request;
+};
+
 /* With an accepted, non-blocking descriptor, which it owns from now on. Always to be closed by
  * conn_close(), as after conn_connect(). */
 void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int fd);
 /* A new stream that connects, of TCP with TCP_NODELAY set. The outcome comes as on_connected or
- * on_error, never from within this call. < 0: a uv error, neither comes; the owner still closes. */
-int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to);
+ * on_error, never from within this call. room: the transport's as long as the conn exists, so that
+ * connecting allocates nothing. < 0: a uv error, neither comes; the owner still closes. */
+int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
+                 struct conn_room *room);
 /* Registers with the loop and starts to read. < 0: a uv error. */
 int conn_start(struct conn *c);
 /* Before conn_start(), once: reads what has come already, without registering with the loop. */

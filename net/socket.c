@@ -48,7 +48,6 @@ static void socket_accept(struct conn *c, int fd)
 static void on_connected(uv_connect_t *request, int status)
 {
     struct conn *c = of_handle(request->handle);
-    free(request);
     if (!c->closing) /* libuv tells of each request, also when its handle closes */
         conn_on_connected(c, status);
 }
@@ -74,17 +73,11 @@ static int connect_tcp(struct conn *c, const struct addr *to, uv_connect_t *requ
     return r < 0 ? r : uv_tcp_connect(request, &c->tcp, &to->sa, on_connected);
 }
 
-static int socket_connect(struct conn *c, const struct addr *to)
+static int socket_connect(struct conn *c, const struct addr *to, struct conn_room *room)
 {
     init_handle(c, addr_is_unix(to));
-    uv_connect_t *request = malloc(sizeof *request);
-    if (request == NULL)
-        return UV_ENOMEM;
-    int r =
-        addr_is_unix(to) ? connect_unix(c, to->un.sun_path, request) : connect_tcp(c, to, request);
-    if (r < 0)
-        free(request);
-    return r;
+    return addr_is_unix(to) ? connect_unix(c, to->un.sun_path, &room->request)
+                            : connect_tcp(c, to, &room->request);
 }
 
 /* Hands the socket to libuv. < 0: a uv error, the socket is closed. */

@@ -45,7 +45,7 @@ struct transport {
     /* Takes over an accepted descriptor. */
     void (*accept)(struct conn *c, int fd);
     /* conn_on_connected() follows, unless it returns < 0. Either way close() is called once. */
-    int (*connect)(struct conn *c, const struct addr *to);
+    int (*connect)(struct conn *c, const struct addr *to, struct conn_room *room);
     /* From now on the loop tells of it; may have been done before. Not called for one that
      * connects before conn_on_connected(). */
     int (*start)(struct conn *c);
@@ -81,7 +81,7 @@ struct transport {
 void conn_accept_over(struct conn *c, struct net *n, const struct transport *t,
                       const struct conn_ops *ops, int fd);
 int conn_connect_over(struct conn *c, struct net *n, const struct transport *t,
-                      const struct conn_ops *ops, const struct addr *to);
+                      const struct conn_ops *ops, const struct addr *to, struct conn_room *room);
 
 /* ---- what a transport tells ---- */
 

@@ -203,7 +203,7 @@ struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
         return NULL;
     }
     u->generation = generation;
-    *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &to);
+    *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &to, &u->room);
     u->conn.in_limit = UPSTREAM_HEAD_MAX + 1; /* the byte too many must be seen */
     if (*uv_error < 0) {
         upstream_close(u);

@@ -47,6 +47,7 @@ struct upstream_user {
 
 struct upstream {
     struct conn conn;
+    struct conn_room room;
     enum upstream_state state;
     struct worker *worker;
     struct server *server;

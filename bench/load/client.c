@@ -267,7 +267,7 @@ static void connect_now(struct client *c)
     t->open++;
     update_free(c);
     deadline_arm(&t->timeouts, &c->deadline);
-    int r = conn_connect(&c->conn, &t->net, &client_ops, &options_of(c)->target);
+    int r = conn_connect(&c->conn, &t->net, &client_ops, &options_of(c)->target, &c->room);
     c->conn.in_limit = ANSWER_HEAD_MAX;
     if (r < 0)
         connect_failed(c, r);

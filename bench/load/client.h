@@ -29,6 +29,7 @@ struct client_request {
 
 struct client {
     struct conn conn; /* not valid in OFF */
+    struct conn_room room;
     struct load_thread *thread;
     struct list free;
     struct deadline

@@ -121,7 +121,7 @@ static void memory_accept(struct conn *c, int fd)
     attach(c, memory.accepts[fd - FD_BASE], MEMORY_OPEN);
 }
 
-static int memory_connect(struct conn *c, const struct addr *to)
+static int memory_connect(struct conn *c, const struct addr *to, struct conn_room *room)
 {
     int uv_error = 0;
     alloc_fault_hold();

@@ -15,6 +15,7 @@
 /* An owner that takes what it is told to, and notes what it hears. */
 struct owner {
     struct conn conn;
+    struct conn_room room;
     size_t take, taken; /* bytes it will take in all; that it took */
     unsigned connects, reads, eofs, errors, drains, closed;
     int error; /* the last one */
@@ -380,7 +381,7 @@ static void start_connect(struct fixture *f, const struct addr *to)
     *f = (struct fixture){.owner.take = 100, .peer.fd = -1};
     ck_assert_int_eq(uv_loop_init(&f->loop), 0);
     net_init(&f->net, &f->loop);
-    ck_assert_int_eq(conn_connect(&f->owner.conn, &f->net, &ops, to), 0);
+    ck_assert_int_eq(conn_connect(&f->owner.conn, &f->net, &ops, to, &f->owner.room), 0);
     ck_assert_uint_eq(f->owner.connects + f->owner.errors, 0); /* never from within */
 }
 
@@ -439,7 +440,7 @@ START_TEST(no_descriptors_for_a_unix_address_are_told_at_once)
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
     none = (struct rlimit){0, old.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int r = conn_connect(&f.owner.conn, &f.net, &ops, &at);
+    int r = conn_connect(&f.owner.conn, &f.net, &ops, &at, &f.owner.room);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
     ck_assert_int_eq(r, UV_EMFILE);
     close(listener);

@@ -62,6 +62,7 @@ struct fixture {
     uv_loop_t loop;
     struct net net;
     struct conn conn;
+    struct conn_room room;
     size_t take; /* bytes that it takes at most in one call */
     char text[64];
     size_t taken;
@@ -261,7 +262,7 @@ START_TEST(connecting_is_told_once_and_not_after_a_close)
     static const int outcomes[] = {0, UV_ECONNREFUSED, 1 /* none yet */};
     struct fixture f;
     init(&f);
-    ck_assert_int_eq(conn_connect(&f.conn, &f.net, &ops, NULL), 0);
+    ck_assert_int_eq(conn_connect(&f.conn, &f.net, &ops, NULL, &f.room), 0);
     turn(&f);
     ck_assert_uint_eq(f.connects + f.errors, 0);
     memory_connected(&peer.wire, outcomes[_i]);
@@ -279,7 +280,7 @@ START_TEST(what_fails_at_once_is_the_result_and_is_closed_all_the_same)
     struct fixture f;
     init(&f);
     connect_error = UV_EMFILE;
-    ck_assert_int_eq(conn_connect(&f.conn, &f.net, &ops, NULL), UV_EMFILE);
+    ck_assert_int_eq(conn_connect(&f.conn, &f.net, &ops, NULL, &f.room), UV_EMFILE);
     turn(&f);
     ck_assert_uint_eq(f.connects + f.errors, 0);
     finish(&f);
@@ -388,7 +389,7 @@ static const struct conn_ops lower_ops = {
     .on_connected = on_lower_connected,
 };
 
-static int layer_connect(struct conn *c, const struct addr *to)
+static int layer_connect(struct conn *c, const struct addr *to, struct conn_room *room)
 {
     struct layer *l = calloc(1, sizeof *l);
     ck_assert_ptr_nonnull(l);
@@ -396,7 +397,7 @@ static int layer_connect(struct conn *c, const struct addr *to)
     l->open = 2;
     c->other.state = l;
     ck_assert_int_eq(uv_idle_init(c->net->loop, &l->again), 0);
-    return conn_connect_over(&l->lower, c->net, &memory_transport, &lower_ops, to);
+    return conn_connect_over(&l->lower, c->net, &memory_transport, &lower_ops, to, room);
 }
 
 static int layer_start(struct conn *c)
@@ -492,7 +493,7 @@ static void connect_layer(struct fixture *f)
 {
     init(f);
     f->net.transport = &layer_transport;
-    ck_assert_int_eq(conn_connect(&f->conn, &f->net, &ops, NULL), 0);
+    ck_assert_int_eq(conn_connect(&f->conn, &f->net, &ops, NULL, &f->room), 0);
     memory_connected(&peer.wire, 0);
     turn(f);
     ck_assert(peer_got("?"));
