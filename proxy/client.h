@@ -59,7 +59,7 @@ struct client {
     bool in_head;        /* its PROXY head is still to come, the mode has not begun */
     bool has_begun;      /* a part of that head has come */
     uint8_t source_len;
-    char source[ADDR_IP_MAX]; /* its address, canonical text; empty: a unix socket's */
+    char source[40]; /* its address, canonical text (39 bytes at most); empty: a unix socket's */
 };
 
 /* Takes over an accepted, non-blocking socket. */

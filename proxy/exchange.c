@@ -232,21 +232,24 @@ static void watch_server(struct exchange *x)
 
 /* ---- events ---- */
 
-/* The end of an event. */
-void exchange_settle(struct exchange *x)
+/* Sets the clocks by what the states say. The front may give the exchange up within this. */
+static void watch(struct exchange *x)
 {
-    assert(x->depth > 0);
-    if (--x->depth > 0)
-        return;
-    if (exchange_is_over(x)) {
-        reap(x);
-        return;
-    }
     assert(x->attempt != ATTEMPT_NONE && x->attempt != ATTEMPT_READY);
     assert(x->request != REQUEST_HEAD && x->answer != ANSWER_DONE);
     watch_front(x);
-    watch_server(x);
+    if (!exchange_is_over(x))
+        watch_server(x);
     x->moved = 0;
+}
+
+void exchange_settle(struct exchange *x)
+{
+    assert(x->depth > 0);
+    if (x->depth == 1 && !exchange_is_over(x))
+        watch(x);
+    if (--x->depth == 0 && exchange_is_over(x))
+        reap(x);
 }
 
 /* ---- attempts ---- */

@@ -10,8 +10,8 @@
  * Invariants: `end` comes exactly once and last, unless the front gave the exchange up itself
  * (exchange_abandon); after it the exchange is gone. At most one `answer`, and `body` only behind
  * it. No function of a front calls back into the exchange, but for `resume`, which may offer body
- * bytes at once. Nothing of what is passed is kept by the front.
- * Ownership: the front owns the exchange's life, the exchange owns nothing of the front.
+ * bytes at once, and for any but `end`, which may abandon it. Nothing of what is passed is kept by
+ * the front. Ownership: the front owns the exchange's life, the exchange owns nothing of the front.
  * Threads: one worker. */
 #pragma once
 #include "http/framing.h"

@@ -82,7 +82,6 @@ static void session_close(struct session *s)
     if (left == SESSION_CLOSED)
         return;
     move(s, SESSION_CLOSED);
-    deadline_cancel(&s->watch);
     /* An answer that ends with its connection must not look whole (RFC 9112 8). */
     if (conn_queued(&s->client.conn) || (left == SESSION_EXCHANGE && s->down == BODY_CLOSE))
         conn_break(&s->client.conn);
@@ -96,7 +95,6 @@ static void linger(struct session *s)
     struct conn *c = &s->client.conn;
     move(s, SESSION_LINGER);
     conn_clear_pause(c, PAUSE_PEER | PAUSE_INPUT);
-    deadline_cancel(&s->watch);
     if (conn_shutdown(c) < 0) {
         session_close(s);
         return;
@@ -451,9 +449,23 @@ static bool client_is_paused(struct front *f)
     return conn_is_paused(&of_front(f)->client.conn, PAUSE_PEER);
 }
 
+/* Starts to watch the client. */
+static void watch(struct session *s)
+{
+    if (conn_start(&s->client.conn) < 0)
+        session_close(s);
+}
+
 static void on_owes(struct front *f, enum front_owes what)
 {
-    struct client *c = &of_front(f)->client;
+    struct session *s = of_front(f);
+    struct client *c = &s->client;
+    if (!c->conn.started && !c->conn.delivering) { /* it is not answered and gone at once, then */
+        deadline_cancel(&c->deadline);
+        watch(s);
+    }
+    if (s->state != SESSION_EXCHANGE)
+        return;
     if (what == FRONT_OWES_BODY)
         deadline_arm(&c->wl->request, &c->deadline);
     else if (what == FRONT_OWES_READING)
@@ -580,16 +592,9 @@ static const struct client_ops session_client_ops = {
     .unsent = unsent,
 };
 
-/* Starts to watch the client. */
-static void watch(struct session *s)
-{
-    if (conn_start(&s->client.conn) < 0)
-        session_close(s);
-}
-
 void session_on_watch_deadline(struct deadline *d)
 {
-    watch(container_of(d, struct session, watch));
+    watch(container_of(d, struct session, client.deadline));
 }
 
 static void on_init(struct client *c)
@@ -597,7 +602,6 @@ static void on_init(struct client *c)
     struct session *s = of_client(c);
     s->front.ops = &session_front;
     s->exchange = NULL;
-    deadline_init(&s->watch);
     s->state = SESSION_IDLE;
     s->served = s->heard_end = false;
 }
@@ -643,7 +647,7 @@ static void on_begin(struct client *c)
     if (s->state == SESSION_CLOSED || c->conn.started)
         return;
     if (is_last(s))
-        deadline_arm(&w->watch, &s->watch);
+        deadline_arm(&w->watch, &c->deadline);
     else
         watch(s);
 }

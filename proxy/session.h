@@ -43,14 +43,13 @@ struct head_reader {
 };
 
 struct session {
-    struct client client; /* its deadline: idle, request (head, body), linger */
+    struct client client; /* its deadline: idle, request (head, body), watch, linger */
     struct front front;
     union {
         struct head_reader *reader; /* HEAD */
         struct exchange *exchange;  /* EXCHANGE */
         struct tunnel *tunnel;      /* TUNNEL */
     };
-    struct deadline watch; /* armed until the client is read from, see EXCHANGE */
     uint8_t state;         /* enum session_state */
     uint8_t method, minor; /* of the request: enum method, HTTP/1.minor */
     uint8_t down;          /* enum body_kind: how the answer under way ends for the client */
