@@ -10,13 +10,13 @@
 
 #define BACKLOG 511 /* the kernel cuts it to net.core.somaxconn */
 
-/* Whether accept() failed for this one connection only. */
+/* Whether accept() failed for this one connection only, so that the next may be tried at once. */
 static bool is_passing(int error)
 {
     return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
 }
 
-/* Takes up to `most` connections. False: on_error() was told what ended it. */
+/* Accepts up to `most` connections. False: it ended with an error, and on_error was called. */
 static bool accept_some(struct acceptor *a, unsigned most)
 {
     for (unsigned i = 0; i < most && a->fd >= 0; i++) {
@@ -44,7 +44,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         return;
     if (a->fd < 0) /* on_error() has stopped it */
         return;
-    /* Polling on would be told at once that connections wait, and burn the CPU. */
+    /* The connections wait in the kernel's queue, so the socket stays readable: without a pause the
+     * loop would spin. */
     uv_poll_stop(poll);
     deadline_arm(&a->backoffs, &a->backoff);
 }
@@ -116,7 +117,7 @@ static int open_listener(const struct addr *at, struct addr *bound, struct error
 bool acceptor_listen(struct acceptor *a, struct net *n, const struct acceptor_ops *ops,
                      const struct addr *at, struct addr *bound, struct error *e)
 {
-    assert(!addr_is_unix(at)); /* such a socket has a file, which somebody must remove */
+    assert(!addr_is_unix(at)); /* such a socket has a file, which would have to be removed */
     char text[ADDR_TEXT_MAX];
     addr_format(at, text);
     int fd = open_listener(at, bound, e);

@@ -1,4 +1,4 @@
-/* Accepting connections: the work that all listening sockets of a loop have in common.
+/* A listening socket that accepts connections: of the proxy, of httpd/, of test backends.
  *
  * What for: connections are taken in batches, so that other handles of the loop get their turn.
  * When accept() fails for lack of descriptors or memory, connections wait in the kernel's queue and
@@ -23,9 +23,10 @@
 struct acceptor;
 
 struct acceptor_ops {
-    /* A connection, its descriptor non-blocking and closed on exec. May call acceptor_stop(). */
+    /* A connection; fd is non-blocking and closed on exec. The call may stop the acceptor. */
     void (*on_accept)(struct acceptor *a, int fd, const struct addr *peer);
-    /* accept() failed, uv_error < 0, for a reason that will last: worth a line in the log. */
+    /* accept() failed for a reason that may last, such as a lack of descriptors. The call may stop
+     * the acceptor. */
     void (*on_error)(struct acceptor *a, int uv_error);
 };
 
@@ -33,16 +34,16 @@ struct acceptor {
     uv_poll_t poll;
     const struct acceptor_ops *ops;
     void (*on_stopped)(struct acceptor *a);
-    struct deadline_queue backoffs; /* of this one alone */
-    struct deadline backoff;
-    int fd; /* -1: stopped */
+    struct deadline_queue backoffs; /* holds `backoff` alone */
+    struct deadline backoff;        /* armed after an error, until accept() is tried again */
+    int fd;                         /* -1: stopped */
 };
 
-/* fd: bound and listening, of any family; it is closed if this fails. A socket that is shared
- * between loops is duplicated by the caller. < 0: a uv error, there is nothing to stop. */
+/* Takes over fd, a socket of any family that listens. To share a socket between loops, the caller
+ * duplicates it. < 0: a uv error; fd is closed, and there is nothing to stop. */
 int acceptor_start(struct acceptor *a, struct net *n, const struct acceptor_ops *ops, int fd);
-/* Once after a successful start. Takes up to `most` connections that the kernel has queued, as
- * closing the socket resets them, then closes. on_stopped may be NULL. */
+/* To be called once after a successful start. Closing the socket resets the connections that the
+ * kernel has queued, so up to `most` of them are accepted first. on_stopped may be NULL. */
 void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a));
 
 /* Listens on one TCP address and starts. Port 0 takes a free one; *bound is the address it really

@@ -3,12 +3,14 @@
  *
  * What for: all streams behave alike, whatever carries their bytes. conn.c decides when to read,
  * keep, queue and tell; a transport below it (transport.h) moves the bytes: a socket, memory in
- * tests. Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped
- * lazily, when bytes beyond the mark really come. Bytes the owner did not take are kept, in order,
- * and offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes
- * are read into one buffer that the whole loop shares. After conn_close() no callback but on_closed
- * comes, not even that of connecting. Ownership: embedded in its owner, whose memory goes in
- * on_closed or later. Threads: one loop. */
+ * tests.
+ * Invariants: a conn reads while its mask of pause reasons is empty; reading is stopped lazily,
+ * when bytes beyond the mark really come. Bytes the owner did not take are kept, in order, and
+ * offered again with the next ones or by conn_continue(). An idle conn holds no buffer: bytes are
+ * read into one buffer that the whole loop shares. After conn_close() no callback but on_closed
+ * comes, not even that of connecting.
+ * Ownership: embedded in its owner, whose memory goes in on_closed or later.
+ * Threads: one loop. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,7 +7,7 @@ static void on_timer(uv_timer_t *timer);
 void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop)
 {
     int r = uv_timer_init(loop, &c->timer);
-    assert(r == 0); /* it can't fail in libuv 1.x */
+    assert(r == 0); /* it has no way to fail in libuv 1.x */
     (void)r;
     list_init(&c->queues);
     c->timer_due_ms = UINT64_MAX;
@@ -17,7 +17,7 @@ void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop)
 
 void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed)
 {
-    c->timer_due_ms = 0; /* never hasten a closed timer */
+    c->timer_due_ms = 0; /* so that arming a deadline does not start a closed timer */
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }
 
@@ -31,6 +31,7 @@ void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uin
     list_push_back(&c->queues, &q->link);
 }
 
+/* Callbacks may call this: then expire() and expire_all() are told by the clock's two pointers. */
 void deadline_queue_deinit(struct deadline_queue *q)
 {
     struct deadline_clock *c = q->clock;
@@ -64,7 +65,7 @@ void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
     (void)r;
 }
 
-/* Until it is empty or gone. */
+/* Expires what is due in q. A callback may remove q, which then must not be touched any more. */
 static void expire(struct deadline_clock *c, struct deadline_queue *q, uint64_t now)
 {
     c->current = q;
@@ -77,6 +78,7 @@ static void expire(struct deadline_clock *c, struct deadline_queue *q, uint64_t 
     }
 }
 
+/* `next` is kept in the clock and not here, so that deadline_queue_deinit() can move it on. */
 static void expire_all(struct deadline_clock *c, uint64_t now)
 {
     assert(c->next == NULL); /* callbacks do not run the loop */
@@ -94,8 +96,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct deadline_clock *c = container_of(timer, struct deadline_clock, timer);
     uint64_t now = uv_now(timer->loop), next = UINT64_MAX;
-    /* While callbacks run the timer counts as due now, so that arming in them does not start it;
-     * afterwards the earliest head decides. */
+    /* While callbacks run the timer counts as due now, so that arming in them does not start it.
+     * Afterwards it is started once, for the earliest head. */
     c->timer_due_ms = 0;
     expire_all(c, now);
     if (uv_is_closing((uv_handle_t *)&c->timer))

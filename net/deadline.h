@@ -1,11 +1,16 @@
-/* Deadlines without a timer each: a queue per duration, one coarse uv_timer_t per loop.
+/* Many deadlines with one timer: a queue for each duration, and one uv_timer_t for each loop.
  *
- * What for: every connection has one or two deadlines that are set again with each request. All
- * entries of a queue have the same duration, so arming is a push at the tail and the head is always
- * the next to expire: no heap, no system call.
- * Invariants: a deadline is in at most one queue; the timer is due no later than any head. While
- * deadlines expire, any queue may go away and others may come, also those whose callback runs.
- * Ownership: deadlines live in what they guard, which must deadline_cancel() before it goes.
+ *   clock (uv_timer_t)
+ *     |-- queue, 10 s   head: due first -> ... -> tail: armed last
+ *     '-- queue, 60 s   head            -> ... -> tail
+ *
+ * What for: every connection has one or two deadlines, which are armed again with each request. All
+ * deadlines of a queue have the same duration, so arming is a push at the tail, and the head is
+ * always the next to expire: it takes no heap and no system call.
+ * Invariants: a deadline is in at most one queue. The timer is due no later than any head. While
+ * deadlines expire, queues may be added and removed, even the one whose callback runs.
+ * Ownership: a deadline is embedded in what it guards, which must call deadline_cancel() before it
+ * is freed.
  * Threads: one loop. */
 #pragma once
 #include <stdbool.h>
@@ -21,11 +26,11 @@ struct deadline {
 
 struct deadline_clock {
     uv_timer_t timer;
-    uint64_t timer_due_ms; /* UINT64_MAX: not running */
+    uint64_t timer_due_ms; /* UINT64_MAX: the timer does not run */
     struct list queues;
-    /* While deadlines expire, else NULL: */
-    struct deadline_queue *current; /* NULL too if it went away under its own callback */
-    struct list *next;              /* the link of the queue whose turn is next */
+    /* These two are NULL unless deadlines expire: */
+    struct deadline_queue *current; /* whose callbacks run; NULL if it was removed */
+    struct list *next;              /* link of the queue that comes after it */
 };
 
 typedef void deadline_fn(struct deadline *d);
@@ -35,18 +40,18 @@ struct deadline_queue {
     struct list link; /* in the clock */
     struct list entries;
     uint64_t duration_ms;
-    deadline_fn *on_expired; /* the deadline is out of the queue by then */
+    deadline_fn *on_expired; /* called after the deadline has left the queue */
 };
 
 void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop);
-/* All queues must be empty or never used again; on_closed as of uv_close(). */
+/* All queues must be empty, or never be used again. on_closed: as of uv_close(). */
 void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed);
 void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uint64_t duration_ms,
                          deadline_fn *on_expired);
-/* It must be empty. */
+/* The queue must be empty. */
 void deadline_queue_deinit(struct deadline_queue *q);
-/* All of `from`, on the same clock, goes over to q, which is empty: a deadline is due as if it had
- * been armed in q when it was armed in `from`, so at once if that is over. */
+/* Moves all deadlines of `from` to q, which must be empty and have the same clock. A deadline is
+ * then due as if it had been armed in q when it was armed in `from`, so perhaps at once. */
 void deadline_queue_adopt(struct deadline_queue *q, struct deadline_queue *from);
 
 static inline void deadline_init(struct deadline *d)
@@ -64,10 +69,10 @@ static inline bool deadline_armed(const struct deadline *d)
     return !list_empty(&d->link);
 }
 
-/* The slow part of arming: the timer must come sooner than it would. */
+/* The slow part of arming: makes the timer due earlier. */
 void deadline_hasten(struct deadline_clock *c, uint64_t due_ms);
 
-/* Due duration_ms from now; leaves any queue it was in. */
+/* Makes the deadline due duration_ms from now. If it is in a queue, it leaves that. */
 static inline void deadline_arm(struct deadline_queue *q, struct deadline *d)
 {
     list_remove(&d->link);

@@ -11,6 +11,8 @@ void message_free(struct message *msg)
     free(msg);
 }
 
+/* Several uv_async_send() may lead to one call, so the list is emptied each time. The lock is not
+ * held while a message is handled: its receiver may post, also to this mailbox. */
 static void on_async(uv_async_t *async)
 {
     struct mailbox *m = container_of(async, struct mailbox, async);
@@ -61,6 +63,7 @@ void mailbox_post(struct mailbox *m, int kind, unsigned from, void *object,
         message_free(msg);
 }
 
+/* Messages that are left stay in the list until mailbox_deinit(). */
 void mailbox_close(struct mailbox *m)
 {
     uv_mutex_lock(&m->lock);

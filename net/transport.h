@@ -16,13 +16,14 @@
  * the process, or conn_holds() was told of them: the owner may close as soon as nothing waits.
  * Errors are libuv's, < 0.
  * Ownership: the room in struct conn is the transport's; a conn_output is the transport's from
- * queue() to conn_on_written(). Threads: the conn's loop.
+ * queue() to conn_on_written().
+ * Threads: the conn's loop.
  *
  * A layer such as TLS is a transport whose room points to a state of its own with a second conn in
- * it, made by conn_connect_over() or conn_accept_over() on the transport below. Its operations
- * turn plain bytes into bytes for that conn (conn_write(), conn_pause() ...), whose conn_ops
- * turn what comes into conn_on_bytes(). It calls conn_on_connected() after the handshake and has no
- * splice. If it still has bytes when read_start() is called, it tells them from the loop later.
+ * it, made by conn_connect_over() or conn_accept_over() on the transport below. Its operations turn
+ * plain bytes into bytes for that conn (conn_write(), conn_pause() ...), whose conn_ops turn what
+ * comes into conn_on_bytes(). It calls conn_on_connected() after the handshake and has no splice.
+ * If it still has bytes when read_start() is called, it tells them from the loop later.
  * tests/unit/test_transport.c has a small one. */
 #pragma once
 #include "net/conn.h"
