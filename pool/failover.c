@@ -1,19 +1,20 @@
 /* The promotion rule.
  *
- * Its order has two parts, and each has an algorithm of its own:
+ * Its order has two parts, and each part has an algorithm of its own:
  *
- *   listed   Pairs with standbys that have a `for`. Some maximum matching of all pairs (here called
- *            the plan) is kept, in which the common standbys are one vertex with as many places. A
- *            pair is taken if a maximum matching holds it and all that was taken before; an
- *            alternating path finds that one, and it becomes the plan.
- *   common   All that is left is a complete bipartite graph, where no choice ever costs a backend
- *            its standby. So the best pair first is all there is to it: that is the one stable
- *            matching, found by letting each backend claim its best standby from whoever has a
- *            worse right to it.
+ *   listed   Pairs with standbys that have a `for`. A maximum matching of all pairs (here called
+ *            the plan) is kept, in which the common standbys (those without a `for`) are one vertex
+ *            with as many places. A pair is taken if some maximum matching holds it and all pairs
+ *            taken before. An alternating path finds such a matching, which becomes the plan.
+ *   common   The pairs that are left form a complete bipartite graph: no choice can cost a backend
+ *            its standby. So taking the best pair first is the whole rule. Its result is the one
+ *            stable matching: each backend claims its best standby, unless the backend that has
+ *            that standby has a better right to it.
  *
- * Why paths decide (Berge): with b on place p and s held by h, the pair (b, s) is in a maximum
- * matching if and only if h can move to p or to a free place, or a backend without a place can move
- * to p (then h goes without), each one moved taking the place of the next. */
+ * Why paths decide (Berge): let b be the backend of a pair (b, s), on place p in the plan, and let
+ * h hold s. The pair is in a maximum matching if and only if h can move to p or to a free place, or
+ * a backend without a place can move to p (then h goes without). Each backend that moves may take
+ * the place of the next one. */
 #include "pool/failover.h"
 
 #include <assert.h>
@@ -33,11 +34,11 @@ struct pair {
 
 struct failover {
     size_t nbackends, nservers;
-    struct pair *listed; /* pairs by `for`, by server ids, in the order of promotion */
+    struct pair *listed; /* pairs by `for`, as server ids, in the order of promotion */
     size_t nlisted;
     uint16_t *common; /* ids of the standbys without a `for`, ascending */
     size_t ncommon;
-    uint64_t *score; /* hash_pair(), ncommon in a row, a row a backend */
+    uint64_t *score; /* hash_pair(): a row of ncommon for each backend */
 };
 
 struct ranked {
@@ -130,11 +131,11 @@ size_t failover_servers(const struct failover *f)
     return f->nservers;
 }
 
-/* One call's work on the listed pairs. Backends that are out and listed standbys in service have
- * small numbers of their own here, so that all of it is as small as the trouble is.
+/* The work of one call on the listed pairs. Backends that are out, and listed standbys in service,
+ * get small numbers in here, so that the tables grow with the servers that are out, not with all.
  *
  * The plan: place[b] is a standby, COMMON or NOWHERE; holder[s] is the backend there or NOBODY;
- * spare counts the common places that nobody has. It is a maximum matching at all times. */
+ * spare counts the common places that nobody has. Once plan() has run, it is a maximum matching. */
 struct deal {
     size_t nbackends, nstandbys;
     size_t ncommon, spare;
@@ -143,22 +144,22 @@ struct deal {
     struct pair *pairs; /* by numbers, in the order of promotion */
     size_t npairs;
     uint16_t *place, *holder;
-    bool *given;     /* backends whose pair was taken */
-    size_t words;    /* 64 standbys each */
-    uint64_t *wants; /* rows of words: the standbys that are of use to each backend */
-    uint64_t *open;  /* standbys in no taken pair */
+    bool *given;     /* a backend each: its pair was taken */
+    size_t words;    /* of 64 bits, one bit for each standby */
+    uint64_t *wants; /* a row of words for each backend: the standbys that it may get */
+    uint64_t *open;  /* the standbys in no taken pair */
 
     /* of the last search */
-    uint64_t *unseen; /* the open standbys it did not come across */
-    uint16_t *queue;  /* the backends it reached, nqueue of them */
+    uint64_t *unseen; /* the open standbys that it has not reached */
+    uint16_t *queue;  /* the backends that it has reached, nqueue of them */
     size_t nqueue;
-    uint16_t *from; /* who would take this backend's place; NOBODY: a root */
+    uint16_t *from; /* the backend that would take this one's place; NOBODY: this is a root */
 };
 
 /* A place that a search found: `backend` may go there. */
 struct step {
     uint16_t backend, place;
-    bool free; /* nobody has it; else it is the target's */
+    bool free; /* nobody has the place; else it is the target's */
 };
 
 static bool bit_get(const uint64_t *bits, size_t i)
@@ -176,7 +177,7 @@ static void bit_clear(uint64_t *bits, size_t i)
     bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 
-/* The number of a server id, a new one if it has none yet. */
+/* The number of a server id; a new number if the id has none yet. */
 static uint16_t number(uint16_t *numbers, uint16_t *ids, size_t *count, uint16_t id)
 {
     if (numbers[id] == NOBODY) {
@@ -204,7 +205,7 @@ static void collect_pairs(struct deal *d, const struct failover *f, const bool *
         d->pairs[d->npairs].backend = number(numbers, d->backend, &d->nbackends, p.backend);
         d->pairs[d->npairs++].standby = number(numbers, d->standby, &d->nstandbys, p.standby);
     }
-    /* Those without a listed pair need a common place as much as the others. */
+    /* Backends without a listed pair need a common place as much as the others. */
     for (uint16_t b = 0; b < f->nbackends; b++)
         if (out[b])
             number(numbers, d->backend, &d->nbackends, b);
@@ -272,7 +273,7 @@ static void search_root(struct deal *d, uint16_t backend)
     d->queue[d->nqueue++] = backend;
 }
 
-/* Comes across a place on the way from x: true if the search ends there. */
+/* The search has reached a place from x. True: the search ends there. */
 static bool search_place(struct deal *d, uint16_t x, uint16_t place, uint16_t holder,
                          uint16_t target, struct step *end)
 {
@@ -310,8 +311,9 @@ static bool search_listed(struct deal *d, uint16_t x, uint16_t target, struct st
     return false;
 }
 
-/* Breadth first from the roots in the queue to a free place or to the target's. The caller has set
- * `unseen`. False: neither can be reached, and queue and unseen tell what can. */
+/* A search, breadth first, from the roots in the queue to a free place or to the target's place.
+ * The caller has set `unseen`. False: neither can be reached; queue and unseen then tell what can.
+ */
 static bool search(struct deal *d, uint16_t target, struct step *end)
 {
     bool common_seen = d->ncommon == 0;
@@ -326,7 +328,8 @@ static bool search(struct deal *d, uint16_t target, struct step *end)
     return false;
 }
 
-/* Moves everyone along the path that ends there. The place of its root is left as it was. */
+/* Moves each backend along the path that ends at `end`. The place that the root leaves is not
+ * updated: that depends on why the caller searched. */
 static void follow(struct deal *d, const struct step *end)
 {
     if (end->free && end->place == COMMON)
@@ -342,8 +345,8 @@ static void follow(struct deal *d, const struct step *end)
     }
 }
 
-/* The first plan. What comes first in the order of promotion is mostly what will be taken, so that
- * starting with it leaves little to search for later. */
+/* Makes the first plan. The pairs that come first in the order of promotion are mostly those that
+ * will be taken, so starting with them leaves little to search for later. */
 static void plan(struct deal *d)
 {
     for (size_t i = 0; i < d->npairs; i++) {
@@ -363,9 +366,10 @@ static void plan(struct deal *d)
     }
 }
 
-/* After a search that failed: the backends it reached can go only where they are, so the standbys
- * there are of no use to anybody else, now or later. Without this the same ground would be searched
- * for each pair that can't be taken; with it at most about twice per backend. */
+/* After a search that failed: the backends that it reached can go only to each other's places. So
+ * no other backend can ever get a standby there. Without this step each pair that can't be taken
+ * would cause the same search again; with it there are at most about two searches for each backend.
+ */
 static void cut_off(struct deal *d)
 {
     for (size_t i = 0; i < d->nbackends; i++)
@@ -380,8 +384,8 @@ static void cut_off(struct deal *d)
     }
 }
 
-/* Changes the plan so that b has s, which h has now, and nobody loses by it. False: no such plan.
- */
+/* Changes the plan so that b has s, which h has now, and as many backends as before have a place.
+ * False: there is no such plan. */
 static bool replan(struct deal *d, uint16_t b, uint16_t s, uint16_t h)
 {
     struct step end;
@@ -399,13 +403,13 @@ static bool replan(struct deal *d, uint16_t b, uint16_t s, uint16_t h)
     follow(d, &end);
     if (end.free)
         vacate(d, d->place[b]);
-    if (d->place[h] == s) /* one who had no place took b's: now h goes without */
+    if (d->place[h] == s) /* a backend without a place took b's: h goes without now */
         d->place[h] = NOWHERE;
     settle(d, b, s);
     return true;
 }
 
-/* Takes the pair if a maximum matching has it together with all that was taken. */
+/* Takes the pair if a maximum matching holds it together with all pairs taken before. */
 static bool take(struct deal *d, uint16_t b, uint16_t s)
 {
     uint16_t h = d->holder[s];
@@ -445,16 +449,17 @@ static void deal_listed(const struct failover *f, const bool *out, uint16_t *own
     deal_deinit(&d);
 }
 
-/* The common standbys in service and who has claimed them so far. */
+/* The common standbys in service, and the backends that have claimed them so far. */
 struct claims {
-    size_t *column; /* in the score table */
+    size_t *column; /* its column in the score table */
     size_t count;
     uint16_t *holder; /* a backend's id or NOBODY */
-    uint64_t *score;  /* the holder's */
+    uint64_t *score;  /* of the holder */
 };
 
-/* b takes its best standby among those that nobody has a better right to; who is pushed out by
- * that is returned, or NOBODY. At equal scores the name that is first wins, and so does the id. */
+/* b takes its best standby among those to which no other backend has a better right. Returns the
+ * backend that loses that standby, or NOBODY. At equal scores the first name wins, which is the
+ * lower id, as ids are in the order of names. */
 static uint16_t claim(const struct failover *f, struct claims *c, uint16_t b)
 {
     const uint64_t *row = f->score + b * f->ncommon;
@@ -475,7 +480,8 @@ static uint16_t claim(const struct failover *f, struct claims *c, uint16_t b)
     return pushed;
 }
 
-/* The second part: the common standbys for those who still have none. */
+/* The second part of the order: common standbys for the backends that still have none. A backend
+ * that loses its standby claims the next one. */
 static void deal_common(const struct failover *f, const bool *out, uint16_t *owner)
 {
     struct claims c = {0};

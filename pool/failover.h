@@ -1,15 +1,18 @@
-/* The promotion rule, which standby stands in for which backend, as one pure function.
+/* The promotion rule: which standby stands in for which backend, as a pure function.
  *
  * What for: (configuration, which servers are out) -> the server that serves each backend's points.
- * Invariants: the result depends on nothing else, so proxies that see the same agree without
- * talking, whatever the order of events. A backend that is in service owns its points; no server
- * serves two backends; as many backends that are out have a standby as is possible.
- * The order: of the pairs of a backend that is out and a standby in service that may stand in for
- * it, first those with the fewest names in the standby's `for` (without a `for`: last), then the
- * highest hash_pair() of both names, then the names. Pair by pair in this order, one is taken if
- * it and all taken before leave as many backends with a standby as is possible.
- * Ownership: failover_new() to failover_free(); keeps no reference to its arguments.
- * Threads: immutable after failover_new(); failover_owners() may run in any thread. */
+ * docs/routing.md, Promotion.
+ * Invariants: the result depends on nothing else. So proxies that see the same servers out agree
+ * without talking to each other, whatever the order of events was. A backend that is in service
+ * owns its points. No server serves two backends. As many of the backends that are out get a
+ * standby as is possible.
+ * The order: consider the pairs of a backend that is out and a standby in service that may stand in
+ * for it. The pairs with the fewest names in the standby's `for` come first (no `for`: last), among
+ * these the one with the highest hash_pair() of both names, and then the names decide. Pair by pair
+ * in this order, a pair is taken if it, with all pairs taken before, leaves it possible that as
+ * many backends as without it get a standby.
+ * Ownership: failover_new() to failover_free(); it keeps no reference to its arguments.
+ * Threads: immutable after failover_new(); any thread may call failover_owners(). */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,13 +25,14 @@
 
 struct failover;
 
-/* From the pool's backends and standbys (names and `for`). Aborts when memory is out. */
+/* Made from the names of backends and standbys, and each `for`. Aborts when memory is out. */
 struct failover *failover_new(const struct config_pool *pool);
 void failover_free(struct failover *f); /* NULL is fine */
 
 size_t failover_backends(const struct failover *f);
 size_t failover_servers(const struct failover *f); /* backends and standbys */
 
-/* out[failover_servers()]: which servers are out. Writes owner[failover_backends()]: the backend's
- * own id if it is in service, else its standby's id, else SERVER_NONE. */
+/* out[failover_servers()]: which servers are out. Fills owner[failover_backends()] with the id of
+ * the backend itself if it is in service, else of the standby that stands in, else with
+ * SERVER_NONE. */
 void failover_owners(const struct failover *f, const bool *out, uint16_t *owner);

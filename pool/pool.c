@@ -1,13 +1,13 @@
-/* Who may serve a request, and the taking of it.
+/* Which server may serve a request, and taking it.
  *
- *   first try        home slot -> its published owner, unless that is out or full
+ *   first try        home slot -> its published owner, unless that server is out or full
  *   a further try    home slot -> the owner it would have if the servers tried were out (whatif)
- *   no owner, full   outward from the key, slot by slot, until one takes it
- *   keyless          in turn over the slots, by weight, until one takes it
+ *   no owner, full   outward from the key, slot by slot, until a server takes the request
+ *   keyless          in turn over the slots, by weight, until a server takes the request
  *
- * All but the quickest case are one loop over slots in different orders: offer() a slot the
- * request; it refuses or a server is taken. A slot that refused is not asked again in the same
- * call, however many points it has. */
+ * All but the quickest case are one loop over slots in different orders: the request is offered to
+ * the server of a slot (offer()), which takes or refuses it. A slot that refused is not asked again
+ * in the same call, however many points it has. */
 #include "pool/pool.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@
 
 #include "base/mem.h"
 
-#define GOLDEN 0x9e3779b97f4a7c15u /* 2^64 / the golden ratio: steps by it spread evenly */
+#define GOLDEN 0x9e3779b97f4a7c15u /* 2^64 / the golden ratio: its multiples spread evenly */
 #define MAX_TRIED 15
 
 /* ---- the word of a slot: owner in bits 0 to 15, from in 16 to 31, share above ---- */
@@ -37,7 +37,7 @@ static inline uint16_t word_from(uint64_t word)
     return (uint16_t)(word >> 16);
 }
 
-/* Who serves a key of this slot. */
+/* The id of the server that serves a key of this slot. */
 static inline uint16_t word_decide(uint64_t word, uint64_t hash)
 {
     if (word_from(word) != SERVER_NONE && (hash & 0xffff) >= word >> 32)
@@ -45,7 +45,7 @@ static inline uint16_t word_decide(uint64_t word, uint64_t hash)
     return word_owner(word);
 }
 
-/* Acquire: who sees an owner sees what the control thread wrote before it. */
+/* Acquire: a thread that sees an owner also sees what the control thread wrote before it. */
 static inline uint64_t load_word(const struct pool *p, unsigned slot)
 {
     return atomic_load_explicit(&p->owner[slot], memory_order_acquire);
@@ -91,7 +91,8 @@ const struct pool_member *pool_find_server(const struct pool *p, const struct se
     return m && m->server == s ? m : NULL;
 }
 
-/* The one of before if it stays what it was, else a new one; a reference in either case. */
+/* A reference to the server of the generation before if name and address are the same, else to a
+ * new one. */
 static struct server *adopt_server(const struct pool *p, const struct pool *old,
                                    const struct config_server *c)
 {
@@ -126,8 +127,9 @@ static uint32_t common_divisor(uint32_t a, uint32_t b)
     return a;
 }
 
-/* A round has a turn for each unit of weight. Going through it in steps of about 0.618 of it,
- * coprime to its length, comes to each turn once and mixes heavy and light backends well. */
+/* A round has a turn for each unit of weight. It is gone through in steps of about 0.618 of its
+ * length. As the step is coprime to the length, each turn comes once; as it is near the golden
+ * ratio, turns of heavy and light backends mix well. */
 static void init_turns(struct pool *p)
 {
     p->turn_end = mem_zalloc_array(p->nbackends, sizeof(*p->turn_end));
@@ -211,8 +213,9 @@ struct pool_owner pool_owner_of(const struct pool *p, unsigned slot)
     return (struct pool_owner){word_owner(word), word_from(word), (uint32_t)(word >> 32)};
 }
 
-/* The version comes last: who reads it first and the words after it can only have words that are
- * newer than it says, and looks again at the next request. */
+/* The version is stored last. A thread that reads the version first and then the words can get
+ * words newer than that version, never older ones; it then sees another version at its next
+ * request. */
 void pool_publish(struct pool *p, const struct pool_owner *owners)
 {
     uint32_t slots = 0, weight = 0;
@@ -267,7 +270,7 @@ uint16_t pool_home(const struct pool *p, uint64_t hash)
 static uint64_t load_cap(const struct pool *p, unsigned slot, uint32_t total)
 {
     uint64_t all = atomic_load_explicit(&p->live_weight, memory_order_relaxed);
-    if (all == 0) /* everyone has just gone out of service */
+    if (all == 0) /* all backends have just gone out of service */
         return UINT64_MAX;
     uint64_t divisor = UINT64_C(1000000) * all;
     uint64_t product = p->load_millionths * total * p->members[slot].weight;
@@ -282,8 +285,8 @@ void pool_release(struct pool *p, struct server *s)
         atomic_fetch_sub_explicit(&p->totals->active, 1, memory_order_relaxed);
 }
 
-/* Raises `active`, checks, and gives back if a limit was passed. The slot tells whose weight the
- * server has: a standby that of the backend it stands in for. */
+/* Raises `active`, checks the limits, and takes it back if one was passed. The weight is the
+ * slot's: a standby has the weight of the backend for which it stands in. */
 static bool take(struct pool *p, const struct pool_member *m, unsigned slot)
 {
     struct server *s = m->server;
@@ -298,7 +301,7 @@ static bool take(struct pool *p, const struct pool_member *m, unsigned slot)
     return fits;
 }
 
-/* ---- who would have the slots if the servers tried were out ---- */
+/* ---- whatif: the owners that the slots would have if the servers tried were out ---- */
 
 static bool was_tried(const struct pool_request *r, uint16_t id)
 {
@@ -308,6 +311,7 @@ static bool was_tried(const struct pool_request *r, uint16_t id)
     return false;
 }
 
+/* Sorted, so that the same servers in another order are found in the view. */
 static void sort_tried(const struct pool_request *r, uint16_t *sorted)
 {
     for (unsigned i = 0; i < r->ntried; i++) {
@@ -318,6 +322,8 @@ static void sort_tried(const struct pool_request *r, uint16_t *sorted)
     }
 }
 
+/* In service by what is published, not by the roster, which is another thread's: a backend is if it
+ * owns its slot, a standby if it is usable. */
 static void mark_out(const struct pool *p, const struct pool_request *r, bool *out)
 {
     for (uint16_t id = 0; id < p->nservers; id++) {
@@ -343,9 +349,9 @@ static void compute_whatif(const struct pool *p, struct pool_view *v, const stru
         v->whatif_live += v->whatif_owner[slot] != SERVER_NONE;
 }
 
-/* The owners if `tried` were out. The last answer is kept, as after a server's death all that
- * waited for it ask the same. A server can also become unusable without a new version (in an old
- * generation): the answer is made anew when it would send the request to one. */
+/* The owners if `tried` were out. The last result is kept, because after the death of a server all
+ * requests that waited for it ask for the same. In an old generation a server can become unusable
+ * without a new version: the result is computed again if it names such a server for this slot. */
 static const uint16_t *whatif(const struct pool *p, struct pool_view *v,
                               const struct pool_request *r, unsigned home)
 {
@@ -374,14 +380,14 @@ struct offer {
     const struct pool_request *request;
     uint64_t hash;
     const uint16_t *whatif; /* NULL: the published owners count */
-    uint64_t *refused;      /* a bit a slot that was asked on the walk */
+    uint64_t *refused;      /* a bit for each slot that was asked and refused */
     unsigned nrefused;
     const struct pool_member *taken;
-    bool full; /* someone would have served it, but is at a limit */
+    bool full; /* a server may serve the request, but is at a limit */
 };
 
-/* During a ramp both sides are in service, so it goes on for a further try of a key that came to
- * neither of them yet. */
+/* Whether a further try keeps to the ramp: both servers of a ramp are in service, so if neither was
+ * tried, the words hold as for a first try. */
 static bool ramp_holds(const struct offer *o, uint64_t word)
 {
     uint16_t owner = word_owner(word), from = word_from(word);
@@ -389,7 +395,7 @@ static bool ramp_holds(const struct offer *o, uint64_t word)
            usable(o->pool, owner) && usable(o->pool, from);
 }
 
-/* True: o->taken is lent. */
+/* Offers the request to the server of a slot. True: o->taken is lent. */
 static bool offer(struct offer *o, unsigned slot)
 {
     struct pool *p = o->pool;
@@ -399,7 +405,7 @@ static bool offer(struct offer *o, unsigned slot)
         id = o->whatif[slot];
     if (id == SERVER_NONE || was_tried(o->request, id) || !usable(p, id))
         return false;
-    /* What a full server passes on is not for a standby that nobody promoted. */
+    /* What a full server passes on must not go to an idle standby (docs/routing.md, Limits). */
     if (o->full && id != word_owner(word) && id != word_from(word))
         return false;
     if (!take(p, &p->members[id], slot)) {
@@ -418,7 +424,7 @@ static enum pool_outcome outcome(const struct offer *o, const struct pool_member
     return POOL_OK;
 }
 
-/* One slot's answer, asked for once; true ends the walk. */
+/* Offers to a slot that has not refused yet. True: the walk ends. */
 static bool ask(struct offer *o, unsigned slot)
 {
     uint64_t bit = UINT64_C(1) << (slot % 64);
@@ -482,9 +488,9 @@ static unsigned slot_of_turn(const struct pool *p, uint64_t turn)
     return low;
 }
 
-/* A request that has no key belongs to nobody: whoever can't take it is passed over. In a ramp a
- * number that is spread like a hash decides which side gets it. After a turn for each backend those
- * that had none yet, because others are much heavier, are asked in order. */
+/* A request without a key has no home slot: a server that can't take it is passed over. In a ramp a
+ * number that is spread like a hash decides which side gets it. After as many turns as there are
+ * backends, the backends that had no turn, because others are much heavier, are asked in order. */
 static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
                                          const struct pool_request *r,
                                          const struct pool_member **member)
@@ -501,7 +507,7 @@ static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
     }
     for (unsigned slot = 0; slot < p->nbackends && !done; slot++)
         done = ask(&o, slot);
-    if (o.taken == NULL && r->ntried > 0) { /* the standbys of those tried are left */
+    if (o.taken == NULL && r->ntried > 0) { /* only the standbys of servers tried are left */
         o.whatif = whatif(p, v, r, 0);
         forget_refusals(&o, v);
         o.nrefused = 0;
@@ -511,6 +517,8 @@ static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
     return outcome(&o, member);
 }
 
+/* Nearly every request ends in the quickest case: one load of a word, one of `usable`, one
+ * addition. */
 enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct pool_request *r,
                                const struct pool_member **member)
 {

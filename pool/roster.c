@@ -1,4 +1,5 @@
-/* The events that a roster hears, and its life. What becomes of them: see roster_internal.h. */
+/* The events that a roster gets, and its life. roster_internal.h draws what follows from an event.
+ */
 #include "pool/roster.h"
 
 #include <assert.h>
@@ -68,7 +69,7 @@ static struct opinion *opinion(const struct roster *r, unsigned server)
     return &r->opinions[server];
 }
 
-/* After each event: decides anew, and acts on that. */
+/* Ends each event: all opinions are turned into a new decision, and its consequences are drawn. */
 static void settle(struct roster *r, uint64_t now_ms)
 {
     roster_decide(r, now_ms);
@@ -82,10 +83,11 @@ void roster_first(struct roster *r, unsigned server, bool ok, const char *reason
     struct opinion *o = opinion(r, server);
     assert(!r->started && o->phase == UP);
     opinion_record(o, ok, reason, now_ms);
-    if (ok)
+    if (ok) /* up already, as every server begins */
         return;
     opinion_go_down(r, server, o->last.reason, now_ms);
-    o->until_ms = NEVER; /* time alone does not give it an address */
+    o->until_ms =
+        NEVER; /* with `check: off` its name is not resolved, and time does not change that */
     o->no_wait = true;
 }
 
@@ -131,7 +133,7 @@ void roster_passive_down(struct roster *r, unsigned server, uint64_t now_ms)
     struct opinion *o = opinion(r, server);
     assert(r->started);
     if (o->phase == DOWN)
-        return; /* these failures were on their way when it went down */
+        return; /* a worker noticed these failures before it heard that the server is down */
     snprintf(r->passive_reason, sizeof r->passive_reason, "%u failures of live traffic in a row",
              r->config->passive.failures);
     opinion_go_down(r, server, r->passive_reason, now_ms);
@@ -149,7 +151,7 @@ void roster_drain(struct roster *r, unsigned server, uint64_t now_ms)
     settle(r, now_ms);
 }
 
-/* Undrains, and ends a wait or hold. */
+/* Ends a drain, and a wait or hold. */
 static void put_back(struct roster *r, unsigned server, uint64_t now_ms)
 {
     struct opinion *o = &r->opinions[server];
@@ -179,7 +181,7 @@ bool roster_failback(struct roster *r, unsigned server, uint64_t now_ms)
         put_back(r, server, now_ms);
     else if (opinion_is_waiting(o))
         opinion_come_back(o, now_ms);
-    if (server < r->nbackends) {
+    if (server < r->nbackends) { /* a standby has no keys of its own to get back */
         r->slots[server].ramp_from = SERVER_NONE;
         r->slots[server].at_once = true;
     }
@@ -198,6 +200,7 @@ uint64_t roster_next_ms(const struct roster *r)
     return r->next_ms;
 }
 
+/* A wait that is over may change the decision; a step of a ramp does not. */
 void roster_tick(struct roster *r, uint64_t now_ms)
 {
     if (!r->started || now_ms < r->next_ms)
@@ -214,10 +217,10 @@ void roster_tick(struct roster *r, uint64_t now_ms)
     if (due)
         settle(r, now_ms);
     else
-        roster_apply(r, now_ms); /* a ramp's step: nobody's being out has changed */
+        roster_apply(r, now_ms); /* a step of a ramp: the decision stays */
 }
 
-/* ---- for those who look ---- */
+/* ---- for status and logs ---- */
 
 static bool serves_any(const struct roster *r, unsigned server)
 {
@@ -241,7 +244,7 @@ enum roster_state roster_state(const struct roster *r, unsigned server)
     case UP:
         break;
     }
-    if (!is_standby(r, server))
+    if (!is_standby(r, server)) /* a backend in its ramp has only a part of its keys */
         return r->slots[server].ramp_from == SERVER_NONE ? ROSTER_UP : ROSTER_RETURNING;
     return serves_any(r, server) ? ROSTER_PROMOTED : ROSTER_STANDBY;
 }

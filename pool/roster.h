@@ -1,26 +1,29 @@
-/* Who is in service: checks, passive failures, drains, failback waits, holds and ramps of the
- * servers of one pool, and the owners that follow (docs/configuration.md, "Failback").
+/* Which servers of a pool are in service: checks, failures of live traffic, drains, failback waits,
+ * holds and ramps, and the owners that follow. docs/routing.md, In service and out, Failback.
  *
- * What for: every event goes in here with the time; out come the published owners (pool_publish),
- * each server's `usable`, notices to log, and when to look again. It starts no timer and reads no
- * clock, so a test drives it through a table of events. now_ms is any clock that does not go back.
- * Opinion and decision: each event changes an opinion, which is what is believed of one server
- * (down, drained, waiting, ...). One function, roster_decide(), turns all opinions into the
- * decision: which servers are out. roster_apply() takes it from there and asks no opinion who is
- * out. A decision that comes from elsewhere, say from a fleet of proxies by server name and epoch,
- * replaces roster_decide() and nothing else: it fills in struct decision. See roster_internal.h.
- * Invariants: owners are always failover_owners() of the servers that are out, plus ramps; a key is
- * served by exactly one server at any time and moves once in a ramp. A backend is usable if it is
- * neither down nor drained, a standby if it is in service (so not while it waits either). Notices
- * are given after the owners they tell of are published; who gets them must not call back in.
- * Ownership: roster_new() to roster_free(); the pool must outlive it. Threads: control alone. */
+ * What for: every event is a call with its time. What comes out are the published owners
+ * (pool_publish), each server's `usable`, notices for the log, and the time of the next tick. The
+ * roster starts no timer and reads no clock, so a test drives it through a table of events. now_ms
+ * is any clock that does not go back.
+ * Opinion and decision: an event changes an opinion, which is what is believed of one server (down,
+ * drained, waiting, ...). One function, roster_decide(), turns all opinions into the decision:
+ * which servers are out. roster_apply() draws the consequences, and does not ask an opinion which
+ * servers are out. A decision that comes from elsewhere, say from a fleet of proxies by server name
+ * and epoch, would replace roster_decide() alone, by filling in struct decision. See
+ * roster_internal.h.
+ * Invariants: the owners are failover_owners() of the servers that are out, plus ramps. A key is
+ * served by one server at any time, and moves once in a ramp. A backend is usable if it is neither
+ * down nor drained; a standby is usable if it is in service, so not while it waits. Notices are
+ * given after the owners that they tell of were published; their receiver must not call back in.
+ * Ownership: roster_new() to roster_free(); the pool must outlive the roster.
+ * Threads: control alone. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "pool/pool.h"
 
-/* A drained server is `draining` whatever its checks say; last_check tells those. */
+/* A drained server is `draining` whatever its checks say; last_check has their result. */
 enum roster_state { /* the `state` of GET /status */
                     ROSTER_UP,
                     ROSTER_DOWN,
@@ -39,16 +42,16 @@ struct roster_check { /* last_check of GET /status */
 
 enum roster_event {
     ROSTER_SERVER_UP,   /* checks pass again (it may still have to wait before it takes its keys) */
-    ROSTER_SERVER_DOWN, /* reason; its waiting requests must go on elsewhere */
+    ROSTER_SERVER_DOWN, /* with a reason; requests that wait for it must go on elsewhere */
     ROSTER_PROMOTION,   /* `by` (a standby) serves the points of `member` (a backend) */
-    ROSTER_TAKEOVER_ENDED, /* `by` no longer does (it went out or serves another) */
+    ROSTER_TAKEOVER_ENDED, /* `by` no longer serves them (it went out or serves another backend) */
     ROSTER_NEXT,     /* `member` has no standby: its keys go to the next owners (or are refused) */
     ROSTER_RAMP,     /* `member` begins to take its keys back from `by` */
-    ROSTER_FAILBACK, /* `member` has all its keys again; `by`: who had them, or NULL */
+    ROSTER_FAILBACK, /* `member` has all its keys again; `by` had them, or NULL */
     ROSTER_HELD,     /* `member` is up but waits: for wait_ms, or (manual) for an operator */
     ROSTER_DRAINED,  /* an operator drained it */
     ROSTER_ENABLED,  /* an operator put it back */
-    ROSTER_OWNERS,   /* other owners than before are published, a ramp's step included; no server */
+    ROSTER_OWNERS,   /* new owners are published, as in a step of a ramp; no member */
 };
 
 struct roster_notice {
@@ -58,55 +61,54 @@ struct roster_notice {
     const struct pool_member *by;
     const char *reason; /* or NULL */
     uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */
-    /* The exact share of the key space that moved with this event; of a ramp the whole, at its
-     * start and again with the failback at its end. -1: no keys moved with it, or it is not known.
-     */
+    /* The exact share of the key space that moved with this event. For a ramp: the share that moves
+     * in all, told at its start and again with the failback. -1: none moved, or it is not known. */
     double moved;
 };
 
 typedef void roster_notify_fn(void *arg, const struct roster_notice *n);
-/* roster_next_ms() has changed to at_ms; UINT64_MAX: nothing is to come. Must not call back in. */
+/* roster_next_ms() has changed to at_ms; UINT64_MAX: no tick is needed. Must not call back in. */
 typedef void roster_wake_fn(void *arg, uint64_t at_ms);
 
 struct roster;
 
 struct roster *roster_new(struct pool *p, roster_notify_fn *notify, void *arg);
 void roster_free(struct roster *r); /* NULL is fine */
-/* Who keeps its time from now on, see roster_tick(): whoever feeds the roster need not know. NULL:
- * nobody. */
+/* From now on `wake` is told when roster_tick() is due, so the code that reports an event need not
+ * re-arm a timer. NULL: nobody is told. */
 void roster_on_wake(struct roster *r, roster_wake_fn *wake, void *arg);
 
-/* The very first check of each server decides how it starts; roster_start() then publishes. With
- * `check: off` every server starts up and roster_first() need not be called. */
+/* The very first check of each server decides how the server begins; roster_start() then publishes.
+ * With `check: off` every server begins up, and roster_first() need not be called. */
 void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
 void roster_start(struct roster *r, uint64_t now_ms);
-/* In place of roster_start(): takes over from the roster of the same pool's generation before. The
- * servers that stay keep phases, waits, drains, holds, verdicts and ramps, as far as the new file
- * has a place for them; roster_first() is for the others alone. Whom a standby stands in for stays
- * as it is as long as the same servers are out and the same may stand in. What changes by it is
- * published and told like any event. `old` hears of nothing any more. */
+/* In place of roster_start(): takes over from `old`, the roster of the same pool in the generation
+ * before. Servers that stay keep their phases, waits, drains, holds, verdicts and ramps, as far as
+ * the new configuration has a place for them; roster_first() is for the other servers alone. As
+ * long as the same servers are out and the same standbys may stand in, no promotion changes. What
+ * changes is published and told like any event. `old` must get no event any more. */
 void roster_adopt(struct roster *r, const struct roster *old, uint64_t now_ms);
 
-/* With `check: off` a server that roster_first() called bad has no address, as its name is not
- * resolved: it stays down until this says that it has one. Else nothing. */
+/* The name of a server is resolved. With `check: off` a server that roster_first() reported as bad
+ * has no address, and stays down until this call. In all other cases the call does nothing. */
 void roster_resolved(struct roster *r, unsigned server, uint64_t now_ms);
 
-/* The result of one active check after the start. Returns whether the server is changing state
- * (some but not all of fall or rise seen), so that the next check comes sooner. */
+/* The result of one active check after the start. Returns roster_changing(), so that the next check
+ * can come sooner. */
 bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
 /* Live traffic failed `passive.failures` times in a row. */
 void roster_passive_down(struct roster *r, unsigned server, uint64_t now_ms);
 
-/* Operators. Enabling also ends a wait or a hold; with a ramp the keys still come back gradually.
- * A failback puts a drained server back, too. */
+/* What operators do. Enabling a server also ends its wait or hold; with a ramp the keys still come
+ * back gradually. A failback ends a drain, too, and brings all keys back at once. */
 void roster_drain(struct roster *r, unsigned server, uint64_t now_ms);
 void roster_enable(struct roster *r, unsigned server, uint64_t now_ms);
 /* False: the server is down (409). */
 bool roster_failback(struct roster *r, unsigned server, uint64_t now_ms);
 
-/* When roster_tick() wants to be called next; UINT64_MAX: no wait is running. Ramps ask for steps
- * of about 1/256 of their length, at least 10 ms. Each change of it is told to roster_on_wake()'s
- * function, except before the start. */
+/* When roster_tick() is due; UINT64_MAX: no wait or ramp runs. Ramps go in steps of about 1/256 of
+ * their length, at least 10 ms. Each change of this time is told to the function of
+ * roster_on_wake(), except before the start. */
 uint64_t roster_next_ms(const struct roster *r);
 void roster_tick(struct roster *r, uint64_t now_ms);
 
@@ -115,5 +117,5 @@ const char *roster_state_name(enum roster_state s);
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server);
 /* Down by its checks or by live traffic, drained or not. */
 bool roster_is_down(const struct roster *r, unsigned server);
-/* True while fewer than all of fall or rise were seen in a row. */
+/* Whether some results in a row speak against the server's state, but fewer than fall or rise. */
 bool roster_changing(const struct roster *r, unsigned server);

@@ -1,9 +1,9 @@
-/* From one generation's roster to the next: servers that stay keep what is believed of them, slots
- * keep who had their keys.
+/* From the roster of one generation to that of the next: servers that stay keep what is believed of
+ * them, and slots keep the servers that have their keys.
  *
- * A server stays if it is the same object (pool.h): then its opinion is carried over, whatever its
- * id and its role are now. A slot stays if a backend of that name was there: its word is carried
- * over, so that what the new generation changes is told, and a ramp goes on. */
+ * A server stays if it is the same object (pool_new()); then its opinion is carried over, whatever
+ * its id and its role are now. A slot stays if there was a backend of that name; then its word is
+ * carried over, so that roster_tell() sees what the new generation changes, and a ramp goes on. */
 #include <assert.h>
 
 #include "pool/roster_internal.h"
@@ -13,7 +13,8 @@ static uint64_t longest_delay(const struct config_failback *f)
     return f->max_after_ms > f->after_ms ? f->max_after_ms : f->after_ms;
 }
 
-/* A delay that was not doubled follows the new file; one that was stays within its bound. */
+/* A delay that was not doubled becomes that of the new configuration. One that was doubled stays,
+ * up to the new bound. */
 static uint64_t adopt_delay(const struct roster *r, const struct roster *old, uint64_t delay_ms)
 {
     if (delay_ms == old->config->failback.after_ms)
@@ -27,7 +28,8 @@ static bool is_resolved(const struct server *s)
     return !server_by_name(s) || server_generation(s) != 0;
 }
 
-/* Without checks time ends a DOWN, but gives no address; with checks only they do. */
+/* When a DOWN ends. With checks only they end it. Without checks time does, but not for a server
+ * whose name is not resolved. */
 static uint64_t down_until(const struct roster *r, const struct roster *old,
                            const struct opinion *was, const struct server *s, uint64_t now_ms)
 {
@@ -38,7 +40,7 @@ static uint64_t down_until(const struct roster *r, const struct roster *old,
     return is_resolved(s) ? now_ms + r->config->health.interval_ms : NEVER;
 }
 
-/* No wait is longer than this file allows, and none is shortened otherwise. */
+/* A wait goes on as it is, unless the new configuration allows no wait as long as that. */
 static uint64_t wait_until(const struct roster *r, uint64_t until_ms, uint64_t now_ms)
 {
     uint64_t latest = now_ms + longest_delay(&r->config->failback);
@@ -54,20 +56,21 @@ static void adopt_opinion(struct roster *r, unsigned id, const struct roster *ol
     verdict_init(&o->verdict, r->config->health.fall, r->config->health.rise, was->verdict.up);
     verdict_take_over(&o->verdict, &was->verdict);
     o->delay_ms = adopt_delay(r, old, was->delay_ms);
-    /* a standby is never held, and without `manual` nobody is: what is left is a wait that is over
-     */
+    /* A standby is never held, and no server is without `manual`. As a wait, whose time is over,
+     * the hold then ends. */
     if (o->phase == HELD && (is_standby(r, id) || !r->config->failback.manual))
         o->phase = WAITING;
     if (o->phase == DOWN)
         o->until_ms = down_until(r, old, was, s, now_ms);
     else if (o->phase == WAITING)
         o->until_ms = wait_until(r, was->until_ms, now_ms);
-    /* Failures are told when they reach the threshold: below a lower one they would never. */
+    /* server_failed() reports the failure that reaches the threshold. A count that is above a new,
+     * lower threshold already would never reach it. */
     if (r->config->passive.failures != old->config->passive.failures)
         atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
 }
 
-/* An owner of before as the new generation's slot b has it. */
+/* The owner that slot old_b had, as an id of the new generation, whose slot b it is. */
 static uint16_t adopt_owner(const struct roster *r, unsigned b, const struct roster *old,
                             unsigned old_b, uint16_t owner)
 {
@@ -86,7 +89,7 @@ static void adopt_slot(struct roster *r, unsigned b, const struct roster *old, u
     *s = old->slots[old_b];
     s->ramp_from = adopt_owner(r, b, old, old_b, s->ramp_from);
     if (r->pool->ring != old->pool->ring)
-        s->ramp_moved = -1; /* it was of another ring */
+        s->ramp_moved = -1; /* the share was of another ring */
     r->words[b].owner = adopt_owner(r, b, old, old_b, was->owner);
     r->words[b].from = adopt_owner(r, b, old, old_b, was->from);
     r->words[b].share = was->share;

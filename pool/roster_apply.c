@@ -1,5 +1,5 @@
-/* From a decision to what every thread sees: waits end, ramps begin and step, words are published,
- * then it is told. Nothing in here asks an opinion who is out. */
+/* From a decision to what every thread sees: waits end, ramps begin and go on, words are published,
+ * and then notices tell of it. No code in here asks an opinion which servers are out. */
 #include <assert.h>
 #include <string.h>
 
@@ -10,8 +10,8 @@
 
 /* ---- opinions follow ---- */
 
-/* Who waited and is not out any more has come back; who is still out after its delay, because the
- * mode is manual, is held. */
+/* A server that waited and is not out any more has come back. A backend that is still out after its
+ * delay, because the mode is manual, is held. */
 static void follow(struct roster *r, uint64_t now_ms)
 {
     for (unsigned i = 0; i < r->nservers; i++) {
@@ -32,10 +32,10 @@ static void start_ramp(struct slot *s, unsigned from, uint64_t now_ms)
     s->ramp_from = (uint16_t)from;
     s->ramp_share = 0;
     s->ramp_start_ms = s->ramp_step_ms = now_ms;
-    s->ramp_moved = -1; /* worked out when it is told */
+    s->ramp_moved = -1; /* computed when the ramp is told of */
 }
 
-/* Takes one step of a ramp. False: it has come to its end. */
+/* Takes one step of a ramp. False: the ramp is over. */
 static bool step_ramp(struct slot *s, uint64_t ramp_ms, uint64_t now_ms)
 {
     uint64_t passed = now_ms > s->ramp_start_ms ? now_ms - s->ramp_start_ms : 0;
@@ -48,12 +48,13 @@ static bool step_ramp(struct slot *s, uint64_t ramp_ms, uint64_t now_ms)
     return true;
 }
 
-/* A standby may go on handing back only while nothing else is asked of it. */
+/* A standby hands keys back gradually only while it is in service, and owns no other slot. */
 static bool may_hand_back(const struct roster *r, unsigned s)
 {
     return is_standby(r, s) && !r->decision.out[s] && !r->busy[s];
 }
 
+/* The new word of slot b, with the next step of its ramp, or the first one of a new ramp. */
 static struct pool_owner word_of(struct roster *r, unsigned b, uint64_t now_ms)
 {
     struct slot *s = &r->slots[b];
@@ -96,8 +97,8 @@ static bool make_words(struct roster *r, uint64_t now_ms)
 
 /* ---- publishing ---- */
 
-/* A waiting backend owns no slot, which keeps requests from it. A standby never owns one by itself,
- * so a second try would take a waiting one for in service unless it is told here. */
+/* A waiting backend owns no slot, so no first try comes to it, and whatif() counts it as out for
+ * that. A standby in service owns no slot either, so `usable` must tell a waiting one apart. */
 static void set_usable(struct roster *r, unsigned id)
 {
     const struct opinion *o = &r->opinions[id];
@@ -114,7 +115,7 @@ static void keep_words(struct roster *r)
         r->slots[b].served = true;
 }
 
-/* ---- when to look again ---- */
+/* ---- when the next tick is due ---- */
 
 static uint64_t opinion_next_ms(const struct opinion *o)
 {
@@ -146,6 +147,8 @@ static uint64_t next_ms(const struct roster *r)
     return at;
 }
 
+/* The wake function is called last, when the roster is consistent. The first call publishes even
+ * what has not changed, as nothing was published before. */
 void roster_apply(struct roster *r, uint64_t now_ms)
 {
     assert(!r->flushing);

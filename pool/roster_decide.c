@@ -1,14 +1,15 @@
-/* The decision: who is out, by the opinions of this process alone.
+/* The decision: which servers are out, by the opinions of this process alone.
  *
- * Out is what is down, drained or still waits. A wait ends with its time, and before that when it
- * has lost its reason, which depends on who would serve the keys meanwhile: so the owners are
- * worked out, waits end by them, and that is repeated until none ends. Opinions are read, not
- * changed: roster_apply() draws the consequences. */
+ * A server is out while it is down, drained or still waits. A wait ends with its time, and before
+ * that when it has lost its reason. That depends on which servers would serve the keys meanwhile,
+ * and those depend on the waits. So the owners are computed, waits are ended by them, and both are
+ * repeated until no further wait ends. Opinions are read here, not changed: that is done by
+ * roster_apply(). */
 #include <string.h>
 
 #include "pool/roster_internal.h"
 
-/* It waits, and nothing on the way to this decision has ended that. */
+/* Whether the server waits, and this decision has not ended its wait so far. */
 static bool still_waits(const struct roster *r, unsigned id)
 {
     return r->decision.out[id] && opinion_is_waiting(&r->opinions[id]);
@@ -22,28 +23,29 @@ static bool anyone_owns(const struct roster *r)
     return false;
 }
 
-/* Nobody serves the keys of a slot without an owner if the next owners may not or are not there. */
+/* Whether keys of a slot without an owner have a server: the owner of the next slot that has one.
+ */
 static bool next_owners_serve(const struct roster *r)
 {
     return r->config->when_down == WHEN_DOWN_NEXT && anyone_owns(r);
 }
 
-/* A backend that waits or is held: has that lost its reason? */
+/* Whether the wait, or hold, of a backend has lost its reason. */
 static bool wait_over(const struct roster *r, unsigned b, bool next_serve, uint64_t now_ms)
 {
-    unsigned holder = r->words[b].owner;   /* who has its points now ... */
-    unsigned cover = r->decision.owner[b]; /* ... and who would have them */
+    unsigned holder = r->words[b].owner;   /* the server that has its points now ... */
+    unsigned cover = r->decision.owner[b]; /* ... and the one that would have them */
     if (cover == SERVER_NONE && !next_serve)
         return true;
     if (!r->held[b])
         return now_ms >= r->opinions[b].until_ms &&
                (!r->config->failback.manual || cover == SERVER_NONE);
-    /* the keys of a hold have to move anyway: home */
+    /* A hold keeps keys from moving. If they have to move anyway, they move home. */
     return holder == SERVER_GONE ||
            (is_standby(r, holder) && (r->decision.out[holder] || cover == SERVER_NONE));
 }
 
-/* True if one comes back: then more may have lost their reason to wait, and the owners differ. */
+/* Ends waits of backends. True: a wait has ended, so the owners have to be computed again. */
 static bool release_backends(struct roster *r, uint64_t now_ms)
 {
     bool any = false, next_serve = next_owners_serve(r);
@@ -68,8 +70,8 @@ static unsigned unowned(const struct roster *r, const uint16_t *owners)
     return n;
 }
 
-/* What failover_owners() would say if the waiting standby `one`, or all of them (SERVER_NONE), were
- * back. */
+/* Computes r->trial: the owners if the waiting standby `one` were back, or, for SERVER_NONE, if all
+ * waiting standbys were. */
 static void try_standbys(struct roster *r, unsigned one)
 {
     memcpy(r->trial_out, r->decision.out, r->nservers * sizeof *r->trial_out);
@@ -79,8 +81,8 @@ static void try_standbys(struct roster *r, unsigned one)
     failover_owners(r->pool->failover, r->trial_out, r->trial);
 }
 
-/* Keys that nobody serves end the wait of the standbys that could serve them: those the promotion
- * rule would choose for these very backends, else one that frees another for them. */
+/* Keys without a server end the wait of standbys that could help: of those that the promotion rule
+ * would choose for these backends, else of one that sets another standby free for them. */
 static bool release_needed_standbys(struct roster *r)
 {
     bool any = false;
@@ -106,6 +108,7 @@ static bool release_needed_standbys(struct roster *r)
     return false;
 }
 
+/* Ends waits of standbys. True: a wait has ended, so the owners have to be computed again. */
 static bool release_standbys(struct roster *r, uint64_t now_ms)
 {
     bool any = false, waiting = false;

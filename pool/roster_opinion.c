@@ -1,4 +1,4 @@
-/* What is believed of one server: a phase, and whether it is drained, whatever its phase.
+/* What is believed of one server: a phase, and, in any phase, whether the server is drained.
  *
  *            fall checks failed, or live traffic failed
  *      .------------------------> DOWN <------------+-----------.
@@ -11,12 +11,12 @@
  *             operator; its standby went out
  *
  *   UP       in service; owns its points if it is a backend, all of them unless a ramp is on
- *   DOWN     out, not usable. until_ms: when it ends, with `check: off`; NEVER while checks decide
- *            or its name is not resolved
- *   WAITING  checks pass; out until until_ms: failback.after, doubled for each relapse.
- *   HELD     checks pass; out until an operator says so (mode manual). Backends alone
+ *   DOWN     out, not usable. With `check: off` it ends at until_ms; until_ms is NEVER while checks
+ *            decide, or the name is not resolved
+ *   WAITING  checks pass; out until until_ms: failback.after, doubled for each relapse
+ *   HELD     checks pass; out until an operator brings it back (mode manual). Backends alone
  *
- * While a server is drained its wait or hold neither ends nor matters: enabling it ends them. */
+ * While a server is drained, a wait or hold does not end by itself; enabling the server ends it. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -44,7 +44,7 @@ bool opinion_is_out(const struct opinion *o)
     return o->drained || o->phase != UP;
 }
 
-/* The wait before the next return: doubled if the last one did not last. */
+/* The wait before the next return: doubled if the server did not last after the return before. */
 static uint64_t next_delay(const struct roster *r, const struct opinion *o, uint64_t now_ms)
 {
     const struct config_failback *f = &r->config->failback;
@@ -63,7 +63,7 @@ void opinion_go_down(struct roster *r, unsigned id, const char *reason, uint64_t
     o->returned = false;
     o->tell_held = false;
     o->until_ms = h->check == CHECK_OFF ? now_ms + h->interval_ms : NEVER;
-    verdict_force(&o->verdict, false);
+    verdict_force(&o->verdict, false); /* even if live traffic took it down */
     move(o, DOWN);
     roster_push(r, ROSTER_SERVER_DOWN, id)->reason = reason;
 }
@@ -76,7 +76,7 @@ void opinion_rise(struct roster *r, unsigned id, uint64_t now_ms)
     o->tell_held = true;
     verdict_force(&o->verdict, true);
     move(o, WAITING);
-    /* What failed while it was down must not count against it. */
+    /* Failures from before it went down must not count against it now. */
     atomic_store_explicit(&r->pool->members[id].server->failures, 0, memory_order_relaxed);
     roster_push(r, ROSTER_SERVER_UP, id);
 }

@@ -1,20 +1,21 @@
-/* What moved, in notices: from the words that were published to those that are.
+/* Notices: what has moved from the words that were published to the new ones.
  *
- * The notices of one event are told in the order in which one makes room for the other, and each
- * tells its own share of the key space: r->before is the assignment as far as it has been told. */
+ * The notices of one event are in the order in which one change makes room for the next, and each
+ * has its own share of the key space: r->before holds the owners as far as they have been told. */
 #include <assert.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "pool/roster_internal.h"
 
-/* Exact shares that need a pass over the whole ring, at most so many an event: thousands of servers
- * that change at once must not stall the control thread. The rest are told without a share. */
+/* How many exact shares of one event may each need a pass over the whole ring. When thousands of
+ * servers change at once, the others are told without a share, so as not to stall the control
+ * thread. */
 #define RING_PASSES 32
 
 /* ---- notices ---- */
 
-/* NULL: no server, or one that is in no pool of this generation. */
+/* NULL: no server, or one that this generation does not have. */
 static const struct pool_member *member_of(const struct roster *r, unsigned id)
 {
     return id < r->nservers ? &r->pool->members[id] : NULL;
@@ -44,8 +45,8 @@ void roster_flush(struct roster *r)
 
 /* ---- shares ---- */
 
-/* An owner as ring_moved() wants it. The keys of a slot without one walk on to the next owner; with
- * when_down: fail they are refused, which counts as an owner of its own. */
+/* An owner in the form that ring_moved() takes. Keys of a slot without an owner go on to the next
+ * slot's; with `when_down: fail` they are refused, which counts as an owner of its own. */
 static uint16_t moved_id(const struct roster *r, unsigned owner)
 {
     if (owner == SERVER_NONE && r->config->when_down == WHEN_DOWN_FAIL)
@@ -53,8 +54,9 @@ static uint16_t moved_id(const struct roster *r, unsigned owner)
     return owner == SERVER_NONE ? RING_NONE : (uint16_t)owner;
 }
 
-/* The share of the key space that changes its server when slot b goes from one to the other and all
- * other slots stay as they are in r->before. */
+/* The share of the key space that changes its server when slot b goes from one owner to the other
+ * and all other slots stay as in r->before. If no slot is without an owner, that is the slot's own
+ * share; else keys of other slots may move too, and it takes a pass over the ring. */
 static double moved_whole(struct roster *r, unsigned b, unsigned from, unsigned to)
 {
     uint16_t id_from = moved_id(r, from), id_to = moved_id(r, to);
@@ -77,8 +79,9 @@ static double moved_whole(struct roster *r, unsigned b, unsigned from, unsigned 
     return (double)n / (double)RING_SPACE;
 }
 
-/* The same from a word that may be amid its ramp: the lower 16 bits of a hash, which split a ramp,
- * and the upper 48, which place it, are independent, so the parts just add up. */
+/* The same from a word that may be in a ramp. The lower 16 bits of a hash decide on which side of
+ * the ramp a key is, the upper 48 where it lies on the ring; they are independent, so the shares of
+ * both sides add up. */
 static double moved(struct roster *r, unsigned b, struct pool_owner old, unsigned to)
 {
     double home = moved_whole(r, b, old.owner, to);
@@ -91,7 +94,7 @@ static double moved(struct roster *r, unsigned b, struct pool_owner old, unsigne
 
 /* ---- telling ---- */
 
-/* The standby that has points of a slot, by word; SERVER_NONE if none has. */
+/* The standby that has keys of a slot by the word w; SERVER_NONE if none has. */
 static unsigned holder_of(const struct roster *r, struct pool_owner w)
 {
     if (w.from != SERVER_NONE)
@@ -170,7 +173,7 @@ static void tell_owners(struct roster *r)
     for (size_t s = 0; s < sizeof steps / sizeof *steps; s++)
         for (unsigned b = 0; b < r->nbackends; b++)
             steps[s](r, b);
-    /* Keys that nobody served before have not moved. */
+    /* Keys that had no server before have not moved. */
     for (size_t i = first; i < r->nnotices; i++)
         if (!r->slots[r->notices[i].member->id].served)
             r->notices[i].moved = -1;

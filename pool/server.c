@@ -56,13 +56,14 @@ void server_release(void *server)
     server_unref(server);
 }
 
-/* ---- where it is ---- */
+/* ---- address ---- */
 
 _Static_assert(sizeof(struct sockaddr_in6) <= 4 * sizeof(uint64_t), "a place holds any of the two");
 
-/* Each word is stored with release and loaded with acquire: who reads a word of the address after
- * next (it has the same place) has, behind it, the generation that was stored before, and sees that
- * its own is over. */
+/* A sequence lock with two places. Each word is stored with release and loaded with acquire.
+ * Suppose a reader of generation g gets a word of g + 2, which has the same place. Generation g + 1
+ * was stored before that word, so the reader sees it, or a later one, when it loads the generation
+ * again, and begins anew. */
 bool server_address(const struct server *s, struct addr *out, uint32_t *generation)
 {
     uint64_t words[4];
@@ -93,17 +94,17 @@ bool server_move(struct server *s, const struct addr *to)
     if (server_address(s, &now, &g) && addr_eq(&now, to))
         return false;
     if (++g == 0)
-        g = 2; /* 0 is taken; the place in turn stays the same */
+        g = 2; /* 0 means unresolved; 2 has the place that 0 would have */
     memcpy(words, &to->v6, to->len);
     for (unsigned i = 0; i < 4; i++)
         atomic_store_explicit(&s->place.words[g % 2][i], words[i], memory_order_release);
     atomic_store_explicit(&s->place.generation, g, memory_order_release);
-    /* What failed where it was says nothing about where it is. */
+    /* Failures at the old address say nothing about the new one. */
     atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
     return true;
 }
 
-/* ---- what it does ---- */
+/* ---- counters ---- */
 
 bool server_failed(struct server *s, unsigned threshold)
 {

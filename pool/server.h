@@ -1,17 +1,17 @@
-/* One backend or standby as all threads see it, for as long as any of them has to do with it.
+/* One backend or standby as all threads see it.
  *
  * What for: its address, whether it may be given requests, how busy it is, what it has done, and
- * each worker's connections to it.
- * Invariants: a server is what the configuration calls a name at an address in a pool: as long as
- * those three texts stay, generations of the configuration share the one object, so nothing that
- * is counted here starts again at a reload. What a file may change about it (weight, limits,
- * thresholds, its role) is in struct pool_member, one a generation. What stands under "constant"
- * never changes. `usable` and `place` are written by the control thread alone. `failures` counts
+ * the connections that each worker has to it.
+ * Invariants: a server is a name at an address in a pool. As long as these three texts stay,
+ * generations of the configuration share the one object, so nothing that is counted here begins
+ * again at a reload. What a configuration may change about a server (weight, limits, thresholds,
+ * its role) is in struct pool_member, one for each generation. The fields under "constant" never
+ * change. `usable` and `place` are written by the control thread alone. `failures` counts
  * consecutive failures of live traffic; any worker may raise or reset it.
  * Ownership: counted (base/ref.h). Members of pools, mail and connections hold references. The
- * texts are the server's own copies, so that it needs no configuration.
- * Threads: see each group; the atomics need no order among themselves (relaxed), as no other memory
- * is published through them. */
+ * texts are copies, so that a server needs no configuration.
+ * Threads: see each group. The atomics need no order among themselves (relaxed), as no other memory
+ * is published through them; `place` is explained in server.c. */
 #pragma once
 #include <assert.h>
 #include <stdatomic.h>
@@ -23,23 +23,23 @@
 #include "base/list.h"
 #include "base/ref.h"
 
-#define SERVER_LINE 64 /* bytes of a cache line */
+#define SERVER_LINE 64 /* bytes in a cache line */
 
 /* One worker's part of a server. The counters are written by that worker alone and read by the
  * control thread; the lists are touched by that worker alone. */
 struct server_cell {
-    _Alignas(SERVER_LINE) _Atomic uint64_t requests; /* tries that were sent or were about to be */
+    _Alignas(SERVER_LINE) _Atomic uint64_t requests; /* tries, from the moment the server is lent */
     _Atomic uint64_t errors; /* tries that failed: connect, reset, timeout, broken answer */
-    struct list idle;        /* kept connections, the one used last in front */
-    struct list busy;        /* connections that are lent */
+    struct list idle;        /* kept connections, the last used in front */
+    struct list busy;        /* connections that are lent, or still connect */
     unsigned nidle;
-    void *home; /* the worker's view of the pool that has the server in the worker's current
-                   generation; NULL: no pool of it has */
+    void *home; /* struct worker_pool of the pool that has the server in the worker's current
+                   generation; NULL: none has */
 };
 
-/* Where a server by name is now. The two places are used in turn, so that what is being written is
- * never what readers are told to read: nobody waits, and memory does not grow however often the
- * address changes. */
+/* The address of a server that is configured by name. The two places are used in turn, so the one
+ * that is written is never the one that readers are told to read. So no thread waits, and memory
+ * does not grow however often the address changes. */
 struct server_place {
     _Atomic uint32_t generation;  /* 0: the name has not been resolved yet */
     _Atomic uint64_t words[2][4]; /* [generation % 2] is a sockaddr_in or sockaddr_in6 */
@@ -51,25 +51,26 @@ struct server {
     /* constant */
     char *pool, *name;
     char *address_text;  /* "127.0.0.1:9001", "unix:/run/b1", as configured */
-    struct addr address; /* where it is for good; len 0: it is by name, see server_address() */
+    struct addr address; /* constant; len 0: the server is by name, see server_address() */
     unsigned nworkers;
-    struct server_cell *cells; /* one a worker */
+    struct server_cell *cells; /* one for each worker */
 
     struct server_place place;
 
     /* any thread */
     _Alignas(SERVER_LINE) _Atomic uint32_t active; /* requests in flight and tunnels, all workers */
     _Atomic uint32_t failures;                     /* consecutive, see server_failed() */
-    _Atomic bool usable; /* neither down nor drained, nor a standby that waits for its return */
+    _Atomic bool usable; /* neither down nor drained, and no standby that waits for its return */
 };
 
-/* Usable, idle, without failures, and not resolved if it is by name. The texts are copied. */
+/* A server that is usable, idle and without failures; if it is by name, without an address. The
+ * texts are copied. */
 struct server *server_new(const char *pool, const char *name, const char *address_text,
                           const struct addr *address, unsigned nworkers);
 struct server *server_ref(struct server *s);
-/* The last one frees it: no request is at it, no worker has a connection to it. NULL is fine. */
+/* The last reference frees the server; no request and no connection may be left. NULL is fine. */
 void server_unref(struct server *s);
-/* server_unref() as a message's release function (net/mailbox.h). */
+/* server_unref() as a message_release_fn (net/mailbox.h). */
 void server_release(void *server);
 
 static inline bool server_by_name(const struct server *s)
@@ -77,40 +78,43 @@ static inline bool server_by_name(const struct server *s)
     return s->address.len == 0;
 }
 
-/* Where to connect now, from any thread; *generation is of that address, see server_generation().
- * False: its name has not been resolved yet. */
+/* Any thread: the address to connect to now, and its generation, see server_generation(). False:
+ * the name has not been resolved yet. */
 bool server_address(const struct server *s, struct addr *out, uint32_t *generation);
-/* Grows with each change of the address: a connection made under another generation goes to where
- * the server was. Always 0 if the server is not by name. */
+/* The number of the address (not a generation of the configuration): a connection made under
+ * another generation goes to an old address. Always 0 if the server is not by name. */
 static inline uint32_t server_generation(const struct server *s)
 {
     return atomic_load_explicit(&s->place.generation, memory_order_relaxed);
 }
-/* Control thread: a server by name is at this IPv4 or IPv6 address now, with no failures yet.
- * False: there it was already. */
+/* Control thread: sets the IPv4 or IPv6 address of a server by name, and its failures to 0. False:
+ * it has that address already. */
 bool server_move(struct server *s, const struct addr *to);
 
-/* What a Host field says of it. */
+/* The value of a Host field for this server. */
 static inline const char *server_host(const struct server *s)
 {
     return addr_is_unix(&s->address) ? "localhost" : s->address_text;
 }
 
+/* Adds to a counter that one thread alone writes: cheaper than an atomic addition. */
 static inline void cell_add(_Atomic uint64_t *c, uint64_t n)
 {
     atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
                           memory_order_relaxed);
 }
 
-/* A failure of live traffic. True if this one reaches the threshold (told once: the caller mails
- * control, which calls roster_passive_down()). threshold 0: never. */
+/* Counts a failure of live traffic. True: this one reaches the threshold, so the caller mails
+ * control, which calls roster_passive_down(). threshold 0: never. */
 bool server_failed(struct server *s, unsigned threshold);
-/* A success: the count of consecutive failures starts again. */
+/* A success: the count of consecutive failures begins again. The load spares the workers a store to
+ * a cache line that they share. */
 static inline void server_succeeded(struct server *s)
 {
     if (atomic_load_explicit(&s->failures, memory_order_relaxed))
         atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
 }
+/* The cell of a worker, by its index. */
 static inline struct server_cell *server_cell(const struct server *s, unsigned worker)
 {
     assert(worker < s->nworkers);
@@ -120,6 +124,6 @@ static inline struct server_cell *server_cell(const struct server *s, unsigned w
 uint64_t server_requests(const struct server *s);
 uint64_t server_errors(const struct server *s);
 
-/* A zeroed array that begins at a cache line, so that threads which write to different elements of
- * a whole number of lines do not disturb each other. Aborts when memory is out; free() it. */
+/* A zeroed array that begins at a cache line. So threads that write to different elements, each a
+ * whole number of lines, do not slow each other down. Aborts when memory is out; free() it. */
 void *server_zalloc_lines(size_t count, size_t size);

@@ -16,6 +16,7 @@ static struct ring *make_ring(const struct config_pool *config, struct error *e)
     return ring;
 }
 
+/* Shares are asked for at each promotion; counting them once spares a pass over the ring. */
 static uint64_t *count_positions(const struct ring *ring)
 {
     size_t n = ring_slots(ring);

@@ -31,7 +31,8 @@ void listener_stats_unref(struct listener_stats *l)
     free(l);
 }
 
-/* A reference; the figures of before if there was a listener of this name. */
+/* A reference to the figures of the listener of this name, which may be in the generation before.
+ */
 static struct listener_stats *adopt_stats(const struct snapshot *s, const struct snapshot *old,
                                           const char *name)
 {
@@ -41,6 +42,7 @@ static struct listener_stats *adopt_stats(const struct snapshot *s, const struct
     return stats_new(s->nworkers);
 }
 
+/* A listener keeps its figures as long as its name stays, whatever its address and pool become. */
 static void add_listeners(struct snapshot *s, const struct snapshot *old)
 {
     const struct config *c = s->config;
@@ -102,7 +104,7 @@ struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
     s->config = config_ref(config);
     s->generation = generation;
     s->nworkers = nworkers;
-    if (!add_pools(s, old, notify, notify_arg, e)) {
+    if (!add_pools(s, old, notify, notify_arg, e)) { /* some pools and rosters may be made */
         snapshot_retire(s);
         snapshot_unref(s);
         return NULL;
@@ -128,6 +130,8 @@ struct snapshot *snapshot_ref(struct snapshot *s)
     return s;
 }
 
+/* A worker may hold the snapshot long after control has given it up, for one slow request. Its
+ * rosters must not wait for that: they are control's, and the next generation's decide now. */
 void snapshot_retire(struct snapshot *s)
 {
     assert(s->rosters != NULL);
@@ -137,7 +141,7 @@ void snapshot_retire(struct snapshot *s)
     s->rosters = NULL;
 }
 
-/* A pool may look at its config until it is freed. */
+/* The config goes last: a pool uses it until it is freed. */
 void snapshot_unref(struct snapshot *s)
 {
     if (s == NULL || !ref_put(&s->ref))

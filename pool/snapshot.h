@@ -1,14 +1,18 @@
 /* One generation of the configuration in service: config, pools, listeners, rosters.
  *
- * What for: the place where proxy, health and admin meet without including each other.
- * Invariants: once built only atomics (pools, servers, cells) and the rosters (control thread)
- * move. What has to outlive a generation (servers, totals of pools, figures of listeners) is
- * counted by reference and shared by the generations that have it. `rosters` belong to the control
- * thread alone, and no roster works for two generations at a time: control calls snapshot_retire()
- * when the next generation takes over, and before it gives back its own reference. Ownership:
- * counted (base/ref.h); owns its pools and rosters, and references to all the rest. Threads:
- * snapshot_ref() and snapshot_unref() any; pools and listeners any; snapshot_new(),
- * snapshot_retire() and the rosters the control thread. */
+ *   snapshot --- config
+ *      |-------- pool[]      ---> servers, totals, ring        shared with other generations
+ *      |-------- listener[]  ---> listener_stats               shared with other generations
+ *      '-------- roster[]    one for each pool, until snapshot_retire()
+ *
+ * What for: proxy, health and admin meet here without including each other.
+ * Invariants: once it is built, only atomics (pools, servers, cells) and the rosters (control
+ * thread) change. What has to outlive a generation is counted by reference, and shared by the
+ * generations that have it. No roster works for two generations at a time: control calls
+ * snapshot_retire() when the next generation takes over, before it gives back its own reference.
+ * Ownership: counted (base/ref.h); owns its pools and rosters, holds references to the rest.
+ * Threads: snapshot_ref() and snapshot_unref() are for any thread, and so are pools and listeners;
+ * snapshot_new(), snapshot_start(), snapshot_retire() and the rosters are control's. */
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
@@ -23,17 +27,17 @@
 /* One worker's counters of one listener: written by that worker alone. */
 struct listener_cell {
     _Alignas(64) _Atomic uint64_t codes[STATUS_CODES];
-    _Atomic uint64_t requests; /* heads that were complete and valid */
-    _Atomic uint64_t keyless;
+    _Atomic uint64_t requests;    /* heads that were complete and valid; in mode tcp: streams */
+    _Atomic uint64_t keyless;     /* of these, without a key */
     _Atomic uint64_t connections; /* open now */
     _Atomic uint64_t accepted;    /* connections ever */
     struct histogram duration;    /* complete head to the answer's last byte handed over */
 };
 
-/* The figures of a listener of this name, across the generations. Counted (base/ref.h). */
+/* The figures of the listeners of one name in all generations. Counted (base/ref.h). */
 struct listener_stats {
     struct ref ref;
-    struct listener_cell *cells;               /* one a worker */
+    struct listener_cell *cells;               /* one for each worker */
     _Alignas(64) _Atomic uint32_t connections; /* open now, all workers, for max_connections */
 };
 
@@ -52,30 +56,30 @@ struct snapshot {
     uint64_t generation; /* 1, 2, ... */
     unsigned nworkers;
     struct pool **pools;
-    struct roster **rosters; /* same index; control thread; NULL: retired */
+    struct roster **rosters; /* one for each pool, control thread alone; NULL: retired */
     size_t npools;
     struct snapshot_listener *listeners;
     size_t nlisteners;
 };
 
-/* Takes a reference to the config. old: the generation before, or NULL; from it come the servers of
- * the same pool, name and address, the totals of pools of the same name, and the figures of
- * listeners of the same name. notify gets the notices of all rosters. NULL: the error says why (a
- * ring that can't be built), and nothing has changed. */
+/* Takes a reference to the config. old: the generation before, or NULL. The new one shares its
+ * servers of the same pool, name and address, its totals of pools of the same name, and its figures
+ * of listeners of the same name. notify gets the notices of all rosters. Returns NULL with an error
+ * if a ring can't be built; then nothing has changed. */
 struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
                               uint64_t generation, unsigned nworkers, roster_notify_fn *notify,
                               void *notify_arg, struct error *e);
 struct snapshot *snapshot_ref(struct snapshot *s);
-/* The last one frees it; it must be retired then. NULL is fine. */
+/* The last reference frees the snapshot, which must be retired then. NULL is fine. */
 void snapshot_unref(struct snapshot *s);
-/* snapshot_unref() as a message's release function (net/mailbox.h). */
+/* snapshot_unref() as a message_release_fn (net/mailbox.h). */
 void snapshot_release(void *snapshot);
-/* Control thread: each roster starts, or takes over from that of the pool of the same name in
- * `old`, which is NULL or the generation that this one replaces. First checks come before it. */
+/* Each roster starts, or adopts that of the pool of the same name in `old`, the generation that
+ * this one replaces, or NULL. First checks come before this call. */
 void snapshot_start(struct snapshot *s, const struct snapshot *old, uint64_t now_ms);
-/* Frees the rosters: no event of this generation comes any more. Servers that no later one has stay
- * as usable as they are, for what this one still serves. Whoever holds a roster, as a checker does,
- * is closed before. */
+/* Frees the rosters: no event of this generation may come any more, so its checkers must be closed
+ * before. Servers that no later generation has stay as usable as they are, for the requests that
+ * this generation still serves. */
 void snapshot_retire(struct snapshot *s);
 
 /* The index of the pool of this name; npools if there is none. */

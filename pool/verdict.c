@@ -10,7 +10,7 @@ void verdict_init(struct verdict *v, unsigned fall, unsigned rise, bool up)
 
 enum verdict_change verdict_check(struct verdict *v, bool ok)
 {
-    if (ok == v->up) {
+    if (ok == v->up) { /* a row is broken by one result of the other kind */
         v->count = 0;
         return VERDICT_SAME;
     }
@@ -28,7 +28,8 @@ void verdict_force(struct verdict *v, bool up)
     v->count = 0;
 }
 
-/* The turn itself takes one more result, even if fewer are needed now than were seen already. */
+/* The verdict turns with a result, so one more is needed even if the new fall or rise is lower than
+ * the count. */
 void verdict_take_over(struct verdict *v, const struct verdict *from)
 {
     unsigned need = v->up ? v->fall : v->rise;

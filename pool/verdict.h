@@ -1,9 +1,10 @@
 /* Counts checks: `fall` failures in a row make a server down, `rise` passes in a row make it up.
  *
- * It stands in pool/ and not in health/ because the roster counts too: a server that live traffic
- * took down needs `rise` passes all the same, and pool/ may not look into health/.
- * Invariants: count < (up ? fall : rise); count is the number of results in a row that speak
- * against `up`. Pure; ownership: a plain value; threads: none. */
+ * What for: the roster counts by it. It is not in health/, because a server that live traffic took
+ * down needs `rise` passes all the same, and pool/ may not include health/.
+ * Invariants: `count` results in a row speak against `up`; count < (up ? fall : rise).
+ * Ownership: a plain value; the functions are pure.
+ * Threads: any. */
 #pragma once
 #include <stdbool.h>
 
@@ -20,11 +21,11 @@ enum verdict_change {
 };
 
 void verdict_init(struct verdict *v, unsigned fall, unsigned rise, bool up);
-/* One result; says whether it turned the verdict. */
+/* Counts one result. Returns whether it has turned the verdict. */
 enum verdict_change verdict_check(struct verdict *v, bool ok);
-/* The verdict comes from elsewhere (a first check, live traffic): the count starts again. */
+/* Sets the verdict by something else (a first check, live traffic); the count begins again. */
 void verdict_force(struct verdict *v, bool up);
-/* As far as the results in a row that another verdict has seen go, if it says the same. */
+/* Takes over the count of another verdict with the same `up`. */
 void verdict_take_over(struct verdict *v, const struct verdict *from);
-/* Some results speak against the verdict, but not enough yet. */
+/* Whether some results speak against the verdict, but not enough yet. */
 bool verdict_changing(const struct verdict *v);
