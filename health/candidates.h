@@ -16,7 +16,8 @@
  * when that passes in the check after a lookup. If no candidate passes, the one in use stays in
  * use; if there is none, the first one is used.
  * Invariants: current is below set.n, or CANDIDATE_NONE.
- * Ownership: a plain value. Threads: no shared state. Pure. */
+ * Ownership: a plain value.
+ * Threads: no shared state. Pure. */
 #pragma once
 #include "base/addr_set.h"
 

@@ -10,27 +10,27 @@
 #include "health/check.h"
 #include "health/resolver.h"
 
-/* What a server by name has besides. */
+/* What a server by name has in addition. */
 struct named {
     struct resolver *resolver;
     struct candidates candidates;
-    struct candidates_span span; /* what the check that is running looks at */
-    bool outdated;               /* since it began the candidates have become others */
-    bool failing;                /* the last lookup failed, and that was said */
+    struct candidates_span span; /* the candidates that the running check probes */
+    bool outdated;               /* the candidates have changed since that check began */
+    bool failing;                /* the last lookup failed, and that was logged */
 };
 
 struct target {
     struct checker *checker;
     unsigned server;
-    uv_timer_t timer;    /* until the next check begins; at the first: how long a name may take */
-    struct check *check; /* NULL: none is running */
-    uint64_t began_ms;   /* the last one */
-    bool first;          /* its first result is still to come */
-    struct named *named; /* NULL: it has one address for good */
+    uv_timer_t timer; /* until the next check; at the first one: until the lookup took too long */
+    struct check *check; /* NULL: no check is running */
+    uint64_t began_ms;   /* when the last check began */
+    bool first;          /* the first result is still to come */
+    struct named *named; /* NULL: the server is not by name */
 };
 
 struct checker {
-    struct net *net; /* of the loop */
+    struct net *net; /* of the control loop */
     uv_loop_t *loop;
     struct pool *pool;
     struct roster *roster;
@@ -38,12 +38,12 @@ struct checker {
     struct checker_names names;
     struct target *targets;
     unsigned ntargets;
-    uv_timer_t tick;
-    bool first; /* the first checks are on */
+    uv_timer_t tick; /* until roster_tick() is due */
+    bool first;      /* the first checks are under way */
     uint64_t first_began_ms;
-    unsigned first_due; /* how many of them have not ended */
+    unsigned first_due; /* how many of them have no result yet */
     bool running, closing;
-    unsigned open; /* handles, checks and resolvers that are not closed yet */
+    unsigned open; /* how many handles, checks and resolvers are not closed yet */
     checker_fn *on_done, *on_closed;
     void *done_arg, *closed_arg;
 };
@@ -97,7 +97,7 @@ static void on_target_closed(uv_handle_t *h)
     closed_one(t->checker);
 }
 
-/* Of a check or a resolver. */
+/* A check or a resolver is closed. */
 static void on_part_closed(void *arg)
 {
     struct target *t = arg;
@@ -124,7 +124,7 @@ static void arm(struct checker *c, uint64_t at_ms)
         start_timer(&c->tick, on_tick, at_ms > now ? at_ms - now : 0);
 }
 
-/* Whoever fed the roster, its next tick has moved. */
+/* An event, from wherever it came, has changed when the roster's next tick is due. */
 static void on_wake(void *arg, uint64_t at_ms)
 {
     struct checker *c = arg;
@@ -133,7 +133,7 @@ static void on_wake(void *arg, uint64_t at_ms)
         arm(c, at_ms);
 }
 
-/* ---- words ---- */
+/* ---- log lines ---- */
 
 static bool begin_line(struct log_line *l, enum log_level level, const char *event,
                        const struct target *t)
@@ -197,13 +197,14 @@ static void on_begin(uv_timer_t *timer)
     begin(timer->data);
 }
 
-/* A quarter of a few ms is nothing, and a check on the heels of the other is enough of a hurry. */
+/* A quarter of a few ms is 0 in whole ms; the next check then comes at the next ms. */
 static uint64_t pause_ms(const struct checker *c, bool changing)
 {
     uint64_t ms = changing ? c->health->interval_ms / 4 : c->health->interval_ms;
     return ms > 0 ? ms : 1;
 }
 
+/* By when the last check began, not by when it ended: slow checks do not make checks rarer. */
 static void schedule(struct target *t, bool changing)
 {
     struct checker *c = t->checker;
@@ -211,7 +212,7 @@ static void schedule(struct target *t, bool changing)
     start_timer(&t->timer, on_begin, at > now ? at - now : 0);
 }
 
-/* Makes the candidate in use the server's address. */
+/* Makes the candidate that was chosen the server's address. */
 static void move_server(struct target *t)
 {
     struct checker *c = t->checker;
@@ -224,6 +225,7 @@ static void move_server(struct target *t)
         c->names.on_moved(c->names.arg, server_of(t));
 }
 
+/* A check that was not possible is not counted: it says nothing about the server. */
 static void tell_check(struct target *t, enum probe_outcome outcome, const char *reason)
 {
     struct checker *c = t->checker;
@@ -239,7 +241,7 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
     struct target *t = arg;
     struct named *n = t->named;
     t->check = NULL;
-    if (n && n->outdated) { /* it says nothing about the addresses of now */
+    if (n && n->outdated) { /* the result says nothing about the new addresses */
         begin(t);
         return;
     }
@@ -256,7 +258,7 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
         tell_check(t, outcome, reason);
 }
 
-/* At the first a name has had its share of the time. */
+/* At the first check the lookup has used up a part of the time. */
 static uint64_t timeout_ms(const struct target *t)
 {
     const struct checker *c = t->checker;
@@ -280,7 +282,7 @@ static void begin(struct target *t)
         count = n->span.to - n->span.from;
     }
     if (count == 0)
-        return; /* not resolved yet: the first answer begins */
+        return; /* not resolved yet: use_others() begins a check when it is */
     const struct probe_plan plan = {c->health, server_of(t), timeout_ms(t),
                                     c->pool->config->send_head};
     c->open++;
@@ -304,7 +306,7 @@ static void on_failed_lookup(struct target *t, const char *why)
         roster_check(c->roster, t->server, false, reason, uv_now(c->loop));
 }
 
-/* Without checks there is nothing to choose by, and nothing to wait for. */
+/* Without checks nothing tells which address is best, so the first one is used at once. */
 static void use_first(struct target *t)
 {
     struct checker *c = t->checker;
@@ -316,7 +318,7 @@ static void use_first(struct target *t)
         roster_resolved(c->roster, t->server, uv_now(c->loop));
 }
 
-/* The check that follows says which of several it is to be; one alone needs no choice. */
+/* A single candidate is used at once; of several, the check that follows decides. */
 static void use_others(struct target *t)
 {
     struct candidates *k = &t->named->candidates;
@@ -365,7 +367,7 @@ static void open_name(struct target *t)
     start_timer(&t->timer, on_slow_name, c->health->timeout_ms);
 }
 
-/* ---- the ways in ---- */
+/* ---- the interface ---- */
 
 static void on_nothing_first(uv_timer_t *t)
 {
@@ -395,7 +397,8 @@ void checker_first(struct checker *c, checker_fn *on_done, void *arg)
         start_timer(&c->tick, on_nothing_first, 0);
 }
 
-/* Answers may have come when the first checks were over here, but not yet in other pools. */
+/* roster_start() waits for the first checks of all pools. An answer that came to this pool in the
+ * meantime could not be given to the roster, so that is done here. */
 static void run_name(struct target *t)
 {
     struct checker *c = t->checker;

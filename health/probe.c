@@ -1,11 +1,12 @@
-/* A probe's way, each arrow a callback:
+/* The course of a probe; each arrow is a callback:
  *
  *   probe_start -> on_connected -.-> passed (tcp without send, expect and PROXY head)
  *        |                       |-> all is written -> passed (tcp without expect)
  *        |                       `-> on_read ... -> passed or failed by the answer
  *        `-> on_timer: the deadline, or an error that connecting gave at once
  *
- * finish() ends each of them: it closes the conn and the timer, then tells; closed_one() frees. */
+ * Each of them ends in finish(), which closes the conn and the timer and then reports the result.
+ * closed_one() frees the probe when both are closed. */
 #include "health/probe.h"
 
 #include <assert.h>
@@ -19,7 +20,7 @@
 #include "net/proxy_protocol.h"
 
 #define HEAD_MAX 16384u
-/* Of all that comes: interim answers could go on for ever. */
+/* The most that is read in all, as interim answers could go on for ever. */
 #define ANSWER_MAX 65536u
 
 struct probe {
@@ -30,11 +31,11 @@ struct probe {
     uint64_t timeout_ms;
     struct probe_callbacks callbacks;
     uint64_t began_ms;
-    int start_error; /* what connecting said at once, told by the timer */
+    int start_error; /* the error that conn_connect() gave, which the timer reports */
     bool late;       /* the deadline is over, see grant_delay() */
     bool closing;
-    unsigned open; /* of conn and timer: how many are not closed yet */
-    char *request; /* all that is sent, a PROXY head in front */
+    unsigned open; /* how many of conn and timer are not closed yet */
+    char *request; /* all that is sent, beginning with the PROXY head */
     size_t request_len;
     size_t taken; /* bytes of interim answers so far */
     struct parser parser;
@@ -133,13 +134,13 @@ static void judge_status(struct probe *p)
     finish(p, PROBE_FAIL, "status %u, expected %s", status, expected);
 }
 
-/* 101 is no interim answer: what follows it is not HTTP any more. */
+/* 101 counts as a final answer: what follows it is not HTTP any more. */
 static bool is_interim(unsigned status)
 {
     return status < 200 && status != 101;
 }
 
-/* Returns how many bytes belong to an interim answer, which is over. */
+/* Returns how many bytes were an interim answer, complete now; else 0. */
 static size_t judge_http(struct probe *p, char *data, size_t len)
 {
     switch (parser_execute(&p->parser, &p->head, data, len)) {
@@ -177,8 +178,8 @@ static void judge_end(struct probe *p)
         finish(p, PROBE_FAIL, "closed before the expected answer");
 }
 
-/* What does not decide yet is not taken: the conn keeps it and offers it again with what follows.
- */
+/* Bytes that do not decide the probe yet are not taken: the conn keeps them, and offers them again
+ * with the next ones. */
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
     struct probe *p = of(c);
@@ -203,14 +204,14 @@ static void on_error(struct conn *c, int uv_error)
     fail_uv(of(c), uv_error);
 }
 
-/* ---- the way there ---- */
+/* ---- connecting and sending ---- */
 
 static bool wants_answer(const struct probe *p)
 {
     return p->health->check == CHECK_HTTP || p->health->expect != NULL;
 }
 
-/* Without an answer to wait for it is enough that all is written. */
+/* If no answer is expected, the probe passes when all is written. */
 static void maybe_sent(struct probe *p)
 {
     if (wants_answer(p) || conn_queued(&p->conn))
@@ -248,8 +249,8 @@ static const struct conn_ops probe_ops = {
 static void on_timer(uv_timer_t *t);
 
 /* Timers run before sockets in a turn of the loop. If something else has kept the loop busy, the
- * answer may lie there, or the server may have waited for us: so the time by which this comes late
- * is given back, and at least one look at the sockets taken. */
+ * answer may have come already, or the server may have waited for this proxy. So the probe gets the
+ * time by which the timer came late, at least 1 ms, in which the loop polls the sockets once. */
 static void grant_delay(struct probe *p)
 {
     uint64_t late = passed_ms(p) - p->timeout_ms;
@@ -283,8 +284,8 @@ static char *http_request(const struct config_health *h, const struct server *s)
     return text;
 }
 
-/* The PROXY head says that the connection is the proxy's own. It goes out with what follows it, as
- * its specification asks. */
+/* The PROXY head says that the connection is the proxy's own. It goes out in one write with what
+ * follows it, as its specification asks. */
 static void compose(struct probe *p, const struct probe_plan *plan)
 {
     const struct config_health *h = plan->health;
@@ -312,11 +313,11 @@ struct probe *probe_start(struct net *net, const struct probe_plan *plan, const 
     uv_update_time(net->loop);
     p->began_ms = uv_now(net->loop);
     p->open = 2;
-    int err = uv_timer_init(net->loop, &p->timer); /* only fills in what is given */
+    int err = uv_timer_init(net->loop, &p->timer); /* it has no way to fail */
     assert(err == 0);
     p->timer.data = p;
     p->start_error = conn_connect(&p->conn, net, &probe_ops, to, &p->room);
-    p->conn.in_limit = ANSWER_MAX + 1; /* the byte too many must be seen */
+    p->conn.in_limit = ANSWER_MAX + 1; /* so that an answer that is too long is seen */
     err = uv_timer_start(&p->timer, on_timer, p->start_error < 0 ? 0 : p->timeout_ms, 0);
     assert(err == 0);
     (void)err;
