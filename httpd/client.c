@@ -1,3 +1,6 @@
+/* One connection of a server: it reads requests, calls the handler and writes answers. client.h
+ * draws the states. A handler may close the connection, or the whole server, within any call that
+ * it gets: so after each such call the state is looked at again. */
 #include "httpd/client.h"
 
 #include <assert.h>
@@ -8,13 +11,13 @@
 #include "http/answer.h"
 #include "httpd/reply.h"
 
-#define KEEP_BYTES (64 * 1024) /* an idle connection gives a larger buffer back */
+#define KEEP_BYTES (64 * 1024) /* a larger buffer is freed between two requests */
 #define MAX_TRAILERS 4096
 
 /* --- life of a connection --- */
 
-/* Only now a handler learns that its request came to nothing: whoever called httpd_feed() or
- * httpd_answer() is not surprised by it. */
+/* Only now a handler learns that its answer was not whole: so on_end never comes while the handler
+ * is in httpd_feed() or httpd_answer(). */
 static void on_conn_closed(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
@@ -39,8 +42,8 @@ void httpd_client_close(struct client *c)
     conn_close(&c->conn, on_conn_closed);
 }
 
-/* All is said: tell the peer, then read until it closes too. Closing at once with bytes unread
- * would reset the connection, and a reset can overtake the answer. */
+/* The last answer is written: a FIN follows it, then the client is read until it closes, too. To
+ * close while bytes are unread would reset the connection, and a reset can overtake the answer. */
 static void linger(struct client *c)
 {
     assert(c->last && conn_queued(&c->conn) == 0);
@@ -50,9 +53,10 @@ static void linger(struct client *c)
     }
     c->state = STATE_LINGER;
     deadline_arm(&c->server->linger, &c->deadline);
-    conn_continue(&c->conn); /* drops what was kept, so that reading goes on */
+    conn_continue(&c->conn); /* on_read() drops what was kept, so that reading goes on */
 }
 
+/* The deadline begins anew at the first byte: until then it is the idle timeout of keep-alive. */
 static void next_request(struct client *c)
 {
     assert(!c->last && c->request.ops == NULL);
@@ -68,7 +72,7 @@ static void next_request(struct client *c)
 
 /* --- out --- */
 
-/* STATE_SENT: goes on if no byte of the answer waits any more. */
+/* In STATE_SENT: goes on if the kernel has all of the answer. */
 static void settle(struct client *c)
 {
     assert(c->state == STATE_SENT);
@@ -76,7 +80,7 @@ static void settle(struct client *c)
     const struct httpd_request_ops *ops = q->ops;
     if (conn_queued(&c->conn) > 0)
         return;
-    q->ops = NULL; /* on_end() is the last call, whatever it does */
+    q->ops = NULL; /* so that on_end() is not called again, whatever it does */
     if (ops)
         ops->on_end(q, true);
     if (c->state == STATE_CLOSED) /* on_end() has closed the server */
@@ -87,7 +91,7 @@ static void settle(struct client *c)
         linger(c);
     } else {
         next_request(c);
-        conn_continue(&c->conn); /* its bytes may have come already */
+        conn_continue(&c->conn); /* the next request may have come already */
     }
 }
 
@@ -106,7 +110,7 @@ static uv_buf_t buf_of(struct str s)
     return (uv_buf_t){.base = (char *)(uintptr_t)s.p, .len = s.n};
 }
 
-/* A fed body has a deadline only while the client is to take something. */
+/* While a body is fed, the deadline runs only while bytes wait for the client. */
 static void watch_client(struct client *c)
 {
     if (conn_queued(&c->conn) > 0)
@@ -115,7 +119,7 @@ static void watch_client(struct client *c)
         deadline_cancel(&c->deadline);
 }
 
-/* "Date: ...\r\n", made once a second (RFC 9110 6.6.1 wants it from an origin server). */
+/* "Date: ...\r\n", which an origin server must send (RFC 9110 6.6.1), made once a second. */
 static struct str server_date(struct httpd *s)
 {
     time_t now = time(NULL);
@@ -148,11 +152,11 @@ static bool put_head(struct client *c, const struct httpd_answer *a, size_t leng
                                                                           : REPLY_CHUNKED,
         .length = length,
     };
-    buffer_clear(&c->server->out);
+    buffer_clear(&c->server->out); /* one for all connections, as a head is written at once */
     return reply_put_head(&c->server->out, &head);
 }
 
-/* STATE_ASKED: out, and what of the body is at hand. */
+/* In STATE_ASKED: writes the head, which stands in `out`, and the body as far as it is given. */
 static void send_answer(struct client *c, struct str body, bool fed)
 {
     const uv_buf_t bufs[] = {buf_of(content(&c->server->out)), buf_of(body)};
@@ -171,6 +175,7 @@ static struct client *client_of(struct httpd_request *q)
     return container_of(q, struct client, request);
 }
 
+/* No deadline while the handler has the request: it may take as long as it likes. */
 void httpd_keep(struct httpd_request *q, const struct httpd_request_ops *ops, void *user)
 {
     struct client *c = client_of(q);
@@ -180,6 +185,8 @@ void httpd_keep(struct httpd_request *q, const struct httpd_request_ops *ops, vo
     deadline_cancel(&c->deadline);
 }
 
+/* Does nothing if the client has gone: a handler that kept the request may not have heard of it
+ * yet. */
 void httpd_answer(struct httpd_request *q, const struct httpd_answer *a)
 {
     struct client *c = client_of(q);
@@ -190,6 +197,7 @@ void httpd_answer(struct httpd_request *q, const struct httpd_answer *a)
     assert(a->content != HTTPD_FRAMED || c->head.minor > 0);
     struct str body = !whole ? (struct str){0} : a->body.p ? a->body : content(a->text);
     bool none = c->head.method == METHOD_HEAD || a->status == 204 || a->status == 304;
+    /* HTTP/1.0 has no chunks: the end of the connection ends the body. */
     bool by_close = a->content == HTTPD_CHUNKED && c->head.minor == 0;
     q->status = a->status;
     c->last |= a->close || by_close || !c->head.keep_alive;
@@ -224,7 +232,7 @@ bool httpd_feed(struct httpd_request *q, struct str bytes)
     if (c->state != STATE_FED)
         return false;
     assert(c->content != HTTPD_SIZED || bytes.n <= c->left);
-    if (bytes.n == 0) /* as a chunk it would be the last one */
+    if (bytes.n == 0) /* an empty chunk would end the body */
         return conn_queued(&c->conn) == 0;
     char line[24];
     int n = snprintf(line, sizeof line, "%zx\r\n", bytes.n);
@@ -257,6 +265,8 @@ void httpd_give_up(struct httpd_request *q)
     httpd_client_close(client_of(q));
 }
 
+/* A closing server waits for fed bodies only while bytes are queued, as the handler may feed for
+ * ever. */
 static void on_drain(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
@@ -273,7 +283,7 @@ static void on_drain(struct conn *conn)
 
 /* --- in --- */
 
-/* base: the request's head. The handler may close the server. */
+/* Calls the handler, which may close the server. base: the bytes of the request's head. */
 static void ask(struct client *c, const char *base, struct str body)
 {
     struct httpd *s = c->server;
@@ -296,7 +306,8 @@ static void ask(struct client *c, const char *base, struct str body)
         httpd_refuse(q, 500);
 }
 
-/* Returns how many of len bytes are used up by that: they are all dropped once it lingers. */
+/* Refuses what was read. Returns how many of the len bytes are taken: all of them if the connection
+ * lingers now, as it then drops what comes. */
 static size_t refuse(struct client *c, int status, size_t len)
 {
     struct httpd *s = c->server;
@@ -308,7 +319,7 @@ static size_t refuse(struct client *c, int status, size_t len)
     return c->state == STATE_LINGER ? len : 0;
 }
 
-/* Tells a peer that waits for it to send its body. */
+/* A client may wait for this before it sends its body. */
 static void say_continue(struct client *c, size_t len)
 {
     const uv_buf_t go_on = buf_of(STR("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -316,10 +327,11 @@ static void say_continue(struct client *c, size_t len)
         put(c, &go_on, 1);
 }
 
-/* A request without a body is handled where it was read; the head of others is kept. */
+/* A request without a body is handled in the buffer where it was read. The head of another one is
+ * copied, as it has to stand until the body is complete. */
 static size_t read_head(struct client *c, const char *data, size_t len)
 {
-    if (c->parser.taken == 0) /* a request begins */
+    if (c->parser.taken == 0) /* the first byte of a request */
         deadline_arm(&c->server->idle, &c->deadline);
     switch (parser_execute(&c->parser, &c->head, data, len)) {
     case PARSE_MORE:
@@ -335,7 +347,7 @@ static size_t read_head(struct client *c, const char *data, size_t len)
         return size;
     }
     if (c->head.body == BODY_LENGTH && c->head.content_length > HTTPD_MAX_BODY)
-        return refuse(c, 413, len);
+        return refuse(c, 413, len); /* before the body is sent, if the client waits for a 100 */
     if (!buffer_append(&c->in, data, size)) {
         httpd_client_close(c);
         return 0;
@@ -381,7 +393,7 @@ static size_t on_read(struct conn *conn, char *data, size_t len)
     }
 }
 
-/* One that has begun to get its answer may still read. */
+/* A client that has begun to get its answer may still read the rest. */
 static void on_eof(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
@@ -398,6 +410,8 @@ static void on_error(struct conn *conn, int uv_error)
 static const struct conn_ops client_ops = {
     .on_read = on_read, .on_eof = on_eof, .on_error = on_error, .on_drain = on_drain};
 
+/* Unlike the proxy's clients these are registered with the loop at once: connections that bring one
+ * request need not be cheap here. */
 bool httpd_client_open(struct httpd *s, int fd)
 {
     struct client *c = calloc(1, sizeof *c);

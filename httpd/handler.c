@@ -1,4 +1,4 @@
-/* What handlers use to read a request and to make an answer. */
+/* The functions by which handlers read a request and fill in an answer. */
 #include <assert.h>
 
 #include "httpd/httpd.h"
@@ -11,6 +11,7 @@ bool httpd_header(const struct httpd_request *q, const char *name, struct str *v
     return f != NULL;
 }
 
+/* A CR or LF in a value would let its author write further fields, or a second answer. */
 bool httpd_field(struct httpd_answer *a, const char *name, struct str value)
 {
     for (size_t i = 0; i < value.n; i++)

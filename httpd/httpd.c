@@ -1,3 +1,4 @@
+/* The life of a server: it accepts connections, which are in client.c, and closes them. */
 #include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -6,8 +7,8 @@
 #include "base/mem.h"
 #include "httpd/client.h"
 
-#define LINGER_MS 2000 /* how long a closed connection is read, for its peer to see the answer */
-#define CLOSE_GRACE_MS 1000 /* for answers on their way when the server closes */
+#define LINGER_MS 2000      /* how long a client may take to read the last answer and close */
+#define CLOSE_GRACE_MS 1000 /* how long answers may still go out when the server closes */
 
 /* --- life of the server --- */
 
@@ -39,7 +40,7 @@ static void on_acceptor_stopped(struct acceptor *a)
     handle_gone(container_of(a, struct httpd, acceptor));
 }
 
-/* The grace is for the last connections, so its timer goes after them. */
+/* The timer is for the last connections, so it is closed after them. */
 static void close_grace_if_last(struct httpd *s)
 {
     if (s->closing && s->counts.connections == 0 && !uv_is_closing((uv_handle_t *)&s->grace))
@@ -59,6 +60,7 @@ static void on_deadline(struct deadline *d)
 
 /* --- accept --- */
 
+/* One line in the log for a row of failures: accept() is tried again ten times a second. */
 static void on_accept_error(struct acceptor *a, int uv_error)
 {
     struct httpd *s = container_of(a, struct httpd, acceptor);
@@ -71,7 +73,7 @@ static void on_accept(struct acceptor *a, int fd, const struct addr *peer)
 {
     struct httpd *s = container_of(a, struct httpd, acceptor);
     if (s->counts.connections >= s->options.max_connections)
-        close(fd);
+        close(fd); /* an answer would take a connection */
     else if (httpd_client_open(s, fd))
         s->accept_failing = false;
     else
@@ -80,6 +82,7 @@ static void on_accept(struct acceptor *a, int fd, const struct addr *peer)
 
 /* --- the interface --- */
 
+/* A server that never listens has a handle, too, the timer: it must be closed all the same. */
 struct httpd *httpd_new(struct net *n, const struct httpd_options *o)
 {
     struct httpd *s = mem_zalloc(sizeof *s);
@@ -118,6 +121,7 @@ const struct httpd_counts *httpd_counts(const struct httpd *s)
     return &s->counts;
 }
 
+/* Connections whose answer is on its way stay, unless all are to be closed. */
 static void close_clients(struct httpd *s, bool all)
 {
     list_foreach_safe(it, next, &s->clients)

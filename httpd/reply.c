@@ -4,7 +4,7 @@
 
 #include "http/answer.h"
 
-#define FIXED_MAX 128 /* of a head, without what the caller gives */
+#define FIXED_MAX 128 /* bytes of a head, without those that the caller gives */
 
 static const char *reason(int status)
 {
@@ -14,7 +14,7 @@ static const char *reason(int status)
     case 304:
         return "Not Modified";
     default:
-        return answer_reason(status); /* knows the errors */
+        return answer_reason(status); /* which has those of errors */
     }
 }
 
@@ -50,6 +50,7 @@ static char *put_field(char *w, struct str name, struct str value)
     return put(put(put(w, name), value), STR("\r\n"));
 }
 
+/* The room is reserved once, so the parts are copied without further checks. */
 bool reply_put_head(struct buffer *out, const struct reply_head *h)
 {
     assert(h->status >= 200 && h->status <= 999);

@@ -1,6 +1,9 @@
-/* The bytes of an answer's head.
+/* Composes the head of an answer.
  *
- * Ownership: appends to the caller's buffer. Pure; when memory is out nothing was put. */
+ * What for: heads in one pass over a buffer of the right size, as each request needs one.
+ * Invariants: pure; when memory is out, the buffer is as before.
+ * Ownership: appends to the caller's buffer.
+ * Threads: any. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,17 +14,18 @@
 enum reply_framing {
     REPLY_LENGTH,  /* Content-Length */
     REPLY_CHUNKED, /* Transfer-Encoding: chunked */
-    REPLY_CLOSE,   /* neither, the body goes to the end of the connection */
+    REPLY_CLOSE,   /* neither: the body lasts to the end of the connection */
 };
 
 struct reply_head {
     int status;
-    struct str date;            /* "Date: ...\r\n" or empty */
-    struct str type;            /* of the content; empty: none */
+    struct str date;            /* "Date: ...\r\n", or empty */
+    struct str type;            /* of the Content-Type; empty: no such field */
     struct str fields;          /* further field lines */
     const char *persists;       /* the value of Connection; NULL: no such field */
-    enum reply_framing framing; /* a 204 has none whatever this says */
-    size_t length;
+    enum reply_framing framing; /* a 204 has none, whatever this says */
+    size_t length;              /* for REPLY_LENGTH */
 };
 
+/* Appends the head. False: memory is out. */
 bool reply_put_head(struct buffer *out, const struct reply_head *h);
