@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "httpd/httpd.h"
 
-#define MAX_CONNECTIONS 256
+#define MAX_CONNECTIONS 256 /* scrapers and operators are few, and descriptors are for clients */
 
 struct admin {
     struct net *net;
@@ -21,21 +21,22 @@ struct admin {
     void *closed_arg;
 };
 
-/* A request on its way through here. */
+/* A request and its answer, as the functions below pass them on. */
 struct call {
     struct admin *admin;
     struct httpd_request *q;
     struct httpd_answer *a;
 };
 
-/* Every answer_*() and route function: false when memory is out. */
+/* Each function below that answers (answer_*, get_*, post_*, dispatch) returns false when memory is
+ * out. */
 
 static int append_json(const char *text, size_t n, void *arg)
 {
     return buffer_append(arg, text, n) ? 0 : -1;
 }
 
-/* Takes the reference; NULL is memory that was out. */
+/* Takes over the reference. NULL: memory is out. */
 static bool answer_json(struct call *c, int status, json_t *root)
 {
     bool ok = root && json_dump_callback(root, append_json, c->a->text, JSON_COMPACT) == 0 &&
@@ -51,9 +52,10 @@ static bool answer_error(struct call *c, int status, const char *what)
     return answer_json(c, status, json_pack("{s:s}", "error", what));
 }
 
-/* --- who may --- */
+/* --- authority --- */
 
-/* Takes the same time wherever the two differ first. */
+/* Takes the same time wherever the two differ first, so that its duration does not give a token
+ * away. */
 static bool same_secret(struct str given, struct str token)
 {
     unsigned char differ = given.n != token.n;
@@ -76,7 +78,8 @@ static bool has_token(const struct call *c)
     return same_secret(str_trim(given), str_of(token));
 }
 
-/* "HOST:PORT" whose HOST no name server had a say in. */
+/* Whether the HOST of "HOST:PORT" is an address, or localhost, which no name server can redirect.
+ */
 static bool host_is_literal(struct str host)
 {
     const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
@@ -91,9 +94,10 @@ static bool host_is_literal(struct str host)
     return addr_parse((struct str){with_port, (size_t)len}, &a) == ADDR_OK && !addr_is_unix(&a);
 }
 
-/* A browser says in Origin on whose behalf it sends a POST; other clients send none. Another site's
- * page may not use the operator's reach. Nor may a page whose name was pointed at our address
- * (DNS rebinding), which has Origin and Host equal: without a token Host must be a literal. */
+/* A browser names in Origin the site whose page made it send a POST; other clients send no Origin.
+ * A page of another site must not act from the operator's browser. Nor must a page whose host name
+ * was made to resolve to this address (DNS rebinding): there Origin and Host are equal, so without
+ * a token Host must be an address. */
 static bool origin_is_ours(const struct call *c)
 {
     struct str origin, host = head_str(c->q->base, c->q->head->host);
@@ -124,6 +128,7 @@ static bool pool_is_live(const struct pool *p)
     return false;
 }
 
+/* For load balancers: a pool without a live backend can serve nothing, and another proxy may. */
 static bool get_readyz(struct call *c)
 {
     const struct snapshot *s = c->admin->snapshot;
@@ -211,18 +216,19 @@ static const struct action {
 
 #define NACTIONS (sizeof actions / sizeof actions[0])
 
+/* The answer is the server as it is now, so that an operator sees what came of it. */
 static bool run_action(struct call *c, const struct action *action, int pool, int server)
 {
     struct admin *m = c->admin;
     uint64_t now_ms = uv_now(m->net->loop);
-    if (!m->ready) /* before its start a roster takes first checks alone */
+    if (!m->ready) /* a roster that has not started takes no event but first checks */
         return answer_error(c, 503, "starting or stopping");
     if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
         return answer_error(c, 409, "the server is down");
     return answer_json(c, 200, status_server(m->snapshot, (size_t)pool, (unsigned)server, now_ms));
 }
 
-/* Cuts what stands before the next '/' off the front of rest. */
+/* Cuts the part up to the next '/' off the front of rest. */
 static struct str segment(struct str *rest)
 {
     const char *slash = rest->n ? memchr(rest->p, '/', rest->n) : NULL;
@@ -233,7 +239,7 @@ static struct str segment(struct str *rest)
     return s;
 }
 
-/* "/pools/P/backends/B/ACTION": fills pool and server (still encoded). NULL: another path. */
+/* Parses "/pools/P/backends/B/ACTION"; pool and server stay percent-encoded. NULL: another path. */
 static const struct action *parse_action(struct str path, struct str *pool, struct str *server)
 {
     struct str root = segment(&path), pools = segment(&path);
@@ -264,8 +270,9 @@ static bool post_action(struct call *c, const struct action *action, struct str 
     return run_action(c, action, i, id);
 }
 
-/* --- which --- */
+/* --- routes --- */
 
+/* The resources for GET; those for POST are in `actions`. */
 static const struct route {
     const char *path;
     bool open; /* needs no token */
@@ -290,6 +297,7 @@ static bool answer_method(struct call *c, struct str allowed)
     return httpd_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
 }
 
+/* The token is checked before the path, so that paths can't be explored without one. */
 static bool dispatch(struct call *c)
 {
     const struct route *route = find_route(c->q->path);
@@ -311,6 +319,7 @@ static bool dispatch(struct call *c)
     return post_action(c, action, pool, server);
 }
 
+/* no-store, as figures are of this moment; nosniff, as a browser must not take a name for HTML. */
 static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
 {
     struct call c = {arg, q, a};

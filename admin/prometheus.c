@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* What is being written; ok turns false for good when memory is out, so callers need not ask after
- * each line. */
+/* The text that is written. When memory is out `ok` becomes false and stays so, which callers need
+ * not check after each line. */
 struct text {
     struct buffer *out;
     bool ok;
@@ -16,7 +16,7 @@ static void put(struct text *t, const char *p, size_t n)
     t->ok = t->ok && buffer_append(t->out, p, n);
 }
 
-/* For numbers and fixed words: what is longer than a line is cut. */
+/* For numbers and fixed words: text that is longer than `line` is cut. */
 static void __attribute__((format(printf, 2, 3))) print(struct text *t, const char *format, ...)
 {
     char line[256];
@@ -35,7 +35,7 @@ static void family(struct text *t, const char *name, const char *type, const cha
     print(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* NAME="VALUE" with backslash, quote and newline escaped. */
+/* Writes NAME="VALUE" with backslash, quote and line feed escaped. */
 static void label(struct text *t, const char *name, const char *value)
 {
     print(t, "%s=\"", name);
@@ -65,7 +65,7 @@ static void listener_value(struct text *t, const char *name, const struct snapsh
     print(t, "} %" PRIu64 "\n", value);
 }
 
-/* Sums a counter over the workers; it is `offset` bytes into a cell. */
+/* Sums a counter of the workers' cells; offset: where in a cell it stands. */
 static uint64_t cells_sum(const struct snapshot *s, const struct snapshot_listener *l,
                           size_t offset)
 {
@@ -91,7 +91,7 @@ static void codes(struct text *t, const struct snapshot *s)
         for (unsigned code = 100; code < STATUS_CODES; code++) {
             size_t offset = offsetof(struct listener_cell, codes) + code * sizeof(uint64_t);
             uint64_t n = cells_sum(s, l, offset);
-            if (n == 0)
+            if (n == 0) /* 500 lines for each listener would help nobody */
                 continue;
             print(t, "ringproxy_requests_total{");
             label(t, "listener", l->config->name);
@@ -100,7 +100,7 @@ static void codes(struct text *t, const struct snapshot *s)
     }
 }
 
-/* Microseconds as seconds, all six digits. */
+/* Writes microseconds as seconds with six digits. */
 static void seconds(struct text *t, uint64_t us)
 {
     print(t, "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
@@ -119,6 +119,8 @@ static void duration_bucket(struct text *t, const struct snapshot_listener *l, u
     print(t, "\"} %" PRIu64 "\n", below);
 }
 
+/* Buckets are cumulative in this format, and separate in a cell. The count is their sum, so that it
+ * never contradicts them while workers count on. */
 static void duration_of(struct text *t, const struct snapshot *s, const struct snapshot_listener *l)
 {
     size_t base = offsetof(struct listener_cell, duration);

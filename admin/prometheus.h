@@ -1,7 +1,9 @@
-/* The figures as Prometheus text (exposition format 0.0.4): `GET /metrics`.
+/* Metrics in the text format of Prometheus (exposition format 0.0.4): `GET /metrics`.
  *
- * Invariants: reads only; each family stands once, with HELP and TYPE in front of its samples.
- * Ownership: appends to the caller's buffer. Threads: the control thread. */
+ * What for: docs/operations.md, Metrics, has them all.
+ * Invariants: reads only. Each family stands once, with HELP and TYPE before its samples.
+ * Ownership: appends to the caller's buffer.
+ * Threads: control. */
 #pragma once
 #include <stdbool.h>
 
@@ -10,5 +12,5 @@
 
 #define PROMETHEUS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* False: memory is out, and the buffer holds a part. */
+/* Appends all metrics. False: memory is out, and the buffer has a part of them. */
 bool prometheus_write(struct buffer *out, const struct snapshot *s);

@@ -7,6 +7,7 @@
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
+/* jansson takes UTF-8 alone. */
 json_t *status_text(struct str s)
 {
     json_t *as_is = json_stringn(s.n ? s.p : "", s.n);
@@ -34,7 +35,8 @@ static json_t *text_of(const char *s)
     return status_text(str_of(s));
 }
 
-/* json_array_append_new() that takes a NULL as the failure it is, and frees the array then. */
+/* json_array_append_new() for an item that may be NULL for want of memory. If it fails it gives the
+ * array's reference back and returns NULL. */
 static json_t *append(json_t *array, json_t *item)
 {
     if (array && json_array_append_new(array, item) == 0)
@@ -43,7 +45,7 @@ static json_t *append(json_t *array, json_t *item)
     return NULL;
 }
 
-/* The backends whose points a server holds, both sides of a ramp included. */
+/* The backends that have keys at this server; in a ramp both servers count. */
 static json_t *serving(const struct pool *p, unsigned id)
 {
     json_t *names = json_array();
@@ -59,12 +61,14 @@ static json_t *last_check(const struct roster_check *c, uint64_t now_ms)
 {
     if (!c->done)
         return json_null();
+    /* An age, as the loop's clock means nothing to a reader. */
     uint64_t age_ms = now_ms > c->at_ms ? now_ms - c->at_ms : 0;
     return json_pack("{s:b, s:o, s:I}", "ok", c->ok, "reason", text_of(c->reason), "age_ms",
                      (json_int_t)age_ms);
 }
 
-/* Where a server by name is; no such key for others. Takes the reference. */
+/* Adds `resolved`, the address of a server by name; other servers have no such key. Takes over the
+ * reference. */
 static json_t *add_resolved(json_t *object, const struct server *v)
 {
     struct addr at;
@@ -83,6 +87,7 @@ static json_t *add_resolved(json_t *object, const struct server *v)
     return NULL;
 }
 
+/* json_pack() takes over the reference of each "o", and fails if one of them is NULL. */
 json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64_t now_ms)
 {
     assert(pool < s->npools && id < s->pools[pool]->nservers);
