@@ -1,7 +1,9 @@
-/* The subcommands of ringproxy: one file each, cmd_NAME.c.
+/* The commands of ringproxy, each in a file of its own: cmd_NAME.c.
  *
- * Each gets its own name as argv[0] and what follows it, and returns the exit status: 0 done, 1 a
- * failure at run time, 2 bad usage or configuration. Results go to stdout, messages to stderr. */
+ * What for: main.c finds a command by its name and runs it.
+ * Invariants: a command gets its own name as argv[0], then its arguments, and returns the exit
+ * status: 0 done, 1 failed, 2 bad usage or configuration. Results go to stdout, messages to stderr.
+ * Threads: the main thread. */
 #pragma once
 
 #define APP_OK 0

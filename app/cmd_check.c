@@ -1,4 +1,4 @@
-/* ringproxy check: every error of a configuration, or how its rings are balanced. */
+/* `ringproxy check` prints every error of a configuration, or how its rings are balanced. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static struct ring *build_ring(const struct config_pool *p, struct error *e)
     return ring;
 }
 
-/* The exact part of the key space of each backend; the caller frees. */
+/* The exact share of the key space that each backend has; the caller frees. */
 static uint64_t *shares_of(const struct ring *ring, size_t n)
 {
     uint16_t *self = mem_zalloc_array(n, sizeof *self);
@@ -32,6 +32,8 @@ static uint64_t *shares_of(const struct ring *ring, size_t n)
     return shares;
 }
 
+/* `deviation` is from the share that a backend's weight promises; the largest one bounds how much
+ * more load than planned a backend may get. */
 static void print_balance(const struct config_pool *p, const uint64_t *shares)
 {
     uint64_t weights = 0;

@@ -1,7 +1,8 @@
 /* `ringproxy demo`: a proxy, four backends and a standby in one process, to try things on.
  *
- * The backends are servers of httpd/ on a loop and thread of their own; the proxy is an ordinary
- * run of app/control on the main thread, with a configuration made here. */
+ *   main thread     control_run(), as in `ringproxy run`, with a configuration that is made here
+ *   second thread   the loop of five servers of httpd/: the backends and the standby
+ */
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
@@ -52,6 +53,7 @@ static bool set_failing(struct demo_server *s, const struct httpd_request *q,
     return true;
 }
 
+/* /fail and /recover decide what /healthz says; each other path answers with the backend's name. */
 static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
 {
     struct demo_server *s = arg;
@@ -87,7 +89,7 @@ static bool open_server(struct demo *d, struct demo_server *s, const char *name,
     return true;
 }
 
-/* On the backends' thread, or on the main one if that was never started. */
+/* Runs on the backends' thread, or on the main thread if that one was not started. */
 static void close_servers(struct demo *d)
 {
     for (int i = 0; i < NSERVERS; i++)
@@ -108,7 +110,7 @@ static void backends_main(void *arg)
     uv_run(&d->loop, UV_RUN_DEFAULT);
 }
 
-/* Signals are the main thread's, as for every worker. */
+/* Signals are handled by the main thread, so this one blocks them, as every worker does. */
 static int start_thread(struct demo *d)
 {
     sigset_t all, before;
@@ -125,7 +127,8 @@ static int start_thread(struct demo *d)
 
 /* --- the proxy --- */
 
-/* Two ports that are free now. Both are held until both are known, so they differ. */
+/* Finds two ports that are free now. Both sockets are held until both ports are known, so they
+ * differ. If another program takes one before the proxy binds it, the demo does not start. */
 static bool pick_ports(uint16_t ports[2], struct error *e)
 {
     int fds[2] = {-1, -1};
@@ -145,6 +148,7 @@ static bool pick_ports(uint16_t ports[2], struct error *e)
     return ok;
 }
 
+/* Short intervals, so that a failover and a failback are seen within a few seconds. */
 static const char config_format[] =
     "workers: 2\n"
     "shutdown_timeout: 5s\n"
@@ -207,7 +211,7 @@ static void print_tour(const struct demo *d)
 static void on_ready(void *arg)
 {
     print_tour(arg);
-    (void)options_flush("demo"); /* says it on stderr; the demo runs all the same */
+    (void)options_flush("demo"); /* prints a message if it fails; the demo runs all the same */
 }
 
 static int run_proxy(struct demo *d)
@@ -221,9 +225,9 @@ static int run_proxy(struct demo *d)
     return status;
 }
 
-/* --- all of it --- */
+/* --- the whole demo --- */
 
-/* From an initialised loop to its end. */
+/* Runs the demo on a loop that is initialised. */
 static int run(struct demo *d)
 {
     struct error e = {0};
@@ -235,6 +239,7 @@ static int run(struct demo *d)
     d->stop.data = d;
     net_init(&d->net, &d->loop);
     uint16_t ports[2];
+    /* The backends listen before the proxy begins, so that its first checks pass. */
     for (int i = 0; i < NSERVERS; i++)
         if (!open_server(d, &d->servers[i], names[i], &e))
             goto close;
@@ -248,6 +253,7 @@ static int run(struct demo *d)
         goto close;
     }
     int status = run_proxy(d);
+    /* The backends end after the proxy, so that its last requests are answered. */
     rc = uv_async_send(&d->stop);
     assert(rc == 0); /* the handle is open until it runs */
     rc = uv_thread_join(&d->thread);

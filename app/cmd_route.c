@@ -1,4 +1,5 @@
-/* ringproxy route: who would serve each key, computed offline by the code of live routing. */
+/* `ringproxy route` prints the server of each key, computed offline by the code that routes
+ * requests. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ struct route_args {
     size_t ndown;
 };
 
-/* Exit status, or -1: go on with argv[optind] and beyond as the keys. */
+/* Returns an exit status, or -1: the command goes on, and argv[optind] and beyond are the keys. */
 static int parse_args(int argc, char **argv, struct route_args *a)
 {
     static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
@@ -53,7 +54,7 @@ static uint16_t find_server(const struct config_pool *p, const char *name)
     return SERVER_NONE;
 }
 
-/* Publishes the owners as they are with the named servers out. */
+/* Publishes the owners that the pool has when the servers of --down are out. */
 static bool take_down(struct pool *p, const struct route_args *a)
 {
     bool ok = false;
@@ -70,7 +71,7 @@ static bool take_down(struct pool *p, const struct route_args *a)
         out[id] = true;
     }
     failover_owners(p->failover, out, ids);
-    for (unsigned i = 0; i < p->nbackends; i++)
+    for (unsigned i = 0; i < p->nbackends; i++) /* without a ramp, which would need time */
         owners[i] = (struct pool_owner){ids[i], SERVER_NONE, 0};
     pool_publish(p, owners);
     ok = true;
@@ -81,6 +82,7 @@ done:
     return ok;
 }
 
+/* The unlocked functions, as there is one thread, and there may be millions of keys. */
 static void print_route(const struct pool *p, struct str key)
 {
     uint16_t id = pool_find(p, hash_key(key));
@@ -90,7 +92,8 @@ static void print_route(const struct pool *p, struct str key)
     putchar_unlocked('\n');
 }
 
-/* A key a line, any bytes but the line feed. Stops early once stdout is broken. */
+/* One key a line, of any bytes but the line feed. Stops early if stdout is broken, as an endless
+ * input would otherwise keep the command alive. */
 static bool route_stdin(const struct pool *p)
 {
     char *line = NULL;
@@ -115,7 +118,7 @@ static int route(const struct config_pool *config, const struct route_args *a, c
 {
     struct error e;
     bool ok = true;
-    struct pool *p = pool_new(config, 1, NULL, &e);
+    struct pool *p = pool_new(config, 1, NULL, &e); /* for one worker: this thread */
     if (p == NULL) {
         fprintf(stderr, "ringproxy route: pool %s: %s\n", config->name, e.text);
         return APP_FAILED;

@@ -5,6 +5,7 @@
 #include "app/control.h"
 #include "app/options.h"
 
+/* The configuration is read before anything starts: with an error in it, nothing is bound. */
 int cmd_run(int argc, char **argv)
 {
     static const struct option longs[] = {

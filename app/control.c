@@ -23,10 +23,10 @@
 #include "proxy/worker.h"
 
 enum control_state {
-    CONTROL_STARTING, /* first checks are under way */
+    CONTROL_STARTING, /* the first checks are under way */
     CONTROL_RUNNING,
-    CONTROL_STOPPING, /* workers finish */
-    CONTROL_CLOSING,  /* the loop's handles close */
+    CONTROL_STOPPING, /* the workers finish what is open */
+    CONTROL_CLOSING,  /* the workers have ended, and the loop's handles close */
 };
 
 #define NSIGNALS 4
@@ -40,15 +40,15 @@ struct control {
     struct mailbox mailbox;
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
-    struct net net; /* of this loop: checks and admin */
+    struct net net; /* of this loop, for checks and admin */
     struct admin *admin;
     struct lookups *lookups;
-    struct checker **checkers; /* one a pool */
-    size_t nchecked;           /* pools whose first checks are done */
+    struct checker **checkers; /* one for each pool */
+    size_t nchecked;           /* how many pools have done their first checks */
     struct worker *workers;
     unsigned nworkers, nstarted, ndone;
-    int *fds;                  /* bound sockets, [worker][listener] */
-    struct bind_claim *claims; /* one a listener: files of unix sockets */
+    int *fds; /* bound sockets by [worker][listener], until the workers have them */
+    struct bind_claim *claims; /* one for each listener: the files of unix sockets */
 };
 
 static void begin_stop(struct control *c);
@@ -82,6 +82,9 @@ static void post_owners(struct control *c, struct pool_totals *totals)
                     pool_totals_release);
 }
 
+/* The owners are published by now, so what the workers send elsewhere goes to the right server.
+ * Workers are told of each server that goes down, because requests may wait for it; of other
+ * changes only where connections have to be closed for them. */
 static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
@@ -92,13 +95,14 @@ static void on_notice(void *arg, const struct roster_notice *n)
         post_owners(c, n->pool->totals);
 }
 
-/* A server by name has another address: what is idle at the old one is closed. */
+/* A server by name has moved: the workers close idle connections to its old address. */
 static void on_moved(void *arg, struct server *server)
 {
     post_server(arg, WORKER_SERVER_MOVED, server);
 }
 
-/* The worker that says so may still have a generation whose server is in no pool any more. */
+/* A worker reported failures of live traffic. Its request may be of an older generation, so the
+ * server may be in no pool any more. */
 static void passive_down(struct control *c, const struct server *server)
 {
     size_t i = snapshot_find_pool(c->snapshot, server->pool);
@@ -113,7 +117,7 @@ static void on_message(struct mailbox *m, struct message *msg)
     struct control *c = container_of(m, struct control, mailbox);
     switch ((enum control_message)msg->kind) {
     case CONTROL_PASSIVE_DOWN:
-        if (c->state == CONTROL_RUNNING)
+        if (c->state == CONTROL_RUNNING) /* while it stops, nothing would come of it */
             passive_down(c, msg->object);
         break;
     case CONTROL_WORKER_DONE:
@@ -149,7 +153,8 @@ static void on_stop_timeout(uv_timer_t *timer)
     post_all(c, WORKER_ABORT);
 }
 
-/* The paths of unix sockets are free for the next process; who has connected is served. */
+/* Removes the files of unix sockets, so that the next process can use these paths. Clients that
+ * have connected are served. */
 static void release_claims(struct control *c)
 {
     struct error e;
@@ -158,6 +163,8 @@ static void release_claims(struct control *c)
             log_event(LOG_WARN, "socket file left", e.text);
 }
 
+/* Before the workers run there is nothing to wait for. After that, CONTROL_WORKER_DONE of the last
+ * one leads to close_all(). */
 static void begin_stop(struct control *c)
 {
     if (c->state >= CONTROL_STOPPING)
@@ -175,11 +182,12 @@ static void begin_stop(struct control *c)
     post_all(c, WORKER_STOP);
 }
 
+/* The loop waits for its handles by itself. */
 static void on_checker_closed(void *arg)
 {
 }
 
-/* Everything with a handle on the control loop; then the loop ends by itself. */
+/* Closes everything with a handle on the control loop, which ends with the last of them. */
 static void close_all(struct control *c)
 {
     if (c->state == CONTROL_CLOSING)
@@ -200,6 +208,7 @@ static void close_all(struct control *c)
 
 /* ---- start ---- */
 
+/* The workers have duplicates; a socket that stays open here would go on to queue connections. */
 static void close_fds(struct control *c)
 {
     for (size_t i = 0; i < c->nworkers * c->snapshot->nlisteners; i++)
@@ -209,7 +218,9 @@ static void close_fds(struct control *c)
     c->fds = NULL;
 }
 
-/* All ports are taken before anything runs, so that a conflict is an error at once. */
+/* Binds all sockets before anything runs, so that a port in use is an error at once. Listening
+ * begins after the first checks: until then clients are refused, and a load balancer in front of
+ * this proxy takes another one. */
 static bool bind_all(struct control *c, struct error *e)
 {
     size_t nlisteners = c->snapshot->nlisteners, n = c->nworkers * nlisteners;
@@ -245,7 +256,7 @@ static bool start_workers(struct control *c, struct error *e)
         ok = worker_start(&c->workers[c->nstarted], e);
     if (ok)
         return true;
-    /* Those that did not start are undone here, the others like in any stop. */
+    /* Workers that did not start are freed here. Those that did are stopped as in any stop. */
     for (unsigned i = c->nstarted; i < ready; i++)
         worker_deinit(&c->workers[i]);
     return false;
@@ -266,7 +277,7 @@ static void log_listening(const struct control *c)
     }
 }
 
-/* The first checks of one pool are done; with the last of them the traffic begins. */
+/* The first checks of one pool are done. When those of the last pool are, the traffic begins. */
 static void on_first_checked(void *arg)
 {
     struct control *c = arg;
@@ -274,7 +285,7 @@ static void on_first_checked(void *arg)
     if (++c->nchecked < c->snapshot->npools || c->state != CONTROL_STARTING)
         return;
     snapshot_start(c->snapshot, NULL, uv_now(&c->loop));
-    descriptors_init();
+    descriptors_init(); /* the sockets of the listeners are open by now, and are counted */
     bool ok = start_workers(c, &e);
     close_fds(c);
     c->state = CONTROL_RUNNING;
@@ -343,7 +354,7 @@ static bool init_loop(struct control *c, struct error *e)
     return r == 0;
 }
 
-/* Connections need descriptors: the soft limit is only a default. */
+/* The soft limit is only a default, and every connection needs descriptors. */
 static void raise_descriptor_limit(void)
 {
     struct error e;
@@ -351,6 +362,7 @@ static void raise_descriptor_limit(void)
         log_event(LOG_WARN, "descriptor limit", strerror(e.code));
 }
 
+/* The snapshot goes last, as all else points into it. */
 static void deinit(struct control *c)
 {
     for (unsigned i = 0; i < c->nstarted; i++) {
@@ -376,10 +388,10 @@ int control_run(struct config *config, const struct control_hooks *hooks)
     struct control control = {.hooks = hooks}, *c = &control;
     struct error e;
     log_set_level(config->log_level);
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a peer that has gone shows as EPIPE */
     raise_descriptor_limit();
     if (!init_loop(c, &e)) {
-        fail(c, "start failed", e.text); /* the process ends: nothing is worth undoing */
+        fail(c, "start failed", e.text); /* the process ends, so nothing is undone */
         return c->status;
     }
     c->nworkers = config->workers;

@@ -50,7 +50,7 @@ int main(int argc, char **argv)
     const struct command *c = find(word);
     if (c)
         return c->run(argc - 1, argv + 1);
-    /* `ringproxy -c FILE`: an option in place of a command means run, with argv[0] as it is */
+    /* `ringproxy -c FILE`: an option in place of a command means `run`, and argv[0] stays. */
     if (word[0] == '-' && (c = find("run")) != NULL)
         return c->run(argc, argv);
     if (argc > 1)

@@ -5,9 +5,10 @@
 struct wording {
     enum log_level level;
     const char *event;
-    const char *by; /* the key under which the other server stands */
+    const char *by; /* the name of the field that has the other server; NULL: no such field */
 };
 
+/* A standby is named by the field `server`, as `standby` names the other server of a promotion. */
 static struct wording words_of(const struct roster_notice *n)
 {
     bool standby = n->member->standby;
@@ -41,7 +42,7 @@ static struct wording words_of(const struct roster_notice *n)
 void notice_log(const struct roster_notice *n)
 {
     struct log_line l;
-    if (n->event == ROSTER_OWNERS) /* what moved stands in the other notices */
+    if (n->event == ROSTER_OWNERS) /* what has moved is in the other notices */
         return;
     struct wording w = words_of(n);
     if (!log_begin(&l, w.level, w.event))

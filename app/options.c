@@ -44,6 +44,7 @@ const struct config_pool *options_pool(const char *command, const struct config 
     return NULL;
 }
 
+/* Output to a pipe or file is buffered, so that it failed shows only here. */
 bool options_flush(const char *command)
 {
     errno = 0;
