@@ -5,7 +5,7 @@
 
 #include "http/rewrite.h"
 
-#define BULK_LEAST (128 * 1024) /* what is left of a body for bulk to pay */
+#define BULK_LEAST (128 * 1024) /* if less is left, bulk does not pay */
 
 void body_init(struct body *b, enum body_kind kind, uint64_t length, uint32_t max_trailers)
 {
@@ -39,6 +39,7 @@ bool body_put_chunk(const struct framing *from, uv_buf_t *bufs, unsigned *n, cha
     }
     if (!last)
         return true;
+    /* A head may stand in scratch already, which goes out in the same write. */
     size_t before = buffer_len(scratch);
     if (!framing_trailers(from, &trailers, &base))
         trailers = NULL;
@@ -49,6 +50,8 @@ bool body_put_chunk(const struct framing *from, uv_buf_t *bufs, unsigned *n, cha
     return true;
 }
 
+/* A chunked body has framing in between, and a body that ends with its connection has no length
+ * that says when bulk must stop: both are copied. */
 void body_consider_bulk(struct body *b)
 {
     const struct framing *f = &b->framing;

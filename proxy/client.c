@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "net/proxy_protocol.h"
 
-/* Of either family, in less room than a struct addr has for the paths of unix sockets. */
+/* An address of either family. A struct addr has room for the path of a unix socket, which a PROXY
+ * head can't give, and which each client would pay for. */
 union ip_address {
     struct sockaddr sa;
     struct sockaddr_in v4;
@@ -93,13 +94,14 @@ void client_on_request_deadline(struct deadline *d)
         c->ops->on_request_deadline(c);
 }
 
-/* The proxy has moved nothing, but the kernel may have: of a few MiB that a slow reader has coming
- * it tells us for the first time when a third is gone. So a peer is idle only if it has taken
- * nothing since this was asked before. The first time there is nothing to compare with, and the
- * deadline is extended once. */
+/* The proxy has moved nothing, but the kernel may have: while a slow reader takes some MiB from its
+ * buffer, the kernel tells of room for the first time when a third of them is gone. So a peer is
+ * idle only if it has taken nothing since the deadline before. At the first deadline there is no
+ * figure to compare with, and the deadline is extended once. */
 static bool still_takes(struct client *c)
 {
-    bool asked = (uint32_t)c->deadline.due_ms == c->extended_ms; /* and nothing has moved since */
+    bool asked = (uint32_t)c->deadline.due_ms ==
+                 c->extended_ms; /* else the proxy has moved something since */
     uint32_t before = c->unsent;
     size_t now = c->ops->unsent(c);
     c->unsent = now < UINT32_MAX ? (uint32_t)now : UINT32_MAX;
@@ -123,7 +125,7 @@ void client_on_close_deadline(struct deadline *d)
     c->ops->close(c);
 }
 
-/* ---- where it comes from ---- */
+/* ---- the client's address ---- */
 
 static void set_source(struct client *c, const struct addr *a)
 {
@@ -187,7 +189,7 @@ static size_t on_head_read(struct conn *conn, char *data, size_t len)
     struct client *c = container_of(conn, struct client, conn);
     struct proxy_head head;
     switch (proxy_protocol_read(data, len, &head)) {
-    case PROXY_HEAD_MORE: /* offered again with what follows */
+    case PROXY_HEAD_MORE: /* the conn offers these bytes again, with those that follow */
         if (!c->has_begun)
             deadline_arm(&c->wl->request, &c->deadline);
         c->has_begun = true;
@@ -216,7 +218,7 @@ static void on_head_error(struct conn *conn, int uv_error)
 static const struct conn_ops head_ops = {
     .on_read = on_head_read, .on_eof = on_head_eof, .on_error = on_head_error};
 
-/* The head is read before anything else, whatever the mode. */
+/* Reads the PROXY head before anything else, in either mode. */
 static void begin_head(struct client *c)
 {
     struct worker *w = client_worker(c);
@@ -238,7 +240,8 @@ static struct client *client_new(struct listener *l, int fd, const struct addr *
         return NULL;
     conn_accept(&c->conn, &wl->worker->net, wl->mode->conn_ops, fd);
     if (wl->config->max_header_size >= c->conn.in_limit)
-        c->conn.in_limit = wl->config->max_header_size + 1; /* the byte too many must be seen */
+        c->conn.in_limit =
+            wl->config->max_header_size + 1; /* so that a head that is too long is seen */
     c->ops = wl->mode->ops;
     c->wl = wl;
     generation_ref(wl->generation);
@@ -255,6 +258,7 @@ static struct client *client_new(struct listener *l, int fd, const struct addr *
     return c;
 }
 
+/* A PROXY head of which a part has come is waited for: its own deadline runs already. */
 void client_stop(struct client *c)
 {
     if (!c->in_head)
@@ -263,6 +267,8 @@ void client_stop(struct client *c)
         deadline_arm(&client_worker(c)->grace, &c->deadline);
 }
 
+/* The count of connections is raised first, then checked, so that two workers can't both take the
+ * last place; a client that is refused counts until it is closed. */
 void client_accept(struct listener *l, int fd, const struct addr *peer)
 {
     struct client *c = client_new(l, fd, peer);

@@ -1,12 +1,17 @@
-/* One client connection of either mode: accepted, counted, and where it comes from.
+/* One client connection of either mode: accepted, counted, and with its client's address.
  *
- * What for: what an HTTP session and a TCP stream have in common. Each begins with a struct client,
- * and each mode is a table of functions on one.
+ *   client_accept ---> PROXY head, if the listener requires one ---> mode->begin ---> client_end
+ *        |                  | malformed, too slow                                        ^
+ *        '-- too many ------+------------------------------------------------------------'
+ *
+ * What for: what an HTTP session and a TCP stream have in common. Each of these structs begins with
+ * a struct client, and each mode is a table of functions on it.
  * Invariants: it counts among the connections of its listener from client_accept() to client_end().
- * Where a PROXY head is required, the mode begins with what is behind it: within the delivery of
- * the bytes that end the head, or before any if there is none. Its generation changes only in
- * client_renew(), between two requests.
- * Ownership: the worker's; freed in the last close callback. Threads: one worker. */
+ * If a PROXY head is required, the mode begins while the conn delivers the bytes that end the head;
+ * otherwise before any byte was read. The generation changes in client_renew() alone, between two
+ * requests.
+ * Ownership: the worker's; freed in the conn's last close callback.
+ * Threads: one worker. */
 #pragma once
 #include "net/conn.h"
 #include "proxy/descriptors.h"
@@ -15,67 +20,71 @@
 struct client;
 struct tunnel;
 
-/* What can happen to a client from outside its connection. A tunnel installs its own while it
- * lasts. */
+/* What can happen to a client, apart from its connection's callbacks. A tunnel installs its own
+ * table while it is open. */
 struct client_ops {
-    /* The worker stops: no more than what is under way. */
+    /* The worker stops: what is under way is finished, nothing new begins. */
     void (*stop)(struct client *c);
-    /* At once; again: nothing. */
+    /* Closes at once. A second call does nothing. */
     void (*close)(struct client *c);
+    /* The client was too slow to send a request, or its body. */
     void (*on_request_deadline)(struct client *c);
+    /* Nothing has moved for too long. */
     void (*on_idle_deadline)(struct client *c);
-    /* Bytes that the kernel holds for whoever is to take them before it counts as idle. */
+    /* Bytes that the kernel holds because a peer has not taken them yet. While peers take some of
+     * them, the client is not idle. */
     size_t (*unsent)(const struct client *c);
 };
 
 struct client_mode {
     size_t size; /* of the struct that begins with a client */
-    /* What is taken for each. */
+    /* The descriptors that are taken for each client, and from which share (descriptors.h). */
     enum descriptors_use use;
     uint8_t descriptors;
     const struct conn_ops *conn_ops;
     const struct client_ops *ops;
-    /* The rest of that struct; nothing else happens yet. */
+    /* Fills in the rest of that struct, and does nothing else. */
     void (*init)(struct client *c);
-    /* It may come in: reads, connects, whatever is to be done. While the conn delivers (behind a
-     * PROXY head) what is there is offered by itself, and it is started by whoever reads. */
+    /* The client is admitted: the mode begins to read or to connect. If the conn delivers just now
+     * (a PROXY head came first), it goes on to offer bytes, and is started already or will be by
+     * client.c. */
     void (*begin)(struct client *c);
-    /* It is one too many. may_linger: for want of something else than descriptors. */
+    /* The client is one too many. may_linger: descriptors are not what is short. */
     void (*refuse)(struct client *c, bool may_linger);
 };
 
 struct client {
     struct conn conn;
     const struct client_ops *ops;
-    struct worker_listener *wl; /* of its generation, to which it holds a reference */
-    struct tunnel *tunnel;      /* while there is one */
-    struct client_given *given; /* the addresses that a PROXY head gave; NULL: the socket's hold */
+    struct worker_listener
+        *wl;               /* the listener, in a generation to which the client holds a reference */
+    struct tunnel *tunnel; /* the open one; NULL: none */
+    struct client_given *given; /* the addresses of a PROXY head; NULL: the socket's are right */
     struct list all;            /* worker's clients */
-    struct deadline deadline;   /* in one of the queues of the listener or the worker */
-    uint32_t
-        extended_ms;     /* when the idle deadline is due that was extended last (its lower bits) */
-    uint32_t unsent;     /* bytes that were unsent then */
-    uint8_t descriptors; /* counted for it (descriptors.h) */
-    bool in_head;        /* its PROXY head is still to come, the mode has not begun */
-    bool has_begun;      /* a part of that head has come */
+    struct deadline deadline;   /* in a queue of the listener or the worker */
+    uint32_t extended_ms; /* lower bits of the time to which the idle deadline was last extended */
+    uint32_t unsent;      /* ops->unsent() at that time */
+    uint8_t descriptors;  /* how many are counted for this client */
+    bool in_head;         /* the PROXY head is not complete, and the mode has not begun */
+    bool has_begun;       /* a part of that head has come */
     uint8_t source_len;
-    char source[40]; /* its address, canonical text (39 bytes at most); empty: a unix socket's */
+    char source[40]; /* IP address as canonical text, 39 bytes at most; empty: a unix socket */
 };
 
-/* Takes over an accepted, non-blocking socket. */
+/* Takes over an accepted, non-blocking socket, and admits the client or refuses it. */
 void client_accept(struct listener *l, int fd, const struct addr *peer);
-/* Between two requests: from now on it is under the listener's current generation. No deadline of
- * it may be armed. */
+/* Between two requests: moves the client to the listener's current generation. Its deadline must
+ * not be armed. */
 void client_renew(struct client *c);
-/* The worker stops. */
+/* Tells the client that the worker stops. */
 void client_stop(struct client *c);
-/* For the mode: counts it out and closes the connection, which frees it later. Once. */
+/* For the mode, once: counts the client out and closes the connection, which frees it later. */
 void client_end(struct client *c);
-/* Where it comes from and where it was accepted, as its PROXY head or else its socket says. False:
- * neither can be told. */
+/* The client's address and the one it connected to, by its PROXY head, else by its socket. False:
+ * they are not known. */
 bool client_addresses(const struct client *c, struct addr *source, struct addr *destination);
 
-/* Queues of the listener and the worker expire here. */
+/* The deadlines of the listener's queues, and of the worker's `linger` and `grace`, expire here. */
 void client_on_request_deadline(struct deadline *d);
 void client_on_idle_deadline(struct deadline *d);
 void client_on_close_deadline(struct deadline *d);

@@ -1,5 +1,5 @@
-/* Life and end of an exchange, its clocks, its attempts on servers, and what the connection tells.
- * The ways up and down are in exchange_request.c and exchange_answer.c. */
+/* The life and the end of an exchange, its clocks, its attempts on servers, and what the connection
+ * to a server reports. The way up is in exchange_request.c, the way down in exchange_answer.c. */
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -94,7 +94,7 @@ static void end_relays(struct exchange *x)
     relay_end(&x->answer_body.relay);
 }
 
-/* This attempt is over: what its connection said counts no more. */
+/* The attempt is over: what its connection brought counts no more. */
 static void forget_attempt(struct exchange *x)
 {
     end_relays(x);
@@ -104,26 +104,25 @@ static void forget_attempt(struct exchange *x)
         exchange_move_attempt(x, ATTEMPT_NONE);
 }
 
-/* The connection goes back (keep) or is closed, the server is given back. */
 void exchange_end_attempt(struct exchange *x, bool keep)
 {
-    end_relays(x); /* first, as they use the connection */
+    end_relays(x); /* first, as the relays use the connection */
     lease_end(&x->lease, keep);
     forget_attempt(x);
 }
 
-/* Nothing more is done with it; exchange_settle() frees it. Again: nothing. */
+/* One failure often brings the next, such as a write that breaks because its peer has gone. The
+ * first one is the cause, so its reason stands. */
 void exchange_end(struct exchange *x, enum end_reason why)
 {
     assert(x->depth > 0 && why != END_OPEN);
     if (exchange_is_over(x))
         return;
     x->record.reason = why;
-    if (why != END_UPGRADED && x->lease.member) /* behind an Upgrade the connection goes on */
+    if (why != END_UPGRADED && x->lease.member) /* after an Upgrade the tunnel takes it over */
         exchange_end_attempt(x, false);
 }
 
-/* With an answer of the proxy's own. */
 void exchange_end_by_proxy(struct exchange *x, enum end_reason why, int status)
 {
     assert(!exchange_is_over(x) && x->answer == ANSWER_WAIT);
@@ -134,7 +133,8 @@ void exchange_end_by_proxy(struct exchange *x, enum end_reason why, int status)
     exchange_end(x, why);
 }
 
-/* No try is left. */
+/* No try is left. The last failure decides what the client is told; without one there was no server
+ * to try. */
 static void give_up(struct exchange *x)
 {
     switch ((enum end_reason)x->last_failure) {
@@ -150,7 +150,8 @@ static void give_up(struct exchange *x)
     }
 }
 
-/* The one exit of every exchange. */
+/* The one exit of every exchange. The request is counted before the front hears of its end, as the
+ * front may begin the next request within `end`. */
 static void reap(struct exchange *x)
 {
     struct front *f = x->front;
@@ -161,33 +162,35 @@ static void reap(struct exchange *x)
                                 .lease = upgraded ? &x->lease : NULL};
     record_end(x->wl, &x->record);
     if (upgraded)
-        end_relays(x); /* the connection is not theirs any more */
+        end_relays(x); /* the connection is the tunnel's from now on */
     x->front = NULL;
     if (f)
-        f->ops->end(f, &e); /* which may begin another exchange */
+        f->ops->end(f, &e); /* may begin another exchange: this one is not on the free list yet */
     if (upgraded)
-        exchange_end_attempt(x, false); /* what is left of it, if the front has gone */
+        exchange_end_attempt(x, false); /* if there was no front to take the lease over */
     exchange_free(x);
 }
 
 /* ---- deadlines ---- */
 
-/* Bytes of the request wait for the server to take more. */
+/* Whether bytes of the request wait because the server reads too slowly. */
 static bool is_held_up(const struct exchange *x)
 {
     return x->attempt >= ATTEMPT_SENT &&
            (conn_queued(exchange_server_conn(x)) || relay_held(&x->request_body.relay));
 }
 
-/* The server's time begins. */
+/* The server's time begins. What the kernel holds is asked for only if the server is slow to read:
+ * that costs a system call, which most requests are spared. */
 static void arm_response(struct exchange *x)
 {
     x->unsent = is_held_up(x) ? conn_unsent(exchange_server_conn(x)) : 0;
     deadline_arm(&x->lease.wp->response, &x->deadline);
 }
 
-/* Whether the server has taken some of the request from the kernel, which tells of room only when
- * much of it is free. Where that was not counted when its time began, it gets the benefit once. */
+/* Whether the server has read some of the request since its time began, though no drain was told:
+ * the kernel tells of room only when much of its buffer is free. If the bytes were not counted when
+ * the time began, the server gets the benefit of the doubt, once. */
 static bool still_takes(struct exchange *x)
 {
     size_t before = x->unsent;
@@ -195,6 +198,7 @@ static bool still_takes(struct exchange *x)
     return x->unsent && (before == 0 || x->unsent < before);
 }
 
+/* What keeps the exchange from going on, if that is the client. */
 static enum front_owes owed(const struct exchange *x)
 {
     if (x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT && !exchange_front_is_paused(x))
@@ -204,6 +208,8 @@ static enum front_owes owed(const struct exchange *x)
     return FRONT_OWES_NOTHING;
 }
 
+/* Tells the front what its client owes now, if that has changed or a part of it has been paid: both
+ * begin the client's time anew. */
 static void watch_front(struct exchange *x)
 {
     enum front_owes now = owed(x);
@@ -215,9 +221,9 @@ static void watch_front(struct exchange *x)
     x->front->ops->owes(x->front, now);
 }
 
-/* The wait for the final head is the server's only while it has what it needs to answer: not while
- * the client's body is still to come. Once armed it stands, over all tries. Behind the head it is
- * the gap in the answer that counts, whatever the request does. */
+/* Before the final head the server's time runs only while the server has what it needs to answer,
+ * so not while the client owes its body. Once armed, this deadline stands over all tries. After the
+ * final head it bounds each gap in the answer, whatever the request does. */
 static void watch_server(struct exchange *x)
 {
     if (x->answer == ANSWER_BODY) {
@@ -254,7 +260,8 @@ void exchange_settle(struct exchange *x)
 
 /* ---- attempts ---- */
 
-/* A connection is there: the head is made ready. */
+/* There is a connection: the head is completed with what differs from try to try, and the parser
+ * and the relays begin anew. */
 static void make_ready(struct exchange *x)
 {
     exchange_move_attempt(x, ATTEMPT_READY);
@@ -272,8 +279,9 @@ static void make_ready(struct exchange *x)
         exchange_end_by_proxy(x, END_NO_MEMORY, 503);
 }
 
-/* Takes an idle connection to the lent server, or connects. It is READY then, or in CONNECT; or
- * that failed, and what follows from it is done. */
+/* Takes an idle connection to the lent server (the attempt is READY then), or connects (CONNECT).
+ * If both fail, the next try has begun, or the exchange is over. A request that can't be sent twice
+ * gets an idle connection only if a look at the socket shows that it is still open. */
 static void begin_attempt(struct exchange *x, bool fresh)
 {
     bool sure = !method_idempotent(x->method);
@@ -287,10 +295,9 @@ static void begin_attempt(struct exchange *x, bool fresh)
     else if (conn_error_is_local(uv_error))
         exchange_end_by_proxy(x, END_NO_MEMORY, 503);
     else
-        exchange_attempt_failed(x, END_FAILED); /* there is no way to it */
+        exchange_attempt_failed(x, END_FAILED); /* such as no route to its address */
 }
 
-/* Lends the next server and begins an attempt on it. */
 void exchange_pick(struct exchange *x)
 {
     if (lease_next(&x->lease) == POOL_OK)
@@ -300,7 +307,8 @@ void exchange_pick(struct exchange *x)
 }
 
 /* A READY attempt sends what there is: the head, what is kept of the body, and what waits at the
- * front, which the attempt before may have paused. */
+ * front. The front may still be paused by the attempt before, so it is resumed first: then what it
+ * offers goes out in one write with the head. */
 static void send_all(struct exchange *x)
 {
     if (x->attempt == ATTEMPT_READY &&
@@ -310,7 +318,7 @@ static void send_all(struct exchange *x)
         exchange_flush(x);
 }
 
-/* Starts again elsewhere. */
+/* Leaves this server and tries the next one. */
 static void try_next(struct exchange *x)
 {
     assert(exchange_may_resend(x));
@@ -319,12 +327,12 @@ static void try_next(struct exchange *x)
     send_all(x);
 }
 
-/* The server of this try is to blame for its failure. */
 void exchange_attempt_failed(struct exchange *x, enum end_reason why)
 {
     x->last_failure = (uint8_t)why;
     lease_blame(&x->lease);
-    if (x->answer != ANSWER_WAIT) /* a part is passed on: no false end (RFC 9112 8) */
+    if (x->answer !=
+        ANSWER_WAIT) /* the front has a part of it, which must not look whole (RFC 9112 8) */
         exchange_end(x, END_CUT);
     else if (exchange_may_resend(x) && lease_retry(&x->lease))
         try_next(x);
@@ -332,8 +340,9 @@ void exchange_attempt_failed(struct exchange *x, enum end_reason why)
         give_up(x);
 }
 
-/* A kept connection was closed by the server before it saw, or answered, this request: not a try.
- * The request goes once more to the same server on a fresh connection. */
+/* The server has closed a kept connection before a byte of this answer: that happens when a request
+ * and an idle timeout cross, and says nothing about the server. So it is not counted as a try, and
+ * the request goes once more to the same server, on a fresh connection. */
 static void go_fresh(struct exchange *x)
 {
     if (!exchange_may_resend(x)) {
@@ -358,7 +367,7 @@ void exchange_broken(struct exchange *x, int uv_error)
         exchange_attempt_failed(x, uv_error == UV_ETIMEDOUT ? END_TIMED_OUT : END_FAILED);
 }
 
-/* ---- what the connection tells ---- */
+/* ---- what the connection reports ---- */
 
 static void on_connected(struct upstream_user *user)
 {
@@ -369,7 +378,8 @@ static void on_connected(struct upstream_user *user)
     exchange_settle(x);
 }
 
-/* What was queued could not be written, and the server may have answered before that. */
+/* A server may answer early, then close without having read the whole request (a 413, say). The
+ * failed write is noticed before the answer is read: so after a failed write reading decides. */
 static bool may_have_answered(const struct exchange *x, int uv_error)
 {
     return x->attempt == ATTEMPT_SENT && exchange_server_conn(x)->write_failed &&
@@ -381,7 +391,7 @@ static void on_broken(struct upstream_user *user, int uv_error)
     struct exchange *x = of(user);
     exchange_enter(x);
     if (may_have_answered(x, uv_error))
-        exchange_go_deaf(x, uv_error); /* reading will tell */
+        exchange_go_deaf(x, uv_error); /* reading will tell whether there is an answer */
     else
         exchange_broken(x, uv_error);
     exchange_settle(x);
@@ -391,9 +401,10 @@ static size_t on_bytes(struct upstream_user *user, char *data, size_t len)
 {
     struct exchange *x = of(user);
     exchange_enter(x);
-    size_t used = exchange_is_over(x)
-                      ? 0
-                      : exchange_take_answer(x, data, len); /* behind a 101 it is the tunnel's */
+    size_t used =
+        exchange_is_over(x)
+            ? 0
+            : exchange_take_answer(x, data, len); /* after a 101 the bytes are the tunnel's */
     exchange_settle(x);
     return used;
 }
@@ -423,7 +434,8 @@ static void on_readable(struct upstream_user *user)
     exchange_settle(x);
 }
 
-/* What waits for a server that was found down goes on elsewhere; this uses up no retry. */
+/* The server was found down. A request that waits for its answer goes on elsewhere at once, which
+ * uses up no retry: the request did not fail, it only waited at the wrong place. */
 static void on_server_down(struct upstream_user *user)
 {
     struct exchange *x = of(user);
@@ -449,7 +461,7 @@ void exchange_on_response_deadline(struct deadline *d)
 {
     struct exchange *x = container_of(d, struct exchange, deadline);
     exchange_enter(x);
-    /* It is the client that does not read, or the server does take the request, slowly. */
+    /* Not the server's fault: the client does not read, or the server does read, only slowly. */
     bool waits = x->answer == ANSWER_BODY ? conn_is_paused(exchange_server_conn(x), PAUSE_PEER)
                                           : still_takes(x);
     if (waits) {

@@ -1,9 +1,16 @@
-/* The way down: interim answers, the final head, and its body pass on to the front. */
+/* The way down: interim answers, the final head and its body are passed on to the front.
+ *
+ *   on_bytes -> exchange_take_answer -> read_answer_head -> pass_interim, switch_protocols
+ *                            |                          '-> begin_answer -> piece_passed
+ *                            '-> pass_body -> piece_passed -> answer_done
+ *   on_readable -> exchange_pass_bulk_down -> body_turn -> answer_done
+ */
 #include "proxy/exchange_parts.h"
 
-#define MAX_INTERIM 16 /* 1xx answers to one request */
+#define MAX_INTERIM 16 /* 1xx of one attempt; a server could send them for ever */
 
-/* The answer is handed over whole. leftover: bytes came behind it. */
+/* The front has the whole answer. The connection may serve again only if not a byte of this request
+ * or answer is left on it. leftover: bytes came behind the answer. */
 static void answer_done(struct exchange *x, bool leftover)
 {
     bool sent = x->request == REQUEST_DONE && x->attempt == ATTEMPT_SENT;
@@ -14,7 +21,7 @@ static void answer_done(struct exchange *x, bool leftover)
     exchange_end(x, END_ANSWERED);
 }
 
-/* The front has got a piece of the answer. */
+/* The front was given a piece of the answer, and r is what it said. */
 static void passed(struct exchange *x, enum front_result r)
 {
     if (r == FRONT_GONE)
@@ -24,7 +31,7 @@ static void passed(struct exchange *x, enum front_result r)
     x->moved |= MOVED_CLIENT;
 }
 
-/* What follows behind a piece of the body. Returns how many of the bytes the answer took. */
+/* Goes on after a piece of the body. Returns how many of the bytes belonged to the answer. */
 static size_t piece_passed(struct exchange *x, enum front_result r, struct body_piece piece,
                            size_t len)
 {
@@ -59,7 +66,7 @@ static size_t pass_body(struct exchange *x, char *data, size_t len)
     return piece_passed(x, x->front->ops->body(x->front, &p), piece, len);
 }
 
-/* A 1xx is passed on, but no second 100. Returns how many bytes it had. */
+/* Passes a 1xx on, but no second 100: each attempt may bring one. Returns how many bytes it had. */
 static size_t pass_interim(struct exchange *x, const char *base)
 {
     size_t size = x->head.size;
@@ -80,7 +87,8 @@ static size_t pass_interim(struct exchange *x, const char *base)
     return size;
 }
 
-/* 101: from now on the connection speaks another protocol, and the front makes a tunnel of it. */
+/* 101: from now on the connection speaks another protocol. The exchange is over, and the front
+ * takes the lease over for a tunnel. */
 static size_t switch_protocols(struct exchange *x, const char *base)
 {
     size_t size = x->head.size;
@@ -105,7 +113,8 @@ static bool status_is_failure(const struct exchange *x, unsigned status)
     return false;
 }
 
-/* The final head is there, at base. */
+/* The final head has come; its texts stand at base. What has come of the body is decoded before the
+ * head is passed on: broken framing can then still be answered by another try. */
 static size_t begin_answer(struct exchange *x, char *base, size_t len)
 {
     const struct head *h = &x->head;
@@ -113,7 +122,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     enum body_kind kind = framing_of_answer(h, x->method == METHOD_HEAD);
     body_init(&x->answer_body, kind, h->content_length, UPSTREAM_HEAD_MAX);
     struct body_piece piece = body_decode(&x->answer_body, base + size, len - size);
-    if (piece.result == FRAMING_ERROR) { /* seen before anything is passed on */
+    if (piece.result == FRAMING_ERROR) {
         framing_deinit(&x->answer_body.framing);
         exchange_attempt_failed(x, END_FAILED);
         return len;
@@ -148,7 +157,7 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
     if (status == 101) {
         if (x->upgrade && x->head.upgrade && x->request == REQUEST_DONE)
             return switch_protocols(x, data);
-        exchange_attempt_failed(x, END_FAILED); /* not asked for, or it does not say to what */
+        exchange_attempt_failed(x, END_FAILED); /* nobody asked for it, or it names no protocol */
         return len;
     }
     return status < 200 ? pass_interim(x, data) : begin_answer(x, data, len);
@@ -156,7 +165,8 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
 
 size_t exchange_take_answer(struct exchange *x, char *data, size_t len)
 {
-    if (x->attempt < ATTEMPT_SENT) { /* an answer before the question */
+    if (x->attempt <
+        ATTEMPT_SENT) { /* bytes before the request was sent: they can't be its answer */
         exchange_broken(x, UV_ECONNRESET);
         return len;
     }
@@ -165,7 +175,8 @@ size_t exchange_take_answer(struct exchange *x, char *data, size_t len)
     return x->answer == ANSWER_WAIT ? read_answer_head(x, data, len) : pass_body(x, data, len);
 }
 
-/* What comes behind an answer that ends in bulk is not known until it is looked for. */
+/* Behind an answer that ends as bulk unread bytes may follow, which nobody would notice: so the
+ * connection is kept only if a look at the socket shows none (conn_alive()). */
 void exchange_pass_bulk_down(struct exchange *x)
 {
     size_t n;
@@ -186,7 +197,7 @@ void exchange_server_eof(struct exchange *x)
     struct conn *up = exchange_server_conn(x);
     bool waits = conn_pending(up) && conn_is_paused(up, PAUSE_PEER);
     if (waits)
-        return; /* bytes of the answer still wait for the client: told again when they are out */
+        return; /* bytes of the answer wait for the client: go_on_with_answer() comes back here */
     if (x->answer == ANSWER_BODY && x->answer_body.framing.kind == BODY_CLOSE &&
         x->attempt != ATTEMPT_RESET) {
         const struct front_piece p = {.last = true, .framing = &x->answer_body.framing};
@@ -198,7 +209,7 @@ void exchange_server_eof(struct exchange *x)
     }
 }
 
-/* The front has drained. */
+/* The front has room: what the pipe holds goes next. A front without a conn has no pipe. */
 static enum relay_rest answer_drained(struct exchange *x)
 {
     int uv_error;
@@ -217,9 +228,9 @@ static void go_on_with_answer(struct exchange *x)
         answer_done(x, !conn_alive(up));
     else
         conn_continue(up);
-    if (exchange_is_over(x) || up->closing) /* the latter: another attempt is on */
+    if (exchange_is_over(x) || up->closing) /* closing: another attempt has begun meanwhile */
         return;
-    if (up->eof && !conn_is_paused(up, PAUSE_PEER)) /* all was taken that can be */
+    if (up->eof && !conn_is_paused(up, PAUSE_PEER)) /* the answer's last bytes were taken by now */
         exchange_server_eof(x);
     else
         conn_resume(up, 0);

@@ -1,20 +1,22 @@
-/* Between the sources of exchange.h: exchange.c (life, end, clocks, attempts, and what the
- * connection tells), exchange_request.c (the way up), exchange_answer.c (the way down).
+/* What the sources of exchange.h share.
  *
- * Threads and ownership: as of exchange.h. Everything here is called within an event. */
+ * What for: exchange.c has the life, the end, the clocks, the attempts, and what the connection
+ * reports; exchange_request.c has the way up; exchange_answer.c has the way down.
+ * Invariants: every function in here is called within an event.
+ * Ownership and threads: as in exchange.h. */
 #pragma once
 #include <assert.h>
 
 #include "proxy/exchange.h"
 
-/* ---- states: each move is checked ---- */
+/* ---- states: each move is asserted ---- */
 
 static inline struct worker *exchange_worker(const struct exchange *x)
 {
     return x->wl->worker;
 }
 
-/* There must be an attempt. */
+/* The connection to the server; the attempt must not be NONE. */
 static inline struct conn *exchange_server_conn(const struct exchange *x)
 {
     return &x->lease.upstream->conn;
@@ -59,7 +61,7 @@ static inline void exchange_move_answer(struct exchange *x, enum exchange_answer
     x->answer = (uint8_t)to;
 }
 
-/* docs/http.md "Tries": whether the request may be sent again. */
+/* docs/http.md, Retries: whether the request may be sent again. How often is the lease's count. */
 static inline bool exchange_may_resend(const struct exchange *x)
 {
     return x->answer == ANSWER_WAIT && x->replay != REPLAY_LOST;
@@ -70,7 +72,7 @@ static inline bool exchange_has_body_to_come(const struct exchange *x)
     return x->request == REQUEST_EXPECT || x->request == REQUEST_BODY;
 }
 
-/* The server takes no more of the request. */
+/* Whether the server takes no more of the request. */
 static inline bool exchange_is_deaf(const struct exchange *x)
 {
     return x->attempt == ATTEMPT_DEAF || x->attempt == ATTEMPT_RESET;
@@ -86,7 +88,7 @@ static inline void exchange_pause_front(struct exchange *x)
     x->front->ops->pause(x->front);
 }
 
-/* What waits of the body may come within this. */
+/* Body bytes that wait at the front may be offered within this call. */
 static inline void exchange_resume_front(struct exchange *x)
 {
     x->front->ops->resume(x->front);
@@ -94,44 +96,47 @@ static inline void exchange_resume_front(struct exchange *x)
 
 /* ---- exchange.c ---- */
 
-/* Begins an event. */
+/* Begins an event, which exchange_settle() ends. */
 static inline void exchange_enter(struct exchange *x)
 {
     assert(x->depth < UINT8_MAX);
     x->depth++;
 }
-/* Ends it: nothing of the exchange may be touched behind this. */
+/* Ends an event. The exchange may be freed by it, so it must not be touched afterwards. */
 void exchange_settle(struct exchange *x);
-/* Nothing more is done with it; exchange_settle() frees it. Again: nothing. */
+/* Ends the exchange: the connection is closed, and exchange_settle() will free it. The first reason
+ * stands: a second call does nothing. */
 void exchange_end(struct exchange *x, enum end_reason why);
-/* With an answer of the proxy's own. */
+/* The same, and the front is to answer with `status` for the proxy. */
 void exchange_end_by_proxy(struct exchange *x, enum end_reason why, int status);
-/* The connection goes back (keep) or is closed, the server is given back. */
+/* Gives the server back, and its connection: to the idle ones (keep), or it is closed. */
 void exchange_end_attempt(struct exchange *x, bool keep);
 /* Empties a buffer, and frees it if it is large. */
 void exchange_trim(struct buffer *b);
-/* Lends the next server and begins an attempt on it. */
+/* Lends the next server and begins an attempt on it. If there is none, the exchange ends. */
 void exchange_pick(struct exchange *x);
-/* The server of this try is to blame for its failure: another is tried, or none is left. */
+/* This try has failed, and its server is to blame: the next server is tried, or the exchange ends.
+ */
 void exchange_attempt_failed(struct exchange *x, enum end_reason why);
-/* The connection broke. A kept one that the server has just closed is no failed try. */
+/* The connection broke. A kept connection that the server has just closed is no failed try. */
 void exchange_broken(struct exchange *x, int uv_error);
 
 /* ---- exchange_request.c ---- */
 
-/* Sends the head of a READY attempt, for which no body bytes have come. */
+/* Sends the head of a READY attempt, and what is kept of the body, as no other bytes have come. */
 void exchange_flush(struct exchange *x);
-/* How many bytes of the body were taken: none while there is nobody to take them. */
+/* Returns how many bytes of the body were taken: none while no connection takes them. */
 size_t exchange_take_body(struct exchange *x, char *data, size_t len);
-/* The server takes no more of the request; what it has answered before that can be read. */
+/* The server takes no more of the request. What it answered before that may still be readable. */
 void exchange_go_deaf(struct exchange *x, int uv_error);
-/* What was queued for the server is out. */
+/* The kernel has taken all that was queued for the server. */
 void exchange_server_drained(struct exchange *x);
 
 /* ---- exchange_answer.c ---- */
 
-/* How many bytes of the answer were taken. */
+/* Returns how many bytes of the answer were taken. */
 size_t exchange_take_answer(struct exchange *x, char *data, size_t len);
+/* The server has ended its side. */
 void exchange_server_eof(struct exchange *x);
-/* Moves what there is of a body in bulk. */
+/* Moves what there is of an answer's body as bulk. */
 void exchange_pass_bulk_down(struct exchange *x);

@@ -1,6 +1,10 @@
-/* The way up: the head is composed, and the body passes on to the server.
+/* The way up: the head is composed once, and the body is passed on to the server.
  *
- * Bytes that were sent are kept for another try while there may be one. */
+ *   front -> exchange_take_body -> body_decode -> pass_up -> send_body -> send_up -> conn_write
+ *                                                    |           '-> keep_sent, for another try
+ *                                          head, if READY
+ *   front -> exchange_on_readable -> body_turn                       bulk, once no try is possible
+ */
 #include "http/rewrite.h"
 #include "proxy/client.h"
 #include "proxy/exchange_parts.h"
@@ -13,7 +17,7 @@ static uv_buf_t buf_of(struct buffer *b)
 
 /* ---- the head ---- */
 
-/* False: no memory. */
+/* Composes the head up to what differs from try to try, and finds the key. False: no memory. */
 static bool compose(struct exchange *x, const struct head *h, const char *base)
 {
     struct str peer = client_source(x->lease.client);
@@ -27,7 +31,7 @@ static bool compose(struct exchange *x, const struct head *h, const char *base)
     return true;
 }
 
-/* All that is needed of the head is taken from it. */
+/* Notes all that is needed of the head later, as the front does not keep it. */
 static void take_head(struct exchange *x, const struct head *h)
 {
     x->record.started_ms = uv_now(&exchange_worker(x)->loop);
@@ -49,13 +53,13 @@ size_t exchange_start(struct exchange *x, const struct head *h, const char *base
     size_t used = 0;
     exchange_enter(x);
     take_head(x, h);
-    if (h->limited && h->max_forwards == 0) /* we are the last to be asked (RFC 9110 7.6.2) */
+    if (h->limited && h->max_forwards == 0) /* may not be passed on (RFC 9110 7.6.2) */
         exchange_end_by_proxy(x, END_REFUSED, x->method == METHOD_OPTIONS ? 200 : 501);
     else if (!compose(x, h, base))
         exchange_end_by_proxy(x, END_NO_MEMORY, 503);
     else
         exchange_pick(x);
-    if (x->attempt == ATTEMPT_READY && len) /* goes out in one write with the head */
+    if (x->attempt == ATTEMPT_READY && len) /* in one write with the head */
         used = exchange_take_body(x, data, len);
     if (x->attempt == ATTEMPT_READY)
         exchange_flush(x);
@@ -63,14 +67,14 @@ size_t exchange_start(struct exchange *x, const struct head *h, const char *base
     return used;
 }
 
-/* The body bytes that were sent are not at hand any more. */
+/* From now on the request can't be sent again, so what is kept of its body is of no use. */
 static void lose_replay(struct exchange *x)
 {
     exchange_move_replay(x, REPLAY_LOST);
     exchange_trim(&x->kept);
 }
 
-/* Bytes of the request may have reached the server. */
+/* Bytes of the request may have reached the server, which may have acted on them. */
 static void note_sent(struct exchange *x)
 {
     if (x->replay != REPLAY_FRESH)
@@ -81,7 +85,8 @@ static void note_sent(struct exchange *x)
         lose_replay(x);
 }
 
-/* Keeps these body bytes for another try; without memory there is none. */
+/* Keeps these body bytes for another try. Without memory there is no other try: the request must
+ * not go out again with a hole in it. */
 static void keep_bytes(struct exchange *x, const uv_buf_t *bufs, unsigned n)
 {
     for (unsigned i = 0; i < n && x->replay != REPLAY_LOST; i++)
@@ -89,7 +94,7 @@ static void keep_bytes(struct exchange *x, const uv_buf_t *bufs, unsigned n)
             lose_replay(x);
 }
 
-/* What went out of the body is kept while another try is possible and it fits. */
+/* Keeps body bytes that were sent, while another try is possible and all of them fit. */
 static void keep_sent(struct exchange *x, const uv_buf_t *bufs, unsigned n)
 {
     size_t total = buffer_len(&x->kept);
@@ -103,23 +108,22 @@ static void keep_sent(struct exchange *x, const uv_buf_t *bufs, unsigned n)
         keep_bytes(x, bufs, n);
 }
 
-/* The server takes no more of the request; what it has answered before that can be read. */
 void exchange_go_deaf(struct exchange *x, int uv_error)
 {
-    /* EPIPE: the server had ended its side in order. Behind a reset reading will show an end, too,
-     * but not one in order. */
+    /* EPIPE: the server had ended its side in order before. After a reset reading shows an end of
+     * stream as well, but an answer that lasts to that end is cut, not whole. */
     exchange_move_attempt(x, uv_error == UV_EPIPE ? ATTEMPT_DEAF : ATTEMPT_RESET);
     relay_end(&x->request_body.relay);
     exchange_pause_front(x);
 }
 
 enum send_result {
-    SEND_OK,    /* also if it failed in the middle: reading will tell what became of it */
-    SEND_NONE,  /* broken before one byte of the request was out */
+    SEND_OK,    /* also if the write failed in the middle: reading tells what became of it */
+    SEND_NONE,  /* broken before the first byte of the request: the server has seen none of it */
     SEND_LOCAL, /* no memory */
 };
 
-/* The head is among the buffers if the attempt is READY. */
+/* Writes to the server. If the attempt is READY the head is among the buffers. */
 static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsigned n)
 {
     bool none_sent, head = x->attempt == ATTEMPT_READY;
@@ -140,7 +144,6 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
     return SEND_OK;
 }
 
-/* Sends a head for which no body bytes have come. */
 void exchange_flush(struct exchange *x)
 {
     uv_buf_t bufs[2] = {buf_of(&x->out), buf_of(&x->kept)};
@@ -159,16 +162,16 @@ void exchange_flush(struct exchange *x)
 /* Sends bufs[0, n), of which those from `body` on are the body's. */
 static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsigned body)
 {
-    if (n == body) /* framing alone: nothing to pass on yet */
+    if (n == body) /* the bytes were framing alone: a READY head waits for payload */
         return;
     switch (send_up(x, bufs, n)) {
     case SEND_OK:
         keep_sent(x, bufs + body, n - body);
-        /* Behind an Upgrade a tunnel may follow, whose bytes have to stay behind the body's. */
+        /* Not with an Upgrade: a tunnel may follow, and its bytes must not overtake the body's. */
         if (x->attempt == ATTEMPT_SENT && !exchange_may_resend(x) && !x->upgrade && x->conn)
             body_consider_bulk(&x->request_body);
         break;
-    case SEND_NONE: /* the client will not give these bytes again */
+    case SEND_NONE: /* the front has handed these bytes over and will not offer them again */
         keep_bytes(x, bufs + body, n - body);
         if (exchange_may_resend(x))
             exchange_broken(x, UV_EPIPE);
@@ -181,6 +184,7 @@ static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsi
     }
 }
 
+/* The framing of the client's body is broken. */
 static void refuse_body(struct exchange *x)
 {
     if (x->answer == ANSWER_WAIT)
@@ -189,7 +193,7 @@ static void refuse_body(struct exchange *x)
         exchange_end(x, END_REFUSED);
 }
 
-/* A piece of the body goes up, behind the head if that waits. */
+/* Sends a piece of the body; a READY attempt sends the head, and what is kept, in front of it. */
 static void pass_up(struct exchange *x, uv_buf_t payload, bool last)
 {
     char line[BODY_CHUNK_LINE];
@@ -210,7 +214,6 @@ static void pass_up(struct exchange *x, uv_buf_t payload, bool last)
     buffer_clear(scratch);
 }
 
-/* How many bytes were taken: none while there is nobody to take them. */
 size_t exchange_take_body(struct exchange *x, char *data, size_t len)
 {
     bool sending = x->attempt == ATTEMPT_READY || x->attempt == ATTEMPT_SENT;
@@ -227,7 +230,7 @@ size_t exchange_take_body(struct exchange *x, char *data, size_t len)
     if (p.result == FRAMING_DONE)
         exchange_move_request(x, REQUEST_DONE);
     else if (x->request == REQUEST_EXPECT)
-        exchange_move_request(x, REQUEST_BODY); /* the client does not wait for the 100 */
+        exchange_move_request(x, REQUEST_BODY); /* the client has not waited for the 100 */
     pass_up(x, uv_buf_init(data, (unsigned)p.payload), p.result == FRAMING_DONE);
     return p.used;
 }
@@ -240,8 +243,8 @@ size_t exchange_on_body(struct exchange *x, char *data, size_t len)
     return used;
 }
 
-/* The request is wholly there once its last byte was taken from the client, even if it waits in the
- * pipe: as if it were queued. */
+/* Moves what the client's conn has of the body. The request counts as whole once its last byte was
+ * taken from the client, even if bytes wait in the pipe: the pipe is like the server's queue. */
 static void pass_bulk_up(struct exchange *x)
 {
     size_t n;
@@ -250,7 +253,7 @@ static void pass_bulk_up(struct exchange *x)
     x->record.received += n;
     x->moved |= n ? MOVED_REQUEST : 0;
     if (result == RELAY_SOURCE || (result == RELAY_SINK && conn_error_is_local(uv_error))) {
-        exchange_end(x, END_CLIENT_LEFT); /* the body is cut, or its end lost */
+        exchange_end(x, END_CLIENT_LEFT); /* the request can never be whole */
         return;
     }
     if (result == RELAY_SINK)
@@ -285,7 +288,8 @@ void exchange_abandon(struct exchange *x, enum end_reason why)
     exchange_settle(x);
 }
 
-/* The server has drained. */
+/* The server's queue has drained: what the pipe holds goes next. A front without a conn has no
+ * pipe, and is resumed by the caller if it was paused. */
 static enum relay_rest request_drained(struct exchange *x, int *uv_error)
 {
     if (x->conn)
@@ -298,11 +302,11 @@ static void go_on_with_request(struct exchange *x)
     if (exchange_has_body_to_come(x))
         x->moved |= MOVED_SERVER;
     if (x->request_body.relay.bulk)
-        pass_bulk_up(x); /* mostly there is more, and then it need not be watched at all */
+        pass_bulk_up(x); /* mostly more has come, and then the conn need not be registered for it */
     if (exchange_is_over(x) || exchange_is_deaf(x) ||
         (x->conn && conn_is_paused(x->conn, PAUSE_PEER)))
         return;
-    exchange_resume_front(x); /* also when all is sent: that the client goes has to be seen */
+    exchange_resume_front(x); /* even when all is sent, so that a client that goes is noticed */
 }
 
 void exchange_server_drained(struct exchange *x)

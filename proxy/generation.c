@@ -8,7 +8,7 @@
 #include "proxy/stream.h"
 #include "proxy/tunnel.h"
 
-#define PROBE_MS 1000 /* between looks for resets of tunnels that are not read from */
+#define PROBE_MS 1000 /* how often tunnels that are not read from are checked for a reset */
 
 static void init_pool(struct generation *g, struct worker_pool *wp, struct pool *pool)
 {
@@ -43,6 +43,8 @@ static void init_listener(struct generation *g, struct worker_listener *wl,
     deadline_queue_init(&wl->idle, clock, c->idle_timeout_ms, client_on_idle_deadline);
 }
 
+/* Aborts when memory is out: without its new generation a worker would route by another
+ * configuration than the others. */
 static struct generation *generation_new(struct worker *w, struct snapshot *s)
 {
     struct generation *g = mem_zalloc(sizeof *g);
@@ -58,7 +60,7 @@ static struct generation *generation_new(struct worker *w, struct snapshot *s)
     return g;
 }
 
-/* The kept connections of servers that are in this generation are kept under it. */
+/* From now on connections to these servers are kept by the limits of this generation's pools. */
 static void settle_servers(struct generation *g)
 {
     for (size_t p = 0; p < g->snapshot->npools; p++) {
@@ -68,7 +70,9 @@ static void settle_servers(struct generation *g)
     }
 }
 
-/* The servers of an older generation that are not in the new one. */
+/* Closes the idle connections to servers that are in no pool of the new generation:
+ * settle_servers() has moved `home` of all others. Connections that are lent are closed when they
+ * come back. */
 static void leave_servers(struct generation *old)
 {
     for (size_t p = 0; p < old->snapshot->npools; p++) {
@@ -83,7 +87,8 @@ static void leave_servers(struct generation *old)
     }
 }
 
-/* What is left in the queues of kept connections goes over to the pool of the same name. */
+/* The deadlines of kept connections go over to the pool of the same name, so that the old
+ * generation can be freed while they wait. */
 static void move_idle(struct generation *old, struct generation *new)
 {
     for (size_t p = 0; p < old->snapshot->npools; p++) {
@@ -101,7 +106,7 @@ void generation_take_up(struct worker *w, struct snapshot *s)
     w->current = g;
     for (size_t i = 0; i < w->nlisteners; i++)
         w->listeners[i].now = &g->listeners[i];
-    settle_servers(g);
+    settle_servers(g); /* before leave_servers(), which closes what has no new home */
     if (old == NULL)
         return;
     leave_servers(old);

@@ -1,10 +1,12 @@
 /* A worker takes up generations of the configuration, one after another.
  *
- * What for: generation_take_up() makes a snapshot what new requests of this thread begin under.
- * Invariants: what is under way stays under the generation it began with. Kept connections to
- * servers that stay are kept, with the time they have left; those to servers that go are closed.
- * The listeners are the same ones in each snapshot, in the same order.
- * Ownership: struct generation is in ground.h. Threads: the worker's, or control before it runs. */
+ * What for: after generation_take_up() new requests of this thread begin under the new snapshot.
+ * Invariants: a request stays under the generation that it began with. Kept connections to servers
+ * that the new snapshot has are kept, with the time they have left; those to servers that it does
+ * not have are closed. The listeners are the same in each snapshot, in the same order.
+ * Ownership: a worker holds a reference to its current generation; struct generation is in
+ * ground.h.
+ * Threads: the worker's, or control's before the worker runs. */
 #pragma once
 #include "proxy/ground.h"
 

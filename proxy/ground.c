@@ -29,6 +29,7 @@ void generation_free(struct generation *g)
     free(g);
 }
 
+/* Formatting a date costs more than a look at the loop's clock, which is free. */
 struct str worker_date(struct worker *w)
 {
     uint64_t now = uv_now(&w->loop);
@@ -42,6 +43,8 @@ struct str worker_date(struct worker *w)
     return (struct str){w->date, w->date_len};
 }
 
+/* The mailbox and the net are the last handles of the loop: when both are closed uv_run() returns.
+ */
 void worker_maybe_done(struct worker *w)
 {
     if (!w->stopping || !list_empty(&w->clients) || !list_empty(&w->upstreams) ||

@@ -1,18 +1,18 @@
-/* The ground that everything in proxy/ stands on: what one worker thread has, and the configuration
- * as this thread sees it.
+/* What one worker thread has, and the configuration as this thread sees it: the ground that the
+ * other modules of proxy/ stand on.
  *
  * What for: sessions, exchanges, tunnels and connections of a thread share its loop, its buffers,
  * its lists and its free memory. Configuration comes in generations: a worker always has a current
- * one, and what began under an older one goes on under it.
+ * one, and what began under an older generation stays under that.
  *
- *   worker ---> generation (current) <--- clients between two requests, the exchanges under way
+ *   worker ---> generation (current) <--- clients between two requests, exchanges under way
  *                 |      \
- *                 |       snapshot: a counted reference; the pools and listeners of all threads
+ *                 |       snapshot: a counted reference; pools and listeners of all threads
  *                 worker_pool[], worker_listener[]: this thread's deadlines and views of them
  *
  * Invariants: all of this belongs to one thread, so no count and no list in here is atomic. A
- * generation lives while it is current or somebody holds a reference; then its queues hold no
- * deadline. A server's connections are found by the server's own cell of this worker, whatever
+ * generation lives while it is current or a reference is held; when it is freed, its queues hold no
+ * deadline. The connections to a server are found in the server's cell of this worker, whatever
  * generation they were made under.
  * Ownership: the worker owns its listeners, clients, upstreams and free lists.
  * Threads: the worker's. */
@@ -34,34 +34,34 @@ struct exchange;
 struct head_reader;
 struct client_mode;
 
-/* What a worker says to control; a server comes with a reference. */
+/* What a worker mails to control. A server comes with a reference. */
 enum control_message {
     CONTROL_PASSIVE_DOWN, /* object: struct server; live traffic failed too often */
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
 };
 
-/* A listening socket of this thread. It outlives generations. */
+/* A listening socket of this thread. The socket outlives generations. */
 struct listener {
     struct worker *worker;
-    struct worker_listener *now; /* of the current generation */
+    struct worker_listener *now; /* its configuration in the current generation */
     struct acceptor acceptor;
     bool listening;             /* the acceptor is started */
-    uint64_t refused;           /* connections since the last line in the log about it */
-    uint64_t refused_logged_ms; /* 0: never */
+    uint64_t refused;           /* connections, since the log had a line about refused ones */
+    uint64_t refused_logged_ms; /* when that line was written; 0: never */
 };
 
-/* A pool of one generation. */
+/* A pool of one generation, as this thread sees it. */
 struct worker_pool {
     struct worker *worker;
     struct generation *generation;
     struct pool *pool;
     struct pool_view view;
-    struct list tunnels;
+    struct list tunnels;   /* open ones */
     struct deadline probe; /* armed while there are tunnels, see tunnel_on_probe_deadline() */
     struct deadline_queue probes, connect, response, idle;
 };
 
-/* A listener of one generation. */
+/* A listener of one generation, as this thread sees it. */
 struct worker_listener {
     struct worker *worker;
     struct generation *generation;
@@ -78,8 +78,8 @@ struct generation {
     unsigned refs;
     struct worker *worker;
     struct snapshot *snapshot;
-    struct worker_pool *pools;         /* snapshot->npools, same index */
-    struct worker_listener *listeners; /* snapshot->nlisteners, same index */
+    struct worker_pool *pools;         /* one for each of the snapshot's pools, at the same index */
+    struct worker_listener *listeners; /* one for each of its listeners, at the same index */
 };
 
 struct worker {
@@ -92,15 +92,15 @@ struct worker {
     struct generation *current;
     struct listener *listeners; /* the sockets, which outlive generations */
     size_t nlisteners;
-    struct deadline_queue linger; /* clients that only have to read what was sent */
+    struct deadline_queue linger; /* clients that got their last answer and have to read it */
     struct deadline_queue watch;  /* sessions that are not read from yet */
     struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
     struct list clients, upstreams;
-    struct head_reader *reader; /* of heads that come in one piece, see session.c */
-    struct exchange *spare;     /* free list */
+    struct head_reader *reader; /* for heads that come in one piece, see session.h */
+    struct exchange *spare;     /* free list of exchanges */
     unsigned nspare;
     struct pipe_store pipes;
-    struct buffer scratch; /* heads being composed; empty between callbacks */
+    struct buffer scratch; /* to compose heads in; empty between callbacks */
     bool stopping;
     uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */
     size_t date_len;
@@ -111,10 +111,10 @@ static inline void generation_ref(struct generation *g)
 {
     g->refs++;
 }
-/* For generation_unref(). */
+/* For generation_unref() alone. */
 void generation_free(struct generation *g);
-/* The last reference frees it; no deadline may be left in its queues. It may be a deadline of one
- * of these queues that is expiring just now. */
+/* The last reference frees the generation; no deadline may be left in its queues. The call may come
+ * from the callback of a deadline of one of these queues. */
 static inline void generation_unref(struct generation *g)
 {
     assert(g->refs > 0);
@@ -122,10 +122,10 @@ static inline void generation_unref(struct generation *g)
         generation_free(g);
 }
 
-/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110 5.6.7) of now, to the second; stands until
- * the next call. */
+/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110 5.6.7), at most half a second old. The text
+ * stands until the next call. */
 struct str worker_date(struct worker *w);
-/* A client or an upstream is gone: a stopping worker ends once the last of them is. */
+/* To be called when a client or an upstream is gone: a stopping worker ends with the last one. */
 void worker_maybe_done(struct worker *w);
 
 /* This worker's part of a server: its counters and connections. */

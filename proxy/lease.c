@@ -19,6 +19,7 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
     l->retries_left = (uint8_t)wp->pool->config->retries;
 }
 
+/* The hash alone is kept: the key lies in the head, or in the scratch buffer, and neither stays. */
 void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from)
 {
     struct str key;
@@ -36,9 +37,9 @@ enum pool_outcome lease_next(struct lease *l)
     struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried};
     const struct pool_member *member;
     assert(l->member == NULL && l->upstream == NULL);
-    if (l->ntried == LEASE_MAX_TRIED)
+    if (l->ntried == LEASE_MAX_TRIED) /* `retries` and servers found down may come to more */
         return POOL_NONE_LIVE;
-    /* Before a server is picked: an owner that changes meanwhile is then seen as a change. */
+    /* Asked before a server is picked: if the owner changes in between, that counts as a change. */
     if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
         l->owner = pool_find(l->wp->pool, l->hash);
     enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &member);
@@ -96,6 +97,7 @@ void lease_hand_over(struct lease *to, struct lease *from, const struct upstream
     from->member = NULL;
 }
 
+/* Only the control thread decides that a server is down, so the worker mails what it has seen. */
 void lease_blame(struct lease *l)
 {
     struct worker *w = l->wp->worker;

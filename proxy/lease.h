@@ -1,11 +1,17 @@
-/* One loan after another: the server that serves this try, the connection to it, and which servers
- * were tried before.
+/* One loan after another, for one request or stream: the server that serves this try, the
+ * connection to it, and which servers were tried before.
  *
- * What for: what an HTTP exchange and a TCP stream have in common when they look for a server. What
- * becomes of a try that failed is for the borrower to say.
- * Invariants: `member` is lent exactly while it is not NULL; an upstream is there only with it. No
- * server is picked twice for one lease. The lease stays under the generation that it began with.
- * Ownership: embedded in its borrower; the upstream is the worker's. Threads: one worker. */
+ *   lease_init, lease_set_key -> lease_next -> lease_take_idle or lease_connect -> lease_end
+ *                                   ^                                                  |
+ *                                   '-------------- the borrower tries again ----------'
+ *
+ * What for: what an HTTP exchange and a TCP stream have in common when they need a server. What
+ * follows from a failed try is the borrower's decision.
+ * Invariants: a server is lent exactly while `member` is not NULL; there is an upstream only while
+ * a server is lent. No server is picked twice for one lease. The lease stays under the generation
+ * that it began with.
+ * Ownership: embedded in its borrower; the upstream is the worker's.
+ * Threads: one worker. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,45 +25,47 @@
 struct client;
 
 struct lease {
-    struct upstream_user user; /* of the upstream; its ops are the borrower's */
-    struct client *client;     /* for whom */
+    struct upstream_user user; /* what the upstream reports to; its ops are the borrower's */
+    struct client *client;     /* whose request or stream it is */
     struct worker_pool *wp;
     const struct pool_member *member; /* lent by the pool; NULL: none */
     struct upstream *upstream;        /* lent by the worker; NULL: none */
     uint64_t hash;                    /* of the key */
-    uint16_t owner; /* close_moved: always: the owner of the key when it was asked last, limits
-                       ignored */
-    bool keyless;
+    uint16_t owner; /* with `close_moved: always`: who owned the key when that was last asked,
+                       limits ignored */
+    bool keyless;   /* the request has no key, so `hash` is not set */
     uint8_t ntried, retries_left;
     uint16_t tried[LEASE_MAX_TRIED];
 };
 
-/* Nothing is lent. The key is still to be set. The borrower holds the pool's generation. */
+/* Nothing is lent, and the key is not set yet. The borrower holds the pool's generation. */
 void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
                 const struct upstream_user_ops *ops);
-/* By the keys of the listener; counts the request there if none of them is present. */
+/* Finds the key by the listener's `key`. Without one, the request counts as keyless. */
 void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from);
-/* Lends the server whose turn it is after those tried; there must be none. */
+/* Lends the server that comes after those tried. None may be lent at the time. */
 enum pool_outcome lease_next(struct lease *l);
-/* Lends an idle connection to the server. False: there is none. sure: see upstream_take_idle(). */
+/* Lends an idle connection to the server. False: there is none. sure: as of upstream_take_idle().
+ */
 bool lease_take_idle(struct lease *l, bool sure);
-/* Begins to connect to the server; the outcome comes to the borrower's ops. < 0: a uv error, as of
+/* Begins to connect to the server; the borrower's ops get the outcome. < 0: a uv error, as of
  * upstream_connect(). */
 int lease_connect(struct lease *l);
-/* Gives back what is lent, if anything. keep: the connection may serve again. */
+/* Gives back the server and the connection, as far as they are lent. keep: as of
+ * upstream_give_back(). */
 void lease_end(struct lease *l, bool keep);
-/* The same, but the server stays lent: its connection was not to blame. */
+/* Gives back the connection alone. */
 void lease_end_connection(struct lease *l, bool keep);
-/* All that is lent goes over to another borrower, with its history; `from` is then as if ended. */
+/* Moves the lease, its history included, to another borrower. `from` is then as after lease_end().
+ */
 void lease_hand_over(struct lease *to, struct lease *from, const struct upstream_user_ops *ops);
-/* The server is to blame for this try: counts the failure, and tells control if it was one too
- * many. */
+/* Counts a failure of the lent server, and tells control if `passive.failures` is reached. */
 void lease_blame(struct lease *l);
-/* Uses up a retry. False: none is left. */
+/* Uses up one of the pool's `retries`. False: none is left. */
 bool lease_retry(struct lease *l);
-/* With close_moved: always: the key has got another owner than the lent server since this was last
- * asked (a lease that limits or a retry have put elsewhere has not lost its key by that); without a
- * key: the server is out. */
+/* Whether, with `close_moved: always`, the key has got a new owner since this was last asked, and
+ * that is not the lent server. A lease that limits or a retry have put on another server than the
+ * key's owner has not lost its key by that. Without a key: whether the server is out. */
 bool lease_lost_key(struct lease *l);
 
 static inline struct server *lease_server(const struct lease *l)

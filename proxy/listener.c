@@ -18,6 +18,7 @@ static void on_accept(struct acceptor *a, int fd, const struct addr *peer)
     client_accept(of(a), fd, peer);
 }
 
+/* Connections wait in the kernel's queue meanwhile, and clients notice nothing but the delay. */
 static void on_error(struct acceptor *a, int uv_error)
 {
     struct log_line line;
@@ -48,7 +49,7 @@ void listener_stop(struct listener *l)
     if (!l->listening)
         return;
     l->listening = false;
-    /* Closing the socket resets the queued connections: they are taken first, though not those
-     * that a flood adds meanwhile. */
+    /* Closing the socket resets the connections in its queue, so they are accepted first; bounded,
+     * as a flood could go on. */
     acceptor_stop(&l->acceptor, BACKLOG + 1, NULL);
 }

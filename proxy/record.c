@@ -2,11 +2,12 @@
 
 #include <assert.h>
 
+/* Histogram and counters are the worker's own cells, so a request costs no atomic addition. */
 void record_end(struct worker_listener *wl, const struct request_record *r)
 {
     assert(r->reason != END_OPEN && r->status < STATUS_CODES);
     if (!r->answered)
-        return; /* an answer that was cut is not an answer with its status */
+        return; /* an answer that was cut does not count as one with its status */
     assert(r->status >= 100);
     cell_add(&wl->cell->codes[r->status], 1);
     if (r->started_ms)

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define LITTLE (16 * 1024)  /* a round that moves less costs no less than copying does */
+#define LITTLE (16 * 1024)  /* a round that moves less costs as much as copying does */
 #define MAX_POOR 4          /* such rounds in a row */
-#define PLENTY (128 * 1024) /* after a round that moved so much there is mostly more, */
-#define MAX_ROUNDS 4        /* but others have to have their turn */
-#define SPILL 4096          /* bytes read out of the pipe to wait for the sink with */
+#define PLENTY (128 * 1024) /* a round that moved so much is followed by another at once, */
+#define MAX_ROUNDS 4        /* up to so many: other connections have to have their turn */
+#define SPILL 4096          /* bytes read out of the pipe and queued, see relay.h */
 
 void relay_init(struct relay *r, struct worker *w, struct conn *source, struct conn *sink)
 {
@@ -44,7 +44,7 @@ void relay_begin(struct relay *r, uint64_t most)
     conn_set_bulk(r->source, true);
 }
 
-/* The sink is full: its queue gets a little, so that the next drain is told. */
+/* The sink is full: a little is queued, so that on_drain comes when it has room. */
 static int spill(struct relay *r)
 {
     char data[SPILL];
@@ -55,7 +55,7 @@ static int spill(struct relay *r)
     return conn_queue(r->sink, data, (size_t)n);
 }
 
-/* The sink gets what the pipe holds, as far as it takes it. < 0: it is broken. */
+/* Gives the sink what the pipe holds, as much as it takes. < 0: the sink is broken. */
 static int flush(struct relay *r)
 {
     struct pipe *p = r->pipe;
@@ -85,7 +85,7 @@ enum relay_rest relay_drained(struct relay *r, int *uv_error)
     return RELAY_REST_NONE;
 }
 
-/* Bulk goes on as long as it moves much. */
+/* Whether bulk goes on: as long as it moves much, for a single poor round may be chance. */
 static void judge(struct relay *r, size_t moved)
 {
     r->poor = moved < LITTLE ? r->poor + 1 : 0;
@@ -94,11 +94,12 @@ static void judge(struct relay *r, size_t moved)
         leave_bulk(r);
 }
 
-/* From the source into the pipe, and on as far as the sink takes it. *moved: into the pipe. */
+/* One round: from the source into a pipe, and on to the sink. *moved: bytes that went into the
+ * pipe. What came before an error of the source is passed on first. */
 static enum relay_result round_once(struct relay *r, size_t *moved, int *uv_error)
 {
     *moved = 0;
-    if (conn_queued(r->sink)) { /* what waits there goes first */
+    if (conn_queued(r->sink)) { /* what is queued goes first */
         conn_pause(r->source, PAUSE_PEER);
         return RELAY_OK;
     }

@@ -1,56 +1,56 @@
-/* Bytes from one conn to another under back-pressure; knows no HTTP.
- *
- * What for: one way of a tunnel, or of a body. Small pieces are read and written; bulk goes through
- * a pipe by splice(), so that the bytes never come into the process:
+/* Bytes from one conn to another under back-pressure, without a look at them.
  *
  *               reads that fill the whole buffer, several in a row
  *   copying ----------------------------------------------------------> bulk
  *           <----------------------------------------------------------
- *               several rounds in a row that moved little; all is moved that was to be
+ *               several rounds in a row that moved little; all was moved that was to be
  *
- * In bulk a round takes what the source has, up to PIPE_MAX_HELD, and gives the sink what it takes.
- * If the sink is full a small piece is read out of the pipe and queued, as whoever waits for the
- * queue to drain is told when the sink has room again; the rest waits in the pipe.
- *
- * Invariants: while more than CONN_HIGH_MARK is queued on the sink, or the pipe holds bytes that it
- * does not take, its source is paused for PAUSE_PEER; nobody else sets that reason, but for
- * exchange.c when an upstream takes no more at all. What the source has kept goes before what comes
- * as bulk, what is queued on the sink before what the pipe holds. Ownership: none but of the pipe,
- * while it holds bytes. Threads: one worker. */
+ * What for: a relay is one way of a tunnel or of a body. Small pieces are read and written; bulk
+ * goes through a pipe by splice(), so that its bytes never come into the process. In bulk a round
+ * takes what the source has, up to PIPE_MAX_HELD, and gives the sink as much as the sink takes. If
+ * the sink is full, a small piece is read out of the pipe and queued, because on_drain, which tells
+ * that there is room again, comes for queued bytes alone. The rest waits in the pipe.
+ * Invariants: the source is paused for PAUSE_PEER while more than CONN_HIGH_MARK is queued on the
+ * sink, or the pipe holds bytes that the sink does not take. Nobody else sets that reason, except
+ * the exchange when a server takes no more at all. Order is kept: what the source's conn has kept
+ * goes before bulk, what is queued on the sink before what the pipe holds.
+ * Ownership: a relay has a pipe while the pipe holds bytes; the conns are its owner's.
+ * Threads: one worker. */
 #pragma once
 #include <stdint.h>
 
 #include "proxy/ground.h"
 
-#define RELAY_BULK_AFTER 3 /* reads */
+#define RELAY_BULK_AFTER 3 /* reads that fill the whole buffer */
 
 struct relay {
     struct worker *worker;
     struct conn *source, *sink;
-    struct pipe *pipe; /* NULL: it holds nothing */
+    struct pipe *pipe; /* NULL: no bytes are in one */
     uint64_t left;     /* bytes still to be moved as bulk */
     bool bulk;
-    uint8_t poor; /* rounds in a row that moved little */
+    uint8_t poor; /* how many rounds in a row have moved little */
 };
 
 enum relay_result {
     RELAY_OK,
-    RELAY_SOURCE, /* *uv_error; UV_EOF: its end has come, behind what the pipe may hold */
-    RELAY_SINK,   /* it is broken, *uv_error says how */
+    RELAY_SOURCE, /* the source is broken, or *uv_error is UV_EOF: its end has come, behind what the
+                     pipe may hold */
+    RELAY_SINK,   /* the sink is broken, *uv_error says how */
 };
 
-/* Neither way is begun. */
+/* Begins with copying. */
 void relay_init(struct relay *r, struct worker *w, struct conn *source, struct conn *sink);
-/* For relay_end(): of one that is in bulk, or whose pipe holds something. */
+/* For relay_end() alone. */
 void relay_stop(struct relay *r);
-/* What the pipe still holds is lost. */
+/* Gives both conns up. What the pipe still holds is lost. */
 static inline void relay_end(struct relay *r)
 {
     if (r->bulk || r->pipe)
         relay_stop(r);
 }
 
-/* Writes to the sink and pauses the source if that was too much. < 0: the sink is broken. */
+/* Writes to the sink, and pauses the source if too much is queued. < 0: the sink is broken. */
 static inline int relay_write(const struct relay *r, const uv_buf_t *bufs, unsigned n,
                               bool *none_sent)
 {
@@ -66,23 +66,24 @@ static inline bool relay_pays(const struct relay *r)
     return r->source->full_reads >= RELAY_BULK_AFTER && conn_pending(r->source) == 0 &&
            conn_can_splice(r->source) && conn_can_splice(r->sink);
 }
-/* The next `most` bytes of the source are moved as bulk, from its next on_readable on. */
+/* From the source's next on_readable on, up to `most` of its bytes are moved as bulk. */
 void relay_begin(struct relay *r, uint64_t most);
-/* on_readable of the source: moves what there is, in a few rounds. *moved: bytes taken from it. */
+/* To be called in on_readable of the source: moves what there is, in a few rounds. *moved: how many
+ * bytes were taken from the source. */
 enum relay_result relay_turn(struct relay *r, size_t *moved, int *uv_error);
 
-/* What is left behind once the sink has drained. */
+/* What is left to do once the sink has drained. */
 enum relay_rest {
-    RELAY_REST_NONE, /* all is with the sink; the source, which was paused for it, is no longer: it
-                        is for the caller to let it go on */
-    RELAY_REST_SAME, /* the source stays as it is: paused for bytes in the pipe, or it never was */
+    RELAY_REST_NONE, /* the sink has all, and the source is not paused any more: the caller lets it
+                        go on (conn_continue(), conn_resume()) */
+    RELAY_REST_SAME, /* nothing: the source is still paused for bytes in the pipe, or never was */
     RELAY_REST_LOST, /* the sink is broken, *uv_error says how */
 };
 
-/* The sink has drained: it gets what the pipe holds, as far as it takes it. */
+/* To be called in on_drain of the sink: gives it what the pipe holds, as much as it takes. */
 enum relay_rest relay_drained(struct relay *r, int *uv_error);
 
-/* Bytes on their way that the sink has not got. */
+/* The bytes in the pipe: taken from the source, not given to the sink. */
 static inline size_t relay_held(const struct relay *r)
 {
     return r->pipe ? r->pipe->held : 0;

@@ -1,6 +1,6 @@
-/* The session's own answers and those of servers leave by the functions of `session_front`; what
- * the client sends comes in by `session_conn_ops`. Everything that can end the connection goes
- * through finish(), which closes or lingers, or through session_close(). */
+/* An HTTP/1 session. What the client sends comes in by `session_conn_ops`; answers, the proxy's own
+ * and those of servers, go out by the operations of `session_front`. Everything that ends the
+ * connection goes through finish(), which closes or lingers, or through session_close(). */
 #include "proxy/session.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@
 #include "proxy/exchange.h"
 #include "proxy/tunnel.h"
 
-#define JOIN_MAX 4096 /* a body piece as small as that is copied behind its head */
+#define JOIN_MAX 4096 /* a piece of a body up to this size is copied behind its head */
 
 static const struct front_ops session_front;
 
@@ -63,7 +63,7 @@ static void free_tunnel(struct session *s)
     free(t);
 }
 
-/* Frees what the state it is left in has. */
+/* Frees what belongs to the state that the session has left. */
 static void drop(struct session *s, enum session_state left)
 {
     if (left == SESSION_HEAD)
@@ -75,21 +75,21 @@ static void drop(struct session *s, enum session_state left)
     s->exchange = NULL;
 }
 
-/* Closes at once, with what is under way. */
+/* Closes at once, and drops what is under way. */
 static void session_close(struct session *s)
 {
     enum session_state left = s->state;
     if (left == SESSION_CLOSED)
         return;
     move(s, SESSION_CLOSED);
-    /* An answer that ends with its connection must not look whole (RFC 9112 8). */
+    /* An answer that ends with its connection must not look whole when it is cut (RFC 9112 8). */
     if (conn_queued(&s->client.conn) || (left == SESSION_EXCHANGE && s->down == BODY_CLOSE))
         conn_break(&s->client.conn);
     drop(s, left);
     client_end(&s->client);
 }
 
-/* The last answer is handed over: FIN after it, then wait for the client to have read it. */
+/* The last answer is handed over: a FIN follows it, and the client gets time to read both. */
 static void linger(struct session *s)
 {
     struct conn *c = &s->client.conn;
@@ -104,8 +104,9 @@ static void linger(struct session *s)
         session_close(s);
 }
 
-/* The connection has served its last request. dirty: the client may still be sending; what it has
- * sent already shows in bytes that were kept, or in a delivery under way. */
+/* The connection has served its last request. It is closed at once only if no unread byte can make
+ * the kernel reset it. dirty: the client may still be sending. Bytes that it has sent already are
+ * kept by the conn, or are being delivered just now. */
 static void finish(struct session *s, bool dirty)
 {
     struct conn *c = &s->client.conn;
@@ -130,7 +131,7 @@ static bool write_own_answer(struct session *s, int status, bool close, bool was
     return ok;
 }
 
-/* Ends the connection with an answer to what has not become a request. */
+/* Ends the connection with an answer to bytes that did not become a request. */
 static void refuse(struct session *s, enum end_reason reason, int status)
 {
     const struct request_record r = {
@@ -145,8 +146,8 @@ static void refuse(struct session *s, enum end_reason reason, int status)
 
 /* ---- between two requests ---- */
 
-/* Takes up what the client has sent already. If nothing is there and nothing can come, or is to
- * come as the worker stops, that was all. */
+/* Takes up what the client has sent already. If nothing has come, and nothing can come (end of
+ * stream) or may come (the worker stops), the connection ends. */
 static void next_request(struct session *s)
 {
     struct conn *c = &s->client.conn;
@@ -156,7 +157,7 @@ static void next_request(struct session *s)
         finish(s, false);
 }
 
-/* The request is answered. keep: another may come. dirty: see finish(). */
+/* The request is answered. keep: another one may follow. dirty: as of finish(). */
 static void answered(struct session *s, bool keep, bool dirty)
 {
     s->served = true;
@@ -166,14 +167,16 @@ static void answered(struct session *s, bool keep, bool dirty)
     }
     move(s, SESSION_IDLE);
     deadline_arm(&s->client.wl->idle, &s->client.deadline);
-    conn_resume(&s->client.conn, PAUSE_PEER); /* first, as the next request may pause it again */
+    conn_resume(&s->client.conn,
+                PAUSE_PEER); /* before the next request, which may pause it again */
     if (s->state == SESSION_IDLE)
         next_request(s);
 }
 
 /* ---- heads in ---- */
 
-/* The head goes on in a later read. From its first byte on the deadline stands. */
+/* The head is not complete. It gets a reader of its own, as the worker's serves all sessions. The
+ * deadline is armed at the first byte and not again, so a head can't drip in for ever. */
 static void wait_for_head(struct session *s, const struct head_reader *so_far)
 {
     if (s->state == SESSION_HEAD)
@@ -195,21 +198,23 @@ static void free_reader(struct session *s)
     s->reader = NULL;
 }
 
-/* The client ends inside a head: answers to what came before may still be on their way. */
+/* The client has ended its side inside a head. Answers to earlier requests may still be on their
+ * way, so this does not just close. */
 static void give_up_head(struct session *s)
 {
     free_reader(s);
     finish(s, false);
 }
 
-/* All that came of the request's body was taken, it is not whole, and no more will come. */
+/* The request can never be whole: all that came was taken, and the client has ended its side. */
 static bool is_cut(const struct session *s, bool all_taken)
 {
     return s->state == SESSION_EXCHANGE && all_taken && s->client.conn.eof &&
            !exchange_has_request(s->exchange);
 }
 
-/* The head is whole, at data. Returns how many of the bytes were taken. */
+/* The head is complete and stands at data. Returns how many of the bytes were taken. A reader of
+ * the session's own is freed last, as the head and the parser lie in it. */
 static size_t begin_exchange(struct session *s, const struct head *h, char *data, size_t len)
 {
     struct client *c = &s->client;
@@ -270,7 +275,7 @@ static size_t read_head(struct session *s, char *data, size_t len)
     return begin_exchange(s, &r->head, data, len);
 }
 
-/* ---- what the client's connection tells ---- */
+/* ---- what the client's connection reports ---- */
 
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
@@ -278,7 +283,7 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     switch ((enum session_state)s->state) {
     case SESSION_IDLE:
         if (conn_queued(c) > CONN_HIGH_MARK)
-            return 0; /* it asks for more without reading what it has got: on_drain() goes on */
+            return 0; /* it asks for more and does not read its answers: on_drain() goes on */
         return read_head(s, data, len);
     case SESSION_HEAD:
         return read_head(s, data, len);
@@ -299,13 +304,13 @@ static void on_eof(struct conn *c)
     struct session *s = of(c);
     assert(s->state != SESSION_TUNNEL && s->state != SESSION_CLOSED);
     if (s->state == SESSION_EXCHANGE && (exchange_has_request(s->exchange) || conn_pending(c)))
-        return; /* half-closed: it may still read its answer (RFC 9112 9.6) */
+        return; /* half-closed: the client may still read its answer (RFC 9112 9.6) */
     if (s->state == SESSION_IDLE)
         next_request(s);
     else if (s->state == SESSION_HEAD)
         give_up_head(s);
     else if (s->state == SESSION_LINGER && conn_queued(c))
-        return; /* it still reads */
+        return; /* it may still read the answer that waits */
     else
         session_close(s);
 }
@@ -346,6 +351,7 @@ static const struct conn_ops session_conn_ops = {
 
 /* ---- answers out: as the front of an exchange ---- */
 
+/* What a write to the client means to the exchange. */
 static enum front_result sent(struct session *s, bool ok)
 {
     if (!ok)
@@ -358,7 +364,7 @@ static uv_buf_t buf_of(struct buffer *b)
     return uv_buf_init(buffer_head(b), (unsigned)buffer_len(b));
 }
 
-/* To HTTP/1.1 clients alone (RFC 9110 15.2). */
+/* 1xx go to HTTP/1.1 clients alone: HTTP/1.0 has none (RFC 9110 15.2). */
 static enum front_result pass_interim(struct front *f, const struct head *h, const char *base)
 {
     struct session *s = of_front(f);
@@ -374,8 +380,8 @@ static enum front_result pass_interim(struct front *f, const struct head *h, con
     return sent(s, ok);
 }
 
-/* Puts a piece behind the head, if there is one, and writes both. The head stands in the worker's
- * scratch buffer. */
+/* Writes a piece of the body. head: the answer's head stands in the worker's scratch buffer, and
+ * goes out in front of the piece, in one write. */
 static enum front_result write_piece(struct session *s, bool head, const struct front_piece *p)
 {
     char line[BODY_CHUNK_LINE];
@@ -386,7 +392,7 @@ static enum front_result write_piece(struct session *s, bool head, const struct 
     bufs[0] = buf_of(scratch);
     if (s->down == BODY_CHUNKED) {
         ok = body_put_chunk(p->framing, bufs, &n, line, payload, p->last, scratch);
-        if (head) /* composing the end may have moved it */
+        if (head) /* composing the last chunk may have moved the buffer */
             bufs[0].base = buffer_head(scratch);
     } else if (head && p->len <= JOIN_MAX && buffer_append(scratch, p->data, p->len)) {
         bufs[0] = buf_of(scratch); /* one buffer is cheaper for the kernel than two */
@@ -399,8 +405,8 @@ static enum front_result write_piece(struct session *s, bool head, const struct 
     return sent(s, ok);
 }
 
-/* How the body ends for the client: as it came if that can be, else by chunks, else with the
- * connection. */
+/* How the body ends for the client: as it does for the server if that is by length, else by chunks,
+ * or for HTTP/1.0, which has no chunks, with the connection. */
 static enum body_kind client_framing(const struct session *s, enum body_kind from)
 {
     if (from == BODY_NONE || from == BODY_LENGTH)
@@ -524,7 +530,7 @@ static void on_end(struct front *f, const struct front_end *e)
     if (e->own_answer) {
         answer_for_proxy(s, e);
     } else if (e->record->reason == END_ANSWERED) {
-        s->down = BODY_NONE; /* it is whole, however the connection ends */
+        s->down = BODY_NONE; /* the answer is whole: session_close() need not reset */
         answered(s, !s->close && e->request_is_done, !e->request_is_done);
     } else if (e->record->reason == END_UPGRADED) {
         open_tunnel(s, e->lease);
@@ -553,7 +559,7 @@ static void on_stop(struct client *c)
         return;
     if (s->served)
         next_request(s);
-    else /* its first request may be on its way */
+    else /* a new connection: its first request may be on its way */
         deadline_arm(&worker_of(s)->grace, &c->deadline);
 }
 
@@ -576,7 +582,7 @@ static void on_request_deadline(struct client *c)
 
 static void on_idle_deadline(struct client *c)
 {
-    session_close(of_client(c)); /* silent, or it does not read what it is sent */
+    session_close(of_client(c)); /* the client is silent, or does not read its answers */
 }
 
 static size_t unsent(const struct client *c)
@@ -606,9 +612,9 @@ static void on_init(struct client *c)
     s->served = s->heard_end = false;
 }
 
-/* One connection too many: a fixed 503. Where the whole request has come already it is read, so
- * that closing at once does not reset the answer; else the client is given the time to read it, as
- * long as descriptors are not what is short. */
+/* One connection too many: a fixed 503. What has come of the request is read first: if that is all
+ * of it, closing at once can't reset the answer. Otherwise the session lingers so that the client
+ * can read the answer, unless descriptors are short. */
 static void on_refuse(struct client *c, bool may_linger)
 {
     static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
@@ -617,7 +623,7 @@ static void on_refuse(struct client *c, bool may_linger)
     struct session *s = of_client(c);
     uv_buf_t buf = uv_buf_init(answer, sizeof answer - 1);
     record_end(c->wl, &r);
-    s->state = SESSION_LINGER; /* what it has sent is thrown away */
+    s->state = SESSION_LINGER; /* what the client sends is thrown away */
     if (!conn_alive(&c->conn))
         conn_read_now(&c->conn);
     if (s->state == SESSION_CLOSED)
@@ -629,13 +635,15 @@ static void on_refuse(struct client *c, bool may_linger)
         linger(s);
 }
 
-/* The request is wholly there, and no other will follow on this connection. */
+/* The request has come whole, and no other will follow on this connection. */
 static bool is_last(const struct session *s)
 {
     return s->state == SESSION_EXCHANGE && !s->keep_alive && !s->upgrade &&
            exchange_has_request(s->exchange);
 }
 
+/* Reads by hand first. Most clients have sent their request by now, and one that brings a single
+ * request may be answered before it would ever be registered with epoll. */
 static void on_begin(struct client *c)
 {
     struct session *s = of_client(c);

@@ -7,7 +7,8 @@
  * into reads. The result is known at the last byte of the ClientHello, or at the first byte that
  * cannot belong to one (in a number: at its last byte). The input is bounded: a message of at most
  * SNI_MAX_HELLO bytes in records of at most SNI_MAX_INPUT bytes.
- * Ownership: the caller's memory, no heap. Threads: pure.
+ * Ownership: the caller's memory, no heap.
+ * Threads: pure.
  *
  * Only a ClientHello that is well formed to its end has a name. Each length must fill the structure
  * around it exactly. The server_name extension must occur once at most, with one host_name at most;

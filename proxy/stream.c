@@ -38,7 +38,7 @@ static void move(struct stream *s, enum stream_state to)
     s->state = to;
 }
 
-/* What was not handed over whole must not look whole. */
+/* A side that did not get all bytes is reset, so that what it got does not look whole. */
 static void stream_close(struct stream *s)
 {
     struct lease *l = lease_of(s);
@@ -58,7 +58,8 @@ static void stream_close(struct stream *s)
 
 static void try_failed(struct stream *s);
 
-/* The first try's connection gets the descriptor that came with the client. */
+/* Two descriptors were counted for the client, so that a stream that is admitted can connect. The
+ * second one is given back here, as the connection to the server counts its own. */
 static void hand_over_descriptor(struct client *c)
 {
     if (c->descriptors > 1)
@@ -79,10 +80,10 @@ static void try_next(struct stream *s)
     if (uv_error < 0 && conn_error_is_local(uv_error))
         stream_close(s);
     else if (uv_error < 0)
-        try_failed(s); /* there is no way to it */
+        try_failed(s); /* such as no route to its address */
 }
 
-/* The server is to blame; not a byte has passed. */
+/* The server is to blame, and not a byte has passed. */
 static void try_failed(struct stream *s)
 {
     lease_blame(lease_of(s));
@@ -93,7 +94,8 @@ static void try_failed(struct stream *s)
         stream_close(s);
 }
 
-/* What the key is made of is known, or will not be. */
+/* Goes to the server of the key. If the server name did not come, the next key of the list counts.
+ */
 static void route(struct stream *s)
 {
     struct key_source from = {.peer = client_source(&s->client)};
@@ -105,9 +107,9 @@ static void route(struct stream *s)
     try_next(s);
 }
 
-/* ---- while it connects: what the server's connection tells ---- */
+/* ---- in CONNECT: what the server's connection reports ---- */
 
-/* Reads what the client may have sent meanwhile, and watches it from now on. */
+/* Reads what the client may have sent meanwhile, and registers its conn with the loop. */
 static void start_client(struct stream *s)
 {
     struct conn *c = &s->client.conn;
@@ -119,7 +121,7 @@ static void start_client(struct stream *s)
 static void on_connected(struct upstream_user *user)
 {
     struct stream *s = of_user(user);
-    if (lease_lost_key(lease_of(s))) { /* while connecting */
+    if (lease_lost_key(lease_of(s))) { /* its key has moved while it connected */
         lease_end(lease_of(s), false);
         try_next(s);
         return;
@@ -140,7 +142,7 @@ static void on_broken(struct upstream_user *user, int uv_error)
         try_failed(s);
 }
 
-/* Uses up no retry. */
+/* The next server is tried, which uses up no retry. */
 static void on_server_down(struct upstream_user *user)
 {
     struct stream *s = of_user(user);
@@ -149,7 +151,8 @@ static void on_server_down(struct upstream_user *user)
     try_next(s);
 }
 
-/* A connection is read from when it is made, and then it is the tunnel's. */
+/* Nothing else can happen in CONNECT: a connection is read from when it is made, and then its
+ * operations are the tunnel's. */
 static const struct upstream_user_ops stream_user_ops = {
     .on_connected = on_connected,
     .on_broken = on_broken,
@@ -158,14 +161,15 @@ static const struct upstream_user_ops stream_user_ops = {
 
 /* ---- the tunnel ---- */
 
-/* The server took nothing: another is tried. */
+/* The server has closed the connection before a byte passed: another server is tried. */
 static void back_to_connect(struct stream *s)
 {
     tunnel_end(&s->tunnel);
-    tunnel_init(&s->tunnel, s->tunnel.ops, &s->client); /* nobody was told of an end */
+    tunnel_init(&s->tunnel, s->tunnel.ops,
+                &s->client); /* it can be started again: the client has seen nothing of this */
     lease_of(s)->user.ops = &stream_user_ops;
     deadline_cancel(&s->client.deadline);
-    conn_clear_pause(&s->client.conn, PAUSE_PEER); /* it was this server that was full */
+    conn_clear_pause(&s->client.conn, PAUSE_PEER); /* the pause was for this server's queue */
     move(s, STREAM_CONNECT);
     try_failed(s);
 }
@@ -185,9 +189,9 @@ static void on_tunnel_end(struct tunnel *t, enum tunnel_end why)
 
 static const struct tunnel_ops stream_tunnel_ops = {.on_end = on_tunnel_end, .takes_refused = true};
 
-/* ---- the client's side, until there is a tunnel ---- */
+/* ---- what the client's connection reports, until there is a tunnel ---- */
 
-/* data[0, len) is all that has come. */
+/* Looks for a server name in data[0, len), which is all that has come. */
 static void peek(struct stream *s, const char *data, size_t len)
 {
     size_t most = s->client.wl->config->max_header_size;
@@ -195,7 +199,7 @@ static void peek(struct stream *s, const char *data, size_t len)
         route(s);
 }
 
-/* The client's first bytes decide where it goes. */
+/* Waits for the client's first bytes, which decide where the stream goes. */
 static void begin_peek(struct stream *s)
 {
     struct conn *c = &s->client.conn;
@@ -207,7 +211,7 @@ static void begin_peek(struct stream *s)
         stream_close(s);
 }
 
-/* Nothing is taken: what comes is kept until there is a tunnel to take it. */
+/* Nothing is taken: the conn keeps what comes until there is a tunnel. */
 static size_t on_read(struct conn *c, char *data, size_t len)
 {
     struct stream *s = of(c);
@@ -228,7 +232,7 @@ static void on_error(struct conn *c, int uv_error)
     stream_close(of(c));
 }
 
-/* Nothing was written yet. */
+/* Nothing is written to a client before there is a tunnel. */
 static void on_drain(struct conn *c)
 {
 }
@@ -264,7 +268,7 @@ static void on_refuse(struct client *c, bool may_linger)
     stream_close(of_client(c));
 }
 
-/* What is open may go on for as long as the worker may. */
+/* What is open may go on until `shutdown_timeout`, when the worker closes everything. */
 static void on_stop(struct client *c)
 {
 }
@@ -276,7 +280,7 @@ static void on_close(struct client *c)
 
 static void on_request_deadline(struct client *c)
 {
-    route(of_client(c)); /* it said too little in time */
+    route(of_client(c)); /* no server name in time: the stream goes on without one */
 }
 
 static void on_idle_deadline(struct client *c)

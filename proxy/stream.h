@@ -1,20 +1,22 @@
-/* One TCP stream: a client connection of a listener with `mode: tcp`, and its server's.
+/* One TCP stream: a client connection of a listener with `mode: tcp`, and one to a server.
  *
  *        key known            connected              both have ended, cut, idle
  *   PEEK --------> CONNECT ---------------> TUNNEL ----------------------------> CLOSED
  *     |            |  ^  ^                    |                                     ^
  *     |            '--'  '--------------------'                                     |
- *     |       failed: next owner     reset before a byte passed: next owner         |
- *     '----------------------------- error; nobody left ----------------------------'
+ *     |       failed: next server    reset before a byte passed: next server        |
+ *     '----------------------------- error; no server left -------------------------'
  *
- *   PEEK     where the key may ask for the server name: the first bytes are looked at and kept, and
- *            the request deadline runs. Whatever comes of it, the stream goes on
+ *   PEEK     if a key of the listener is `sni`: the first bytes are examined for a server name, and
+ *            kept; the request deadline runs. With or without a name, the stream goes on
  *   CONNECT  a server is lent. What the client sends waits in its conn or its socket
- *   TUNNEL   bytes both ways: both connections are the tunnel's (tunnel.h)
+ *   TUNNEL   bytes go both ways: both connections are used by the tunnel (tunnel.h)
  *
- * Invariants: while it is not in PEEK or CLOSED a server and a connection are lent. Another server
- * is tried only while not a byte has passed either way.
- * Ownership: the worker's, as its client. Threads: one worker. */
+ * What for: the TCP counterpart of a session.
+ * Invariants: in CONNECT and TUNNEL a server is lent, and a connection to it. Another server is
+ * tried only while not a byte has passed either way.
+ * Ownership: the worker's, as one of its clients.
+ * Threads: one worker. */
 #pragma once
 #include "proxy/client.h"
 #include "proxy/sni.h"
@@ -24,7 +26,7 @@ enum stream_state { STREAM_PEEK, STREAM_CONNECT, STREAM_TUNNEL, STREAM_CLOSED };
 
 struct stream {
     struct client client;
-    struct tunnel tunnel; /* with the lease, which CONNECT needs already */
+    struct tunnel tunnel; /* its lease is used from CONNECT on */
     struct sni sni;       /* PEEK */
     enum stream_state state;
 };

@@ -16,7 +16,7 @@ static struct conn *server_conn(const struct tunnel *t)
     return &t->lease.upstream->conn;
 }
 
-/* Something has passed. */
+/* Bytes have moved: the idle deadline begins anew. */
 static void not_idle(struct tunnel *t)
 {
     deadline_arm(&t->client->wl->idle, &t->client->deadline);
@@ -86,10 +86,10 @@ void tunnel_start(struct tunnel *t)
     conn_keep_alive(server_conn(t));
     not_idle(t);
     enter(t);
-    if (lease_lost_key(&t->lease)) /* while the connection or the Upgrade was on its way */
+    if (lease_lost_key(&t->lease)) /* meanwhile, so tunnel_recheck() did not see this tunnel */
         end(t, TUNNEL_CUT);
     else
-        conn_continue(&c->conn); /* what came before */
+        conn_continue(&c->conn); /* what came before the tunnel began */
     if (c->conn.eof)             /* it half-closed before there was a tunnel */
         client_eof(t);
     if (goes_on(t))
@@ -130,15 +130,16 @@ void tunnel_recheck(struct worker_pool *wp)
 
 /* ---- a server that breaks ---- */
 
-/* The client's kernel has all that the server said, and its end. */
+/* Whether the client's kernel has all bytes of the server, and its end. */
 static bool is_heard(const struct tunnel *t)
 {
     const struct conn *c = client_conn(t);
     return t->fin_to_client && conn_queued(c) == 0 && conn_unsent(c) == 0;
 }
 
-/* The server has said all that it had to say. The client is to get that before it is told that
- * nobody listens to it, which resets what is on its way. */
+/* The server has ended in order and takes no more. The client should learn that by a reset, as its
+ * bytes are lost. But a reset would destroy what is on its way to the client, so that goes first.
+ */
 static void give_up_server(struct tunnel *t)
 {
     struct conn *c = client_conn(t);
@@ -158,8 +159,8 @@ static void give_up_server(struct tunnel *t)
         client_eof(t);
 }
 
-/* What the server was sent may have been the cause: the error is counted, and the server not taken
- * down for it. */
+/* The error is counted, but is no failure that takes the server down: what the client sent may have
+ * been the cause (docs/tcp.md, Tries). */
 static void server_broken(struct tunnel *t, int uv_error)
 {
     if (server_conn(t)->eof) {
@@ -171,7 +172,7 @@ static void server_broken(struct tunnel *t, int uv_error)
     end(t, TUNNEL_CUT);
 }
 
-/* One of its ends. */
+/* One of the two connections broke. */
 static void broken(struct tunnel *t, const struct conn *c, int uv_error)
 {
     if (c == server_conn(t))
@@ -180,7 +181,7 @@ static void broken(struct tunnel *t, const struct conn *c, int uv_error)
         end(t, TUNNEL_CUT);
 }
 
-/* Asks the kernel for errors of ends that are not read from. */
+/* Asks the kernel for errors of connections that are not read from: no callback tells of those. */
 static void probe(struct tunnel *t)
 {
     struct conn *c = client_conn(t);
@@ -190,7 +191,7 @@ static void probe(struct tunnel *t)
         uv_error = conn_unread_error(c);
     }
     if (uv_error == UV_EPIPE && c == server_conn(t))
-        give_up_server(t); /* its end had come before the reset, behind what is unread */
+        give_up_server(t); /* it had ended in order before, behind bytes that are still unread */
     else if (uv_error < 0)
         broken(t, c, uv_error);
     else if (t->server_gone && is_heard(t))
@@ -201,7 +202,7 @@ void tunnel_on_probe_deadline(struct deadline *d)
 {
     struct worker_pool *wp = container_of(d, struct worker_pool, probe);
     struct generation *g = wp->generation;
-    generation_ref(g); /* the last tunnel of an older one may go */
+    generation_ref(g); /* its last tunnel may end in here, and `wp` with it */
     list_foreach_safe(it, nxt, &wp->tunnels)
     {
         struct tunnel *t = container_of(it, struct tunnel, link);
@@ -216,7 +217,7 @@ void tunnel_on_probe_deadline(struct deadline *d)
 
 /* ---- bytes ---- */
 
-/* Writes a piece to the other side. < 0: that is broken. */
+/* Writes a piece to the sink of r. < 0: the sink is broken. */
 static int pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool *none_sent)
 {
     uv_buf_t buf = uv_buf_init(data, (unsigned)len);
@@ -229,7 +230,7 @@ static int pass(struct tunnel *t, struct relay *r, char *data, size_t len, bool 
     return 0;
 }
 
-/* How many of the bytes were taken. */
+/* Returns how many of the bytes were taken. */
 static size_t from_client(struct tunnel *t, char *data, size_t len)
 {
     bool none_sent;
@@ -242,7 +243,7 @@ static size_t from_client(struct tunnel *t, char *data, size_t len)
         t->sent = true;
     } else if (none_sent && !t->sent && !t->received && t->ops->takes_refused) {
         end(t, TUNNEL_REFUSED);
-        return 0; /* they wait for another server */
+        return 0; /* the conn keeps them for another server */
     } else {
         server_broken(t, uv_error);
     }
@@ -261,7 +262,7 @@ static size_t from_server(struct tunnel *t, char *data, size_t len)
     return len;
 }
 
-/* Over once both ends have ended and all that was kept for them is out. */
+/* The tunnel is done once both sides have ended and the kernel has all that was queued for them. */
 static void maybe_done(struct tunnel *t)
 {
     if (t->fin_to_client && t->fin_to_server && conn_queued(client_conn(t)) == 0 &&
@@ -269,7 +270,8 @@ static void maybe_done(struct tunnel *t)
         end(t, TUNNEL_DONE);
 }
 
-/* The source has ended: the sink learns it, once what was kept for it is out. */
+/* The source has ended. The sink is told by a FIN, but not before the bytes that are kept for it.
+ */
 static void ended(struct tunnel *t, struct relay *r, bool *told)
 {
     if (!goes_on(t) || *told || conn_pending(r->source) || relay_held(r))
@@ -294,7 +296,7 @@ static void server_eof(struct tunnel *t)
     ended(t, &t->to_client, &t->fin_to_client);
 }
 
-/* Moves what it can as bulk. */
+/* Moves what the source of r has as bulk. */
 static void turn(struct tunnel *t, struct relay *r)
 {
     size_t n;
@@ -314,7 +316,8 @@ static void turn(struct tunnel *t, struct relay *r)
         server_eof(t);
 }
 
-/* The sink has drained: the source goes on, first with what the pipe and it have kept. */
+/* The sink has drained. First it gets what the pipe and the source's conn have kept, then the
+ * source is read from again. */
 static void go_on(struct tunnel *t, struct relay *r)
 {
     int uv_error;
@@ -328,13 +331,14 @@ static void go_on(struct tunnel *t, struct relay *r)
         break;
     }
     if (r->bulk)
-        turn(t, r); /* mostly there is more, and then it need not be watched at all */
+        turn(t, r); /* mostly more has come, and then the conn need not be registered for it */
     else
         conn_continue(r->source);
     if (goes_on(t) && !conn_is_paused(r->source, PAUSE_PEER))
         conn_resume(r->source, PAUSE_PEER);
 }
 
+/* An end of stream that came while its bytes waited is passed on now. */
 static void drained(struct tunnel *t, struct relay *r)
 {
     if (!goes_on(t))
@@ -349,7 +353,7 @@ static void drained(struct tunnel *t, struct relay *r)
         maybe_done(t);
 }
 
-/* ---- what the client's connection tells ---- */
+/* ---- what the client's connection reports ---- */
 
 static struct tunnel *of_conn(struct conn *c)
 {
@@ -402,7 +406,7 @@ static const struct conn_ops client_conn_ops = {
     .on_readable = on_client_readable,
 };
 
-/* ---- what the server's connection tells ---- */
+/* ---- what the server's connection reports ---- */
 
 static struct tunnel *of_user(struct upstream_user *user)
 {
@@ -472,7 +476,7 @@ static const struct upstream_user_ops server_ops = {
 
 /* ---- as a client ---- */
 
-/* What is open may go on for as long as the worker may. */
+/* What is open may go on until `shutdown_timeout`, when the worker closes everything. */
 static void on_stop(struct client *c)
 {
 }
@@ -482,7 +486,7 @@ static void on_close(struct client *c)
     tunnel_cut(c->tunnel);
 }
 
-/* Time runs for a request alone, and there is none. */
+/* That deadline runs for a request, and a tunnel has none. */
 static void on_request_deadline(struct client *c)
 {
     assert(!"a tunnel has no request to wait for");
@@ -496,7 +500,7 @@ static void on_idle_deadline(struct client *c)
     leave(t);
 }
 
-/* Either end may be the one that still takes something. */
+/* Either side may be the one that still takes something. */
 static size_t unsent(const struct client *c)
 {
     return conn_unsent(&c->conn) + conn_unsent(server_conn(c->tunnel));

@@ -16,13 +16,13 @@ static struct server_cell *cell_of(const struct upstream *u)
     return worker_cell(u->worker, u->server);
 }
 
-/* Whether its server is elsewhere by now. */
+/* Whether the server has moved since the connection was made. */
 static bool is_old(const struct upstream *u)
 {
     return u->generation != server_generation(u->server);
 }
 
-/* Out of the list of the server's cell that it is in. */
+/* Takes the connection out of the list in its server's cell, `busy` or `idle`. */
 static void leave_list(struct upstream *u)
 {
     list_remove(&u->link);
@@ -52,8 +52,9 @@ static void upstream_close(struct upstream *u)
     conn_close(&u->conn, on_closed);
 }
 
-/* ---- what the connection says ---- */
+/* ---- what the connection reports ---- */
 
+/* The user decides what follows; it gives the connection back. Without a user nothing is lost. */
 static void broken(struct upstream *u, int uv_error)
 {
     if (u->user)
@@ -62,7 +63,8 @@ static void broken(struct upstream *u, int uv_error)
         upstream_close(u);
 }
 
-/* The PROXY head goes out at once, as the server may be waiting for it before it speaks. */
+/* The PROXY head goes out at once: in some protocols the server speaks first, once it has the head.
+ */
 static int send_head(struct upstream *u)
 {
     uv_buf_t head = uv_buf_init(u->head, u->head_len);
@@ -89,7 +91,8 @@ static size_t on_read(struct conn *c, char *data, size_t len)
     struct upstream *u = of(c);
     if (u->user)
         return u->user->ops->on_bytes(u->user, data, len);
-    upstream_close(u); /* an answer that nobody asked for */
+    /* Bytes that nobody asked for: the next answer could not be told from them. */
+    upstream_close(u);
     return len;
 }
 
@@ -117,7 +120,7 @@ static void on_drain(struct conn *c)
 static void on_readable(struct conn *c)
 {
     struct upstream *u = of(c);
-    assert(u->user); /* bulk ends with what it was begun for */
+    assert(u->user); /* bulk ends with the body or tunnel that it was begun for */
     u->user->ops->on_readable(u->user);
 }
 
@@ -132,8 +135,8 @@ static const struct conn_ops upstream_ops = {
 
 /* ---- making one ---- */
 
-/* Closes the kept connection that was unused for longest, of any one server: the socket is closed
- * at once, so that its descriptor is the caller's. */
+/* Closes the kept connection that was unused for longest, of the first server that has one. Its
+ * socket is closed at once, so its descriptor, still counted, is the caller's. */
 static bool inherit_descriptor(struct worker *w)
 {
     const struct snapshot *s = w->current->snapshot;
@@ -151,7 +154,7 @@ static bool inherit_descriptor(struct worker *w)
     return false;
 }
 
-/* Whose the connection is: without an origin it is the proxy's own. */
+/* The PROXY head names the client, or without an origin says that the connection is the proxy's. */
 static void compose_head(struct upstream *u, enum config_send_head version,
                          const struct upstream_origin *origin)
 {
@@ -163,7 +166,7 @@ static void compose_head(struct upstream *u, enum config_send_head version,
     u->head_len = (uint8_t)n;
 }
 
-/* In the busy list of its server. NULL: no memory. */
+/* A new one in the `busy` list of its server. NULL: no memory. */
 static struct upstream *upstream_new(struct worker_pool *wp, struct server *server,
                                      const struct upstream_origin *origin)
 {
@@ -204,7 +207,7 @@ struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
     }
     u->generation = generation;
     *uv_error = conn_connect(&u->conn, &wp->worker->net, &upstream_ops, &to, &u->room);
-    u->conn.in_limit = UPSTREAM_HEAD_MAX + 1; /* the byte too many must be seen */
+    u->conn.in_limit = UPSTREAM_HEAD_MAX + 1; /* so that a head that is too long is seen */
     if (*uv_error < 0) {
         upstream_close(u);
         return NULL;
@@ -243,17 +246,19 @@ void upstream_hand_over(struct upstream *u, struct upstream_user *user)
     u->user = user;
 }
 
-/* The pool under which it may wait for the next request; NULL: it may not. */
+/* The pool whose limits hold while the connection is idle. NULL: it may not be kept. */
 static struct worker_pool *place_of(const struct upstream *u)
 {
     struct server_cell *cell = cell_of(u);
-    struct worker_pool *wp = cell->home; /* of the current generation */
+    struct worker_pool *wp = cell->home; /* of the current generation, not the loan's */
     bool fits = wp && cell->nidle < wp->pool->config->max_idle_connections;
     bool sound = !u->conn.eof && !u->conn.closing && u->head_len == 0 && !is_old(u);
     bool usable = atomic_load_explicit(&u->server->usable, memory_order_relaxed);
     return fits && sound && usable && !u->worker->stopping ? wp : NULL;
 }
 
+/* A pause that the user left must not hold the connection: an idle one has to be read from, so that
+ * its end is noticed. */
 void upstream_give_back(struct upstream *u, bool keep)
 {
     struct worker_pool *wp = keep ? place_of(u) : NULL;
@@ -265,6 +270,7 @@ void upstream_give_back(struct upstream *u, bool keep)
     }
     assert(u->state == UPSTREAM_BUSY);
     list_remove(&u->link);
+    /* In front, so that it is lent first: the one used last is the most likely to be open still. */
     list_push_front(&cell_of(u)->idle, &u->link);
     u->state = UPSTREAM_IDLE;
     cell_of(u)->nidle++;
@@ -290,6 +296,7 @@ void upstream_close_idle(struct server_cell *cell)
         upstream_close(container_of(cell->idle.next, struct upstream, link));
 }
 
+/* A user may give its connection back within the call, which takes it out of this list. */
 void upstream_server_down(struct server_cell *cell)
 {
     list_foreach_safe(it, nxt, &cell->busy)

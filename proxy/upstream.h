@@ -1,36 +1,37 @@
 /* One connection to a server: connecting, lent, or idle.
  *
- * What for: it connects, says by a PROXY head for whom if the pool wants that, and waits for the
- * next request when one is over. What the other bytes mean is its user's business.
- *
  *   upstream_connect          connected             upstream_give_back(keep)
  *   ----------------> CONNECTING ----> BUSY ---------------------------------> IDLE
  *                         |              | ^                                    |
  *                         |              | '------- upstream_take_idle ---------'
  *                         '--------------+---------------> CLOSED <-------------'
  *
- * Invariants: it has a user exactly while it is CONNECTING or BUSY, and is then in `busy` of its
- * server's cell; in `idle` while it is IDLE. An idle one is read from, so that a server's close, or
- * a byte that nobody asked for, is seen at once and meets no request if that can be helped. A
- * connection is not used again if it has carried a PROXY head, which says whose it is, or if its
- * server has got another address or left the configuration since: then it finishes what it carries.
- * Ownership: the worker's; freed in the last close callback. It holds a reference to its server.
+ * What for: it connects, sends a PROXY head if the pool has `proxy_protocol`, and is kept for the
+ * next request when one is over. What the other bytes mean is its user's business.
+ * Invariants: it has a user exactly while it is CONNECTING or BUSY; then it is in the list `busy`
+ * of its server's cell. While it is IDLE it is in the list `idle` there. An idle connection is read
+ * from, so that a server that closes it, or sends a byte that nobody asked for, is noticed at once,
+ * in most cases before the connection is lent again. A connection does not serve again if it has
+ * carried a PROXY head, which names one client, or if its server has moved to another address or
+ * left the configuration: then it only finishes what it carries.
+ * Ownership: the worker's; freed in the conn's last close callback. It holds a reference to its
+ * server.
  * Threads: one worker. */
 #pragma once
 #include "net/conn.h"
 #include "proxy/ground.h"
 
-/* The largest head of an answer: so much input is kept at most. */
+/* The largest head of an answer, and so the most input that is kept. */
 #define UPSTREAM_HEAD_MAX (64 * 1024)
 
 enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED };
 
 struct upstream_user;
 
-/* What a connection tells its user, who may give it back in any of them. */
+/* What a connection reports to its user. The user may give it back within any of these calls. */
 struct upstream_user_ops {
     void (*on_connected)(struct upstream_user *user);
-    /* It could not be made, or it broke: a uv error. */
+    /* It could not be made, or it broke. */
     void (*on_broken)(struct upstream_user *user, int uv_error);
     /* As of struct conn_ops. */
     size_t (*on_bytes)(struct upstream_user *user, char *data, size_t len);
@@ -54,38 +55,40 @@ struct upstream {
     struct upstream_user *user; /* NULL: idle or closing */
     struct list link;           /* in the server's cell: busy or idle */
     struct list all;            /* worker's upstreams */
-    struct deadline deadline;   /* connect, later idle */
-    uint32_t generation;        /* of the server's address; an older one is not used again */
-    bool reused;                /* it was lent before */
-    bool counted;               /* among the descriptors in use */
-    uint8_t head_len;           /* of the PROXY head; 0: it carries none */
+    struct deadline deadline;   /* for connecting, later for being idle */
+    uint32_t generation;        /* server_generation() of the address it connected to */
+    bool reused;                /* this is not its first loan */
+    bool counted;               /* it counts among the descriptors in use */
+    uint8_t head_len;           /* of the PROXY head; 0: none is sent */
     char head[];                /* PROXY_HEAD_WRITE_MAX bytes if its pool has send_head */
 };
 
-/* For whom a connection is made, as the PROXY head tells it. */
+/* The client for which a connection is made, as the PROXY head names it. */
 struct upstream_origin {
     struct addr source, destination;
 };
 
-/* Begins to connect to a server of the pool; the outcome comes as on_connected or on_broken, never
- * from within this call. origin is read at once, and only if the pool sends a PROXY head. NULL:
- * *uv_error says why (no memory, no descriptor, no way). */
+/* Begins to connect to a server of the pool. The outcome comes as on_connected or on_broken, never
+ * within this call. origin: for the PROXY head, if the pool sends one; NULL: that says the
+ * connection is the proxy's own. Returns NULL with *uv_error if there is no memory, no descriptor,
+ * no address of the server yet, or no way to it. */
 struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
                                   const struct upstream_origin *origin, struct upstream_user *user,
                                   int *uv_error);
-/* Lends an idle connection to the server. NULL: there is none. `sure`: it must have been seen alive
- * just now (for a request that can't be sent twice). */
+/* Lends an idle connection to the server. NULL: there is none. sure: only one that the kernel says
+ * is open right now, for a request that can't be sent twice. */
 struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *server, bool sure,
                                     struct upstream_user *user);
-/* Another user takes it over as it is. */
+/* Another user takes the connection over in the state that it is in. */
 void upstream_hand_over(struct upstream *u, struct upstream_user *user);
-/* The user is done with it. keep: the connection is clean (not a byte beyond the answer, nothing
- * left to send) and may serve again; else it is closed. */
+/* The user is done with the connection. keep: it is clean (no byte came behind the answer, none is
+ * left to send), so it is kept if it may be; else it is closed. */
 void upstream_give_back(struct upstream *u, bool keep);
 /* Closes all idle connections to a server. */
 void upstream_close_idle(struct server_cell *cell);
-/* Tells the users of all connections to a server that it was marked down. */
+/* Tells the users of all lent connections to a server that it was marked down. */
 void upstream_server_down(struct server_cell *cell);
 
+/* The deadlines of a pool's `idle` and `connect` queues expire here. */
 void upstream_on_idle_deadline(struct deadline *d);
 void upstream_on_connect_deadline(struct deadline *d);

@@ -17,8 +17,8 @@
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
-#define LINGER_MS 2000 /* how long a client may take to read the last answer */
-#define WATCH_MS 100   /* for a last request to be answered before its client is watched */
+#define LINGER_MS 2000 /* how long a client may take to read the last answer and close */
+#define WATCH_MS 100   /* how long a client is not watched after its last request */
 #define GRACE_MS 250   /* while stopping: for the first byte of a connection just accepted */
 
 static void close_idle_upstreams(struct worker *w)
@@ -29,6 +29,7 @@ static void close_idle_upstreams(struct worker *w)
             upstream_close_idle(worker_cell(w, s->pools[p]->members[i].server));
 }
 
+/* Ends what is idle. The rest ends by itself; worker_maybe_done() notices the last of it. */
 static void stop(struct worker *w)
 {
     if (w->stopping)
@@ -45,6 +46,7 @@ static void stop(struct worker *w)
     worker_maybe_done(w);
 }
 
+/* The time for a stop is over. */
 static void abort_all(struct worker *w)
 {
     stop(w);
@@ -55,13 +57,14 @@ static void abort_all(struct worker *w)
     }
 }
 
-/* Closes the server's kept connections, and sends what waits on it elsewhere. */
+/* Closes idle connections to the server, and sends the requests that wait for it elsewhere. */
 static void server_down(struct worker *w, const struct server *server)
 {
     upstream_close_idle(worker_cell(w, server));
     upstream_server_down(worker_cell(w, server));
 }
 
+/* Tunnels of older generations are not looked at: what began under one stays under it. */
 static void owners_changed(struct worker *w, const struct pool_totals *pool)
 {
     struct generation *g = w->current;
@@ -78,7 +81,8 @@ static void on_message(struct mailbox *m, struct message *msg)
         server_down(w, msg->object);
         break;
     case WORKER_SERVER_MOVED:
-        upstream_close_idle(worker_cell(w, msg->object)); /* those that are busy finish */
+        /* Connections that are lent finish what they carry. */
+        upstream_close_idle(worker_cell(w, msg->object));
         break;
     case WORKER_OWNERS_CHANGED:
         owners_changed(w, msg->object);
@@ -100,7 +104,7 @@ static bool open_listeners(struct worker *w, const int *fds, struct error *e)
 {
     for (size_t i = 0; i < w->nlisteners; i++) {
         const struct config_listener *config = w->listeners[i].now->config;
-        int fd = dup(fds[i]); /* the caller keeps its own until all has worked */
+        int fd = dup(fds[i]); /* the caller keeps its own */
         if (fd < 0)
             error_errno(e, errno, "dup");
         else if (listener_start(&w->listeners[i], fd, e))
@@ -139,7 +143,7 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     generation_take_up(w, s);
     if (open_listeners(w, fds, e))
         return true;
-    stop(w);
+    stop(w); /* those that have begun to listen */
     worker_deinit(w);
     return false;
 }
@@ -155,8 +159,9 @@ bool worker_start(struct worker *w, struct error *e)
 {
     sigset_t all, old;
     char name[16];
+    /* The thread inherits the mask: signals are handled by the control thread alone. */
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* the thread inherits it: signals are control's */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
     int r = uv_thread_create(&w->thread, run, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r < 0) {
@@ -183,8 +188,8 @@ void worker_join(struct worker *w)
 
 void worker_deinit(struct worker *w)
 {
-    stop(w); /* if it never ran */
-    uv_run(&w->loop, UV_RUN_DEFAULT);
+    stop(w);                          /* if it never ran */
+    uv_run(&w->loop, UV_RUN_DEFAULT); /* for close callbacks that are still due */
     int r = uv_loop_close(&w->loop);
     assert(r == 0);
     (void)r;
