@@ -210,7 +210,7 @@ static void give_up_head(struct session *s)
 static bool is_cut(const struct session *s, bool all_taken)
 {
     return s->state == SESSION_EXCHANGE && all_taken && s->client.conn.eof &&
-           !exchange_has_request(s->exchange);
+           exchange_lacks_request(s->exchange);
 }
 
 /* The head is complete and stands at data. Returns how many of the bytes were taken. A reader of

@@ -1,0 +1,162 @@
+/* Exchanges through a worker, over memory and on made-up time, at moments that sockets do not hit
+ * by order. The oracle of tests/fuzz/world.h watches, too. */
+#include "proxy/exchange.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/listener.h"
+#include "tests/fuzz/world.h"
+#include "tests/lib/unit.h"
+
+static const char configuration[] = "listeners:\n"
+                                    "  - name: web\n"
+                                    "    listen: 127.0.0.1:1\n"
+                                    "    pool: p\n"
+                                    "    timeouts: {request: 2s, idle: 3s}\n"
+                                    "pools:\n"
+                                    "  - name: p\n"
+                                    "    timeouts: {connect: 5s, response: 20s}\n"
+                                    "    backends:\n"
+                                    "      - {name: b1, address: 127.0.0.1:1}\n"
+                                    "      - {name: b2, address: 127.0.0.1:2}\n"
+                                    "      - {name: b3, address: 127.0.0.1:3}\n"
+                                    "      - {name: b4, address: 127.0.0.1:4}\n";
+
+static uv_loop_t control_loop;
+static struct mailbox control;
+
+/* ---- in place of proxy/listener.c: clients come by world_open() ---- */
+
+bool listener_start(struct listener *l, int fd, struct error *e)
+{
+    l->listening = true;
+    return close(fd) == 0;
+}
+
+void listener_stop(struct listener *l)
+{
+    l->listening = false;
+}
+
+/* ---- a run ---- */
+
+static void on_control(struct mailbox *m, struct message *msg)
+{
+    message_free(msg);
+}
+
+static void on_notice(void *arg, const struct roster_notice *n)
+{
+}
+
+static void begin(void)
+{
+    struct config_errors errors;
+    struct error e;
+    struct config *config =
+        config_parse("test.yaml", configuration, strlen(configuration), &errors);
+    ck_assert_ptr_nonnull(config);
+    config_errors_free(&errors);
+    ck_assert_int_eq(uv_loop_init(&control_loop), 0);
+    ck_assert_int_eq(mailbox_init(&control, &control_loop, on_control), 0);
+    world_init();
+    world.max_head = config->listeners[0].max_header_size;
+    world.retries = config->pools[0].retries;
+    world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
+    ck_assert_ptr_nonnull(world.snapshot);
+    for (unsigned i = 0; i < WORLD_SERVERS; i++)
+        roster_first(world.snapshot->rosters[0], i, true, "test", time_now());
+    roster_start(world.snapshot->rosters[0], time_now());
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert(worker_init(&world.worker, 0, world.snapshot, &control, &fd, &e));
+    close(fd);
+    world.worker.net.transport = &memory_transport;
+    world_open(0);
+    memory_run();
+}
+
+static void end(void)
+{
+    struct config *config = world.snapshot->config;
+    struct message *stop = calloc(1, sizeof *stop);
+    memory_fin(&world.open[0]->wire);
+    for (unsigned i = 0; i < 100; i++) {
+        memory_run();
+        time_advance(10000);
+    }
+    memory_run();
+    ck_assert(list_empty(&world.worker.clients));
+    stop->kind = WORKER_STOP;
+    world.worker.mailbox.on_message(&world.worker.mailbox, stop);
+    memory_run();
+    worker_deinit(&world.worker);
+    snapshot_retire(world.snapshot);
+    snapshot_unref(world.snapshot);
+    world_deinit();
+    config_unref(config);
+    mailbox_close(&control);
+    uv_run(&control_loop, UV_RUN_DEFAULT);
+    mailbox_deinit(&control);
+    ck_assert_int_eq(uv_loop_close(&control_loop), 0);
+}
+
+/* ---- what the peers do ---- */
+
+static struct memory_wire *client(void)
+{
+    return &world.open[0]->wire;
+}
+
+static struct memory_wire *newest_backend(void)
+{
+    ck_assert(!list_empty(&world.backends));
+    return &container_of(world.backends.next, struct backend, link)->wire;
+}
+
+static void says(struct memory_wire *w, const char *data, size_t n)
+{
+    memory_send(w, data, n);
+    memory_run();
+    world_check();
+}
+
+static uint64_t answered(unsigned status)
+{
+    return world.snapshot->listeners[0].stats->cells[0].codes[status];
+}
+
+START_TEST(a_half_closed_client_is_told_why_its_kept_body_is_refused)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    begin();
+    for (unsigned i = 0; i < WORLD_SERVERS; i++)
+        world.connect[i] = CONNECT_LATER;
+    says(client(), post, sizeof post - 1);
+    says(client(), "wrong\r\n", 7);
+    memory_fin(client());
+    memory_run();
+    ck_assert_uint_eq(world.open[0]->nanswered, 0);
+    memory_connected(newest_backend(), 0);
+    memory_run();
+    ck_assert_uint_eq(answered(400), 1);
+    ck_assert_uint_eq(world.open[0]->nanswered, 1);
+    end();
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("exchange");
+    TCase *c = tcase_create("exchange");
+    log_set_level(LOG_ERROR);
+    tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
