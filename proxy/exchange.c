@@ -198,14 +198,21 @@ static bool still_takes(struct exchange *x)
     return x->unsent && (before == 0 || x->unsent < before);
 }
 
-/* What keeps the exchange from going on, if that is the client. */
+static bool owes_body(const struct exchange *x)
+{
+    return x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT && !exchange_front_is_paused(x);
+}
+
+/* What the exchange waits for from the client. A client that owes both mostly reads an early answer
+ * before it goes on with its body, if it does: it owes what was moved last. */
 static enum front_owes owed(const struct exchange *x)
 {
-    if (x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT && !exchange_front_is_paused(x))
-        return FRONT_OWES_BODY;
-    if (x->lease.upstream && conn_is_paused(exchange_server_conn(x), PAUSE_PEER))
-        return FRONT_OWES_READING;
-    return FRONT_OWES_NOTHING;
+    bool body = owes_body(x);
+    if (!conn_is_paused(exchange_server_conn(x), PAUSE_PEER))
+        return body ? FRONT_OWES_BODY : FRONT_OWES_NOTHING;
+    bool still_reads =
+        x->owes == FRONT_OWES_READING && !(x->moved & (MOVED_REQUEST | MOVED_SERVER));
+    return !body || x->moved & MOVED_CLIENT || still_reads ? FRONT_OWES_READING : FRONT_OWES_BODY;
 }
 
 /* Tells the front what its client owes now, if that has changed or a part of it has been paid: both
@@ -229,7 +236,7 @@ static void watch_server(struct exchange *x)
     if (x->answer == ANSWER_BODY) {
         if (x->moved & MOVED_ANSWER)
             deadline_arm(&x->lease.wp->response, &x->deadline);
-    } else if (x->owes == FRONT_OWES_BODY) {
+    } else if (owes_body(x)) {
         deadline_cancel(&x->deadline);
     } else if (!deadline_armed(&x->deadline) || x->moved & MOVED_SERVER) {
         arm_response(x);

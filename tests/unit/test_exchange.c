@@ -122,6 +122,13 @@ static void says(struct memory_wire *w, const char *data, size_t n)
     world_check();
 }
 
+static void pass(uint64_t ms)
+{
+    time_advance(ms);
+    memory_run();
+    world_check();
+}
+
 static uint64_t answered(unsigned status)
 {
     return world.snapshot->listeners[0].stats->cells[0].codes[status];
@@ -146,12 +153,37 @@ START_TEST(a_half_closed_client_is_told_why_its_kept_body_is_refused)
 }
 END_TEST
 
+#define LONG 400000
+
+START_TEST(a_client_that_reads_an_early_answer_owes_no_body_meanwhile)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nbegin";
+    static const char head[] = "HTTP/1.1 413 Large\r\nContent-Length: 400000\r\n\r\n";
+    static char body[LONG];
+    begin();
+    says(client(), post, sizeof post - 1);
+    client()->room = 1000;
+    says(newest_backend(), head, sizeof head - 1);
+    memset(body, 'b', sizeof body);
+    says(newest_backend(), body, sizeof body);
+    ck_assert_uint_gt(memory_queued(client()), CONN_HIGH_MARK);
+    while (world.open[0]->nanswered == 0) {
+        pass(2500); /* more than the request timeout, less than the idle timeout */
+        ck_assert_int_eq(client()->state, MEMORY_OPEN);
+        client()->room += memory_queued(client()); /* it reads */
+        memory_run();
+    }
+    end();
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("exchange");
     TCase *c = tcase_create("exchange");
     log_set_level(LOG_ERROR);
     tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
+    tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
     suite_add_tcase(s, c);
     return s;
 }
