@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -150,15 +151,26 @@ static struct addr load(const union ip_address *from)
 }
 
 /* False: no memory. */
-static bool keep_given(struct client *c, const struct proxy_head *head)
+static bool keep_given(struct client *c, const struct addr *source, const struct addr *destination)
 {
-    c->given = malloc(sizeof *c->given);
+    if (c->given == NULL)
+        c->given = malloc(sizeof *c->given);
     if (c->given == NULL)
         return false;
-    store(&c->given->source, &head->source);
-    store(&c->given->destination, &head->destination);
-    set_source(c, &head->source);
+    store(&c->given->source, source);
+    store(&c->given->destination, destination);
     return true;
+}
+
+/* A socket that was reset does not know its peer any more, but a request that came before the reset
+ * still goes to a server. Without its addresses the server would take it for one of the proxy's
+ * own, so they are kept where servers are told. (Without memory the socket is asked.) */
+static void keep_own(struct client *c, int fd, const struct addr *peer)
+{
+    struct addr local = {.len = ADDR_LEN_MAX};
+    bool told = c->wl->pool->pool->config->send_head != SEND_HEAD_OFF && !addr_is_unix(peer);
+    if (told && getsockname(fd, &local.sa, &local.len) == 0)
+        keep_given(c, peer, &local);
 }
 
 bool client_addresses(const struct client *c, struct addr *source, struct addr *destination)
@@ -174,10 +186,12 @@ bool client_addresses(const struct client *c, struct addr *source, struct addr *
 
 static void head_done(struct client *c, const struct proxy_head *head)
 {
-    if (head->has_addresses && !keep_given(c, head)) {
+    if (head->has_addresses && !keep_given(c, &head->source, &head->destination)) {
         refuse_head(c, "out of memory");
         return;
     }
+    if (head->has_addresses)
+        set_source(c, &head->source);
     deadline_cancel(&c->deadline);
     c->in_head = false;
     c->conn.ops = c->wl->mode->conn_ops;
@@ -249,6 +263,7 @@ static struct client *client_new(struct listener *l, int fd, const struct addr *
     c->tunnel = NULL;
     c->given = NULL;
     set_source(c, peer);
+    keep_own(c, fd, peer);
     c->descriptors = 0;
     c->extended_ms = 0;
     c->unsent = 0;

@@ -56,10 +56,10 @@ struct client_mode {
 struct client {
     struct conn conn;
     const struct client_ops *ops;
-    struct worker_listener
-        *wl;               /* the listener, in a generation to which the client holds a reference */
-    struct tunnel *tunnel; /* the open one; NULL: none */
-    struct client_given *given; /* the addresses of a PROXY head; NULL: the socket's are right */
+    struct worker_listener *wl; /* in a generation to which the client holds a reference */
+    struct tunnel *tunnel;      /* the open one; NULL: none */
+    struct client_given *given; /* the client's addresses, if a PROXY head gave them or servers are
+                                   told of them; NULL: the socket knows them */
     struct list all;            /* worker's clients */
     struct deadline deadline;   /* in a queue of the listener or the worker */
     uint32_t extended_ms; /* lower bits of the time to which the idle deadline was last extended */

@@ -1,5 +1,6 @@
 """The PROXY protocol, in both modes: taken from proxies in front, sent to servers behind."""
 
+import signal
 import socket
 import struct
 
@@ -7,6 +8,7 @@ import pytest
 
 from client import Client
 from harness import CHECK_OFF, Daemon, accepts, free_port, programs, route, wait_until
+from scripted import reset
 
 CALM = {'health': {**CHECK_OFF, 'interval': '1m'}, 'passive': 'off'}
 ACCEPT = {'proxy_protocol': 'accept', 'key': 'source_ip'}
@@ -332,6 +334,35 @@ def test_an_unknown_client_stays_one(rig, mode, version):
         assert c.answer().body == b'ok'
     assert parse(told.first[0])[0] is None
     proxy.port = None
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_servers_are_told_of_a_client_that_has_reset_its_connection(rig, version):
+    """What came before the reset may still go to a server, which must not take it for the proxy's."""
+    first = []
+
+    def keep(_, sock):
+        data = b''
+        try:
+            while more := sock.recv(65536):
+                data += more
+        except ConnectionError:
+            pass
+        first.append(data)
+
+    told = rig.tcp('b1', keep)
+    proxy = start(rig, [told], {'proxy_protocol': 'off'}, {**CALM, 'proxy_protocol': version})
+    for n in range(20):  # the proxy may notice the reset before its own connection is there
+        proxy.signal(signal.SIGSTOP)
+        c = Client(proxy.port, source='127.0.0.2')
+        port = c.sock.getsockname()[1]
+        c.send(REQUEST)
+        reset(c.sock)
+        proxy.signal(signal.SIGCONT)
+        wait_until(lambda: len(first) > n, 'the connection to the server')
+        if first[n]:
+            break
+    assert parse(first[n])[0] == ('127.0.0.2', port, '127.0.0.1', proxy.port)
 
 
 def test_requests_of_different_clients_never_share_a_connection(rig):
