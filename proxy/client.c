@@ -47,6 +47,14 @@ void client_end(struct client *c)
     conn_close(&c->conn, on_closed);
 }
 
+/* A whole head is kept in the conn while it comes in parts, and the byte too many must be seen. */
+static void make_room_for_heads(struct client *c)
+{
+    uint32_t most = c->wl->config->max_header_size;
+    if (most >= c->conn.in_limit)
+        c->conn.in_limit = most + 1;
+}
+
 void client_renew(struct client *c)
 {
     struct worker_listener *old = c->wl, *now = c->wl->listener->now;
@@ -55,6 +63,7 @@ void client_renew(struct client *c)
     assert(!deadline_armed(&c->deadline) && c->tunnel == NULL);
     generation_ref(now->generation);
     c->wl = now;
+    make_room_for_heads(c);
     generation_unref(old->generation);
 }
 
@@ -253,11 +262,9 @@ static struct client *client_new(struct listener *l, int fd, const struct addr *
     if (c == NULL)
         return NULL;
     conn_accept(&c->conn, &wl->worker->net, wl->mode->conn_ops, fd);
-    if (wl->config->max_header_size >= c->conn.in_limit)
-        c->conn.in_limit =
-            wl->config->max_header_size + 1; /* so that a head that is too long is seen */
     c->ops = wl->mode->ops;
     c->wl = wl;
+    make_room_for_heads(c);
     generation_ref(wl->generation);
     deadline_init(&c->deadline);
     c->tunnel = NULL;

@@ -132,8 +132,8 @@ static inline bool exchange_has_request(const struct exchange *x)
     return x->request == REQUEST_DONE;
 }
 
-/* The rest of the request is still wanted. It is not if the exchange is over, even if it stands until
- * the end of its event. */
+/* The rest of the request is still wanted. It is not if the exchange is over, even if it stands
+ * until the end of its event. */
 static inline bool exchange_lacks_request(const struct exchange *x)
 {
     return x->request != REQUEST_DONE && x->record.reason == END_OPEN;

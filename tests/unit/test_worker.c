@@ -155,7 +155,7 @@ static struct config *make_config(const struct backends *b, uint16_t port, unsig
     static const char format[] =
         "listeners:\n"
         "  - {name: web, listen: 127.0.0.1:%u, pool: %s, key: [header:X-Key],\n"
-        "     timeouts: {request: %us}}\n"
+        "     timeouts: {request: %us}, max_header_size: %uKiB}\n"
         "pools:\n"
         "  - name: other\n"
         "    backends: [{name: b1, address: 127.0.0.1:%u}]\n"
@@ -170,8 +170,8 @@ static struct config *make_config(const struct backends *b, uint16_t port, unsig
     char text[1024];
     struct config_errors errors = {0};
     int n = snprintf(text, sizeof text, format, port, g % 7 == 6 ? "other" : "p", 10 + g % 3,
-                     b->ports[0], 20 + g % 2, b->ports[0], b->ports[1 + g % 2], 1 + g % 3,
-                     3 + g % 2, b->ports[3], b->ports[4]);
+                     16u << g % 5, b->ports[0], 20 + g % 2, b->ports[0], b->ports[1 + g % 2],
+                     1 + g % 3, 3 + g % 2, b->ports[3], b->ports[4]);
     struct config *config = config_parse("test.yaml", text, (size_t)n, &errors);
     if (config == NULL)
         ck_abort_msg("%s", errors.lines[0]);
@@ -289,12 +289,49 @@ START_TEST(a_thousand_generations_cost_no_request)
 }
 END_TEST
 
+/* The proxy answers by itself. */
+static bool ask_with_long_head(int fd, size_t n)
+{
+    static const char head[] = "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\nX-Long: ";
+    char got[1024];
+    char *text = malloc(n);
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'a', n);
+    memcpy(text, head, sizeof head - 1);
+    memcpy(text + n - 4, "\r\n\r\n", 4);
+    bool sent = send(fd, text, n, MSG_NOSIGNAL) == (ssize_t)n;
+    free(text);
+    return sent && recv(fd, got, sizeof got, 0) > 0 && memcmp(got, "HTTP/1.1 200 ", 13) == 0;
+}
+
+START_TEST(a_kept_connection_takes_the_larger_heads_of_a_new_generation)
+{
+    struct backends b;
+    struct proxy p;
+    log_set_level(LOG_ERROR);
+    start_backends(&b);
+    uint16_t port = start_proxy(&p, &b);
+    int fd = dial(port);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(ask(fd, 0));
+    for (unsigned g = 2; g <= 4; g++)
+        publish(&p, next(&b, port, p.current));
+    ck_assert(ask(fd, 1)); /* the mail may come behind the first one of these */
+    ck_assert(ask(fd, 2));
+    ck_assert(ask_with_long_head(fd, 200 * 1024));
+    close(fd);
+    stop_proxy(&p);
+    stop_backends(&b);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("worker");
     TCase *c = tcase_create("worker");
     tcase_set_timeout(c, 250);
     tcase_add_test(c, a_thousand_generations_cost_no_request);
+    tcase_add_test(c, a_kept_connection_takes_the_larger_heads_of_a_new_generation);
     suite_add_tcase(s, c);
     return s;
 }
