@@ -13,6 +13,7 @@
  * or answer is left on it. leftover: bytes came behind the answer. */
 static void answer_done(struct exchange *x, bool leftover)
 {
+    assert(x->answer == ANSWER_BODY && x->attempt >= ATTEMPT_SENT);
     bool sent = x->request == REQUEST_DONE && x->attempt == ATTEMPT_SENT;
     bool on_its_way = conn_queued(exchange_server_conn(x)) || relay_held(&x->request_body.relay);
     exchange_move_answer(x, ANSWER_DONE);
@@ -56,6 +57,7 @@ static struct front_piece front_piece(const struct exchange *x, char *data, stru
 
 static size_t pass_body(struct exchange *x, char *data, size_t len)
 {
+    assert(x->answer == ANSWER_BODY);
     struct body_piece piece = body_decode(&x->answer_body, data, len);
     if (piece.result == FRAMING_ERROR) {
         exchange_attempt_failed(x, END_FAILED);
@@ -69,6 +71,7 @@ static size_t pass_body(struct exchange *x, char *data, size_t len)
 /* Passes a 1xx on, but no second 100: each attempt may bring one. Returns how many bytes it had. */
 static size_t pass_interim(struct exchange *x, const char *base)
 {
+    assert(x->answer == ANSWER_WAIT);
     size_t size = x->head.size;
     bool go_ahead = x->head.status == 100;
     if (++x->interim > MAX_INTERIM) {
@@ -91,6 +94,7 @@ static size_t pass_interim(struct exchange *x, const char *base)
  * takes the lease over for a tunnel. */
 static size_t switch_protocols(struct exchange *x, const char *base)
 {
+    assert(x->upgrade && x->request == REQUEST_DONE);
     size_t size = x->head.size;
     server_succeeded(lease_server(&x->lease));
     passed(x, x->front->ops->interim(x->front, &x->head, base));
@@ -181,6 +185,7 @@ void exchange_pass_bulk_down(struct exchange *x)
 {
     size_t n;
     int uv_error;
+    assert(x->conn && x->answer == ANSWER_BODY);
     enum relay_result result = body_turn(&x->answer_body, &n, &uv_error);
     x->record.sent += n;
     x->moved |= MOVED_CLIENT | (n ? MOVED_ANSWER : 0);
@@ -221,6 +226,7 @@ static enum relay_rest answer_drained(struct exchange *x)
 
 static void go_on_with_answer(struct exchange *x)
 {
+    assert(!conn_is_paused(exchange_server_conn(x), PAUSE_PEER));
     struct conn *up = exchange_server_conn(x);
     if (x->answer_body.relay.bulk)
         exchange_pass_bulk_down(x);

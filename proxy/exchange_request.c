@@ -34,6 +34,7 @@ static bool compose(struct exchange *x, const struct head *h, const char *base)
 /* Notes all that is needed of the head later, as the front does not keep it. */
 static void take_head(struct exchange *x, const struct head *h)
 {
+    assert(x->request == REQUEST_HEAD && x->attempt == ATTEMPT_NONE);
     x->record.started_ms = uv_now(&exchange_worker(x)->loop);
     x->record.received = h->size;
     x->method = h->method;
@@ -146,6 +147,7 @@ static enum send_result send_up(struct exchange *x, const uv_buf_t *bufs, unsign
 
 void exchange_flush(struct exchange *x)
 {
+    assert(x->attempt == ATTEMPT_READY);
     uv_buf_t bufs[2] = {buf_of(&x->out), buf_of(&x->kept)};
     switch (send_up(x, bufs, bufs[1].len ? 2 : 1)) {
     case SEND_OK:
@@ -187,6 +189,7 @@ static void send_body(struct exchange *x, const uv_buf_t *bufs, unsigned n, unsi
 /* The framing of the client's body is broken. */
 static void refuse_body(struct exchange *x)
 {
+    assert(exchange_has_body_to_come(x));
     if (x->answer == ANSWER_WAIT)
         exchange_end_by_proxy(x, END_REFUSED, framing_status(&x->request_body.framing));
     else
@@ -249,6 +252,7 @@ static void pass_bulk_up(struct exchange *x)
 {
     size_t n;
     int uv_error;
+    assert(x->conn && x->request == REQUEST_BODY && x->attempt == ATTEMPT_SENT);
     enum relay_result result = body_turn(&x->request_body, &n, &uv_error);
     x->record.received += n;
     x->moved |= n ? MOVED_REQUEST : 0;
@@ -272,6 +276,7 @@ void exchange_on_readable(struct exchange *x)
 
 void exchange_body_too_slow(struct exchange *x)
 {
+    assert(x->request == REQUEST_BODY && x->depth == 0);
     exchange_enter(x);
     if (x->answer == ANSWER_WAIT)
         exchange_end_by_proxy(x, END_SLOW, 408);
@@ -311,6 +316,7 @@ static void go_on_with_request(struct exchange *x)
 
 void exchange_server_drained(struct exchange *x)
 {
+    assert(x->attempt >= ATTEMPT_CONNECT && !exchange_is_deaf(x));
     int uv_error;
     switch (request_drained(x, &uv_error)) {
     case RELAY_REST_NONE:
