@@ -100,6 +100,7 @@ static void forget_attempt(struct exchange *x)
     end_relays(x);
     x->heard = false;
     x->interim = 0;
+    x->unsent = 0;
     if (x->attempt != ATTEMPT_NONE)
         exchange_move_attempt(x, ATTEMPT_NONE);
 }
@@ -190,12 +191,15 @@ static void arm_response(struct exchange *x)
 
 /* Whether the server has read some of the request since its time began, though no drain was told:
  * the kernel tells of room only when much of its buffer is free. If the bytes were not counted when
- * the time began, the server gets the benefit of the doubt, once. */
+ * the time began, the server gets the benefit of the doubt, once. Who has taken the last of them is
+ * a slow reader, too: its time to answer begins only now. */
 static bool still_takes(struct exchange *x)
 {
     size_t before = x->unsent;
-    x->unsent = x->attempt >= ATTEMPT_SENT ? conn_unsent(exchange_server_conn(x)) : 0;
-    return x->unsent && (before == 0 || x->unsent < before);
+    if (x->attempt < ATTEMPT_SENT)
+        return false;
+    x->unsent = conn_unsent(exchange_server_conn(x));
+    return before ? x->unsent < before : x->unsent > 0;
 }
 
 static bool owes_body(const struct exchange *x)

@@ -346,7 +346,6 @@ static bool memory_alive(struct conn *c)
     return !readable(memory_wire_of(c));
 }
 
-/* The peer has at once what was given away. */
 /* Nobody is anywhere in particular. */
 static bool memory_addresses(const struct conn *c, struct addr *peer, struct addr *local)
 {
@@ -355,7 +354,8 @@ static bool memory_addresses(const struct conn *c, struct addr *peer, struct add
 
 static size_t memory_unsent(const struct conn *c)
 {
-    return 0;
+    struct memory_wire *w = memory_wire_of(c);
+    return w ? w->unsent : 0;
 }
 
 static int memory_pending_error(struct conn *c)

@@ -52,6 +52,7 @@ struct memory_wire {
     int error;        /* of the reset, not told yet; < 0 */
     int fail_write;   /* the next write fails with it; < 0 */
     size_t room;      /* what the peer's window still takes */
+    size_t unsent;    /* what conn_unsent() tells: of the bytes in the window, those not taken */
     struct list outs; /* struct conn_output, behind a full window */
     bool stuck;       /* a queued write has failed: the rest is never tried */
     bool shut, shut_done, broken;

@@ -177,6 +177,52 @@ START_TEST(a_client_that_reads_an_early_answer_owes_no_body_meanwhile)
 }
 END_TEST
 
+/* b1 begins to read only after a while, and the last bytes are out of the kernel's buffer shortly
+ * before its time is over. */
+START_TEST(a_server_that_took_the_last_bytes_has_its_time_to_answer)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\n";
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    static char body[50000];
+    begin();
+    for (unsigned i = 0; i < WORLD_SERVERS; i++)
+        world.connect[i] = CONNECT_LATER;
+    says(client(), post, sizeof post - 1);
+    newest_backend()->room = 1000;
+    newest_backend()->unsent = 30000;
+    memory_connected(newest_backend(), 0);
+    memory_run();
+    memset(body, 'b', sizeof body);
+    says(client(), body, sizeof body);
+    ck_assert_uint_gt(memory_queued(newest_backend()), 0);
+    pass(15000);
+    newest_backend()->unsent = 20000;
+    newest_backend()->room += memory_queued(newest_backend());
+    memory_run(); /* a drain: its time begins anew, without a count */
+    pass(20000);  /* the benefit of the doubt */
+    ck_assert_uint_eq(answered(504), 0);
+    newest_backend()->unsent = 0;
+    pass(20000);
+    ck_assert_uint_eq(answered(504), 0);
+    says(newest_backend(), answer, sizeof answer - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_server_that_has_taken_all_and_does_not_answer_is_504)
+{
+    static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    begin();
+    says(client(), get, sizeof get - 1);
+    pass(19000);
+    ck_assert_uint_eq(answered(504), 0);
+    pass(1000);
+    ck_assert_uint_eq(answered(504), 1);
+    end();
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("exchange");
@@ -184,6 +230,8 @@ static Suite *build(void)
     log_set_level(LOG_ERROR);
     tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
     tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
+    tcase_add_test(c, a_server_that_took_the_last_bytes_has_its_time_to_answer);
+    tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
     suite_add_tcase(s, c);
     return s;
 }
