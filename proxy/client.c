@@ -115,7 +115,7 @@ static bool still_takes(struct client *c)
     uint32_t before = c->unsent;
     size_t now = c->ops->unsent(c);
     c->unsent = now < UINT32_MAX ? (uint32_t)now : UINT32_MAX;
-    return now && (!asked || c->unsent < before);
+    return asked ? c->unsent < before : c->unsent > 0;
 }
 
 void client_on_idle_deadline(struct deadline *d)

@@ -210,6 +210,26 @@ START_TEST(a_server_that_took_the_last_bytes_has_its_time_to_answer)
 }
 END_TEST
 
+START_TEST(a_client_that_took_the_last_bytes_is_idle_only_from_then_on)
+{
+    static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
+    begin();
+    says(client(), get, sizeof get - 1);
+    client()->unsent = 1000;
+    says(newest_backend(), answer, sizeof answer - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    pass(3000); /* there was no figure to compare with */
+    ck_assert_int_eq(client()->state, MEMORY_OPEN);
+    client()->unsent = 0;
+    pass(3000);
+    ck_assert_int_eq(client()->state, MEMORY_OPEN);
+    pass(3000);
+    ck_assert_int_eq(client()->state, MEMORY_CLOSED);
+    end();
+}
+END_TEST
+
 START_TEST(a_server_that_has_taken_all_and_does_not_answer_is_504)
 {
     static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -231,6 +251,7 @@ static Suite *build(void)
     tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
     tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
     tcase_add_test(c, a_server_that_took_the_last_bytes_has_its_time_to_answer);
+    tcase_add_test(c, a_client_that_took_the_last_bytes_is_idle_only_from_then_on);
     tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
     suite_add_tcase(s, c);
     return s;
