@@ -150,24 +150,28 @@ static void socket_read_now(struct conn *c)
 
 /* ---- writing ---- */
 
-/* The last bytes before a close are sent with MSG_MORE, so that the FIN travels with them. */
-static ssize_t write_by_hand(struct conn *c, const uv_buf_t *bufs, unsigned n)
+static ssize_t send_several(int fd, const uv_buf_t *bufs, unsigned n, int flags)
 {
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (c->last_write ? MSG_MORE : 0);
     struct iovec iov[CONN_BUFS_MAX]; /* uv_buf_t has its layout on Unix, but not its constness */
     for (unsigned i = 0; i < n; i++)
         iov[i] = (struct iovec){bufs[i].base, bufs[i].len};
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
-    int fd = c->late.fd;
-    ssize_t r = n == 1 ? send(fd, bufs->base, bufs->len, flags) : sendmsg(fd, &m, flags);
+    return sendmsg(fd, &m, flags);
+}
+
+/* By hand, as uv_try_write() takes some hundred instructions for what is one system call. Behind
+ * queued output nothing may be sent yet. The last bytes before a close are sent with MSG_MORE, so
+ * that the FIN travels with them. */
+static ssize_t socket_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
+{
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (c->last_write && !c->registered ? MSG_MORE : 0);
+    if (c->queued)
+        return UV_EAGAIN;
+    int fd = fd_of(c);
+    ssize_t r = n == 1 ? send(fd, bufs->base, bufs->len, flags) : send_several(fd, bufs, n, flags);
     if (r >= 0)
         return r;
     return errno == EINTR ? UV_EAGAIN : -errno;
-}
-
-static ssize_t socket_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
-{
-    return c->registered ? uv_try_write(stream_of(c), bufs, n) : write_by_hand(c, bufs, n);
 }
 
 static void on_written(uv_write_t *request, int status)
