@@ -229,7 +229,8 @@ size_t exchange_take_body(struct exchange *x, char *data, size_t len)
         return len;
     }
     x->record.received += p.used;
-    x->moved |= MOVED_REQUEST;
+    if (p.payload || p.result == FRAMING_DONE) /* framing alone gives the client no more time */
+        x->moved |= MOVED_REQUEST;
     if (p.result == FRAMING_DONE)
         exchange_move_request(x, REQUEST_DONE);
     else if (x->request == REQUEST_EXPECT)

@@ -239,25 +239,38 @@ START_TEST(a_server_that_has_taken_all_and_does_not_answer_is_504)
     ck_assert_uint_eq(answered(504), 0);
     pass(1000);
     ck_assert_uint_eq(answered(504), 1);
-    end();
-}
-END_TEST
+    START_TEST(framing_without_a_byte_of_the_body_gives_a_client_no_more_time)
+    {
+        static const char post[] =
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;";
+        begin();
+        says(client(), post, sizeof post - 1);
+        for (unsigned i = 0; i < 3; i++) {
+            ck_assert_uint_eq(answered(408), 0);
+            pass(900);
+            says(client(), "x", 1);
+        }
+        ck_assert_uint_eq(answered(408), 1);
+        end();
+    }
+    END_TEST
 
-static Suite *build(void)
-{
-    Suite *s = suite_create("exchange");
-    TCase *c = tcase_create("exchange");
-    log_set_level(LOG_ERROR);
-    tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
-    tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
-    tcase_add_test(c, a_server_that_took_the_last_bytes_has_its_time_to_answer);
-    tcase_add_test(c, a_client_that_took_the_last_bytes_is_idle_only_from_then_on);
-    tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
-    suite_add_tcase(s, c);
-    return s;
-}
+    static Suite *build(void)
+    {
+        Suite *s = suite_create("exchange");
+        TCase *c = tcase_create("exchange");
+        log_set_level(LOG_ERROR);
+        tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
+        tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
+        tcase_add_test(c, a_server_that_took_the_last_bytes_has_its_time_to_answer);
+        tcase_add_test(c, a_client_that_took_the_last_bytes_is_idle_only_from_then_on);
+        tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
+        tcase_add_test(c, framing_without_a_byte_of_the_body_gives_a_client_no_more_time);
+        suite_add_tcase(s, c);
+        return s;
+    }
 
-int main(void)
-{
-    return unit_main(build);
-}
+    int main(void)
+    {
+        return unit_main(build);
+    }
