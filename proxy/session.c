@@ -235,11 +235,12 @@ static size_t begin_exchange(struct session *s, const struct head *h, char *data
     s->close = false;
     s->down = BODY_NONE;
     move(s, SESSION_EXCHANGE);
-    size_t used = h->size;
-    used += exchange_start(x, h, data, data + used, len - used);
+    size_t size = h->size; /* h may be in `own` */
+    size_t used = size + exchange_start(x, h, data, data + size, len - size);
     if (own)
         free(own);
-    if (is_cut(s, used == len))
+    /* Where nothing came behind the head a server may still answer that alone. */
+    if (used > size && is_cut(s, used == len))
         session_close(s);
     return s->state == SESSION_CLOSED ? len : used;
 }

@@ -239,38 +239,60 @@ START_TEST(a_server_that_has_taken_all_and_does_not_answer_is_504)
     ck_assert_uint_eq(answered(504), 0);
     pass(1000);
     ck_assert_uint_eq(answered(504), 1);
-    START_TEST(framing_without_a_byte_of_the_body_gives_a_client_no_more_time)
-    {
-        static const char post[] =
-            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;";
-        begin();
-        says(client(), post, sizeof post - 1);
-        for (unsigned i = 0; i < 3; i++) {
-            ck_assert_uint_eq(answered(408), 0);
-            pass(900);
-            says(client(), "x", 1);
-        }
-        ck_assert_uint_eq(answered(408), 1);
-        end();
-    }
-    END_TEST
+    end();
+}
+END_TEST
 
-    static Suite *build(void)
-    {
-        Suite *s = suite_create("exchange");
-        TCase *c = tcase_create("exchange");
-        log_set_level(LOG_ERROR);
-        tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
-        tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
-        tcase_add_test(c, a_server_that_took_the_last_bytes_has_its_time_to_answer);
-        tcase_add_test(c, a_client_that_took_the_last_bytes_is_idle_only_from_then_on);
-        tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
-        tcase_add_test(c, framing_without_a_byte_of_the_body_gives_a_client_no_more_time);
-        suite_add_tcase(s, c);
-        return s;
+START_TEST(framing_without_a_byte_of_the_body_gives_a_client_no_more_time)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;";
+    begin();
+    says(client(), post, sizeof post - 1);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(answered(408), 0);
+        pass(900);
+        says(client(), "x", 1);
     }
+    ck_assert_uint_eq(answered(408), 1);
+    end();
+}
+END_TEST
 
-    int main(void)
-    {
-        return unit_main(build);
-    }
+START_TEST(a_server_may_answer_a_head_whose_body_never_comes)
+{
+    static const char both[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+                               "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n";
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    static const char no[] = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+    begin();
+    memory_send(client(), both, sizeof both - 1);
+    memory_fin(client());
+    memory_run();
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    says(newest_backend(), no, sizeof no - 1);
+    ck_assert_uint_eq(answered(401), 1);
+    end();
+}
+END_TEST
+
+static Suite *build(void)
+{
+    Suite *s = suite_create("exchange");
+    TCase *c = tcase_create("exchange");
+    log_set_level(LOG_ERROR);
+    tcase_add_test(c, a_half_closed_client_is_told_why_its_kept_body_is_refused);
+    tcase_add_test(c, a_client_that_reads_an_early_answer_owes_no_body_meanwhile);
+    tcase_add_test(c, a_server_that_took_the_last_bytes_has_its_time_to_answer);
+    tcase_add_test(c, a_client_that_took_the_last_bytes_is_idle_only_from_then_on);
+    tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
+    tcase_add_test(c, framing_without_a_byte_of_the_body_gives_a_client_no_more_time);
+    tcase_add_test(c, a_server_may_answer_a_head_whose_body_never_comes);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+int main(void)
+{
+    return unit_main(build);
+}
