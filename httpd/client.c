@@ -187,12 +187,12 @@ void httpd_keep(struct httpd_request *q, const struct httpd_request_ops *ops, vo
 
 /* Does nothing if the client has gone: a handler that kept the request may not have heard of it
  * yet. */
-void httpd_answer(struct httpd_request *q, const struct httpd_answer *a)
+bool httpd_answer(struct httpd_request *q, const struct httpd_answer *a)
 {
     struct client *c = client_of(q);
     bool whole = a->content == HTTPD_WHOLE;
     if (c->state == STATE_CLOSED)
-        return;
+        return false;
     assert(c->state == STATE_ASKED && (whole || q->ops));
     assert(a->content != HTTPD_FRAMED || c->head.minor > 0);
     struct str body = !whole ? (struct str){0} : a->body.p ? a->body : content(a->text);
@@ -203,11 +203,13 @@ void httpd_answer(struct httpd_request *q, const struct httpd_answer *a)
     c->last |= a->close || by_close || !c->head.keep_alive;
     if (!put_head(c, a, whole ? body.n : a->length)) {
         httpd_refuse(q, 500);
-        return;
+        return false;
     }
     c->content = by_close ? HTTPD_FRAMED : a->content;
     c->left = a->length;
-    send_answer(c, none ? (struct str){0} : body, !whole && !none);
+    bool fed = !whole && !none; /* else this may be the state of the next request already: */
+    send_answer(c, none ? (struct str){0} : body, fed);
+    return fed && c->state == STATE_FED;
 }
 
 void httpd_refuse(struct httpd_request *q, int status)

@@ -123,9 +123,10 @@ void httpd_close(struct httpd *s, httpd_closed_fn *on_closed, void *arg);
  * what the handler returns does not count. Until then a client that ends its side counts as gone.
  */
 void httpd_keep(struct httpd_request *q, const struct httpd_request_ops *ops, void *user);
-/* Answers a request that is kept. If the method or the status has no body (HEAD, 204, 304), a body
- * to be fed ends at once, and httpd_feed() does nothing. */
-void httpd_answer(struct httpd_request *q, const struct httpd_answer *a);
+/* Answers a request that is kept. True: its body is to be fed now. False: nothing is to be fed, and
+ * on_end may have come: the answer is given whole, its method or status has no body (HEAD, 204,
+ * 304), the client has gone, or memory is out, which is answered by a 500. */
+bool httpd_answer(struct httpd_request *q, const struct httpd_answer *a);
 /* Answers with a status and its reason as text, and closes the connection afterwards. */
 void httpd_refuse(struct httpd_request *q, int status);
 /* Feeds the next bytes of the body; those that the socket does not take now are copied. True: feed

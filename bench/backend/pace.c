@@ -168,8 +168,8 @@ static bool is_plain(const struct httpd_request *q, const struct pace_answer *a)
     return a->drip_ms == 0 && !has_chunks(q, a) && a->body.n <= SHORT_BODY;
 }
 
-/* `content`: HTTPD_WHOLE with the body, or a head that the body follows. */
-static void answer(struct httpd_request *q, const struct pace_answer *a, enum httpd_content content)
+/* `content`: HTTPD_WHOLE with the body, or a head. True: the body follows that head. */
+static bool answer(struct httpd_request *q, const struct pace_answer *a, enum httpd_content content)
 {
     const struct httpd_answer whole = {
         .status = a->status,
@@ -179,20 +179,17 @@ static void answer(struct httpd_request *q, const struct pace_answer *a, enum ht
         .content = content,
         .length = a->body.n,
     };
-    httpd_answer(q, &whole);
+    return httpd_answer(q, &whole);
 }
 
 /* The head is out with that; the body follows if there is one. The turn may be gone afterwards. */
 static void begin(struct turn *t)
 {
-    struct httpd_request *q = t->request;
     const struct pace_answer *a = &t->answer;
-    bool chunks = has_chunks(q, a);
-    bool bodiless = q->head->method == METHOD_HEAD || a->status == 204 || a->status == 304;
+    bool chunks = has_chunks(t->request, a);
     t->begun = true;
     t->body = drip_of(a->body, chunks ? a->chunk_size : 0, a->drip_ms);
-    answer(q, a, chunks ? HTTPD_FRAMED : HTTPD_SIZED);
-    if (!bodiless)
+    if (answer(t->request, a, chunks ? HTTPD_FRAMED : HTTPD_SIZED))
         feed(t);
 }
 

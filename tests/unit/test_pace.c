@@ -137,6 +137,21 @@ START_TEST(a_client_that_only_sends_is_not_read_without_end)
 }
 END_TEST
 
+START_TEST(without_memory_for_its_head_a_fed_answer_is_500)
+{
+    struct fixture f;
+    struct talk t;
+    start(&f);
+    struct buffer endless = {.data = f.big, .end = SIZE_MAX / 2, .cap = SIZE_MAX / 2};
+    f.shape = (struct pace_answer){.body = {f.big, BIG}, .fields = &endless, .counted = true};
+    ask(&f, &t, "GET /shaped HTTP/1.1\r\nHost: x\r\n\r\n");
+    ck_assert_ptr_nonnull(strstr(t.got.data, "HTTP/1.1 500"));
+    ck_assert_uint_eq(pace_counts(f.pace)->errors, 1);
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
 START_TEST(held_answers_come_late_and_in_order)
 {
     struct fixture f;
@@ -599,6 +614,7 @@ static Suite *build(void)
     TCase *t = tcase_create("pace");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_client_that_only_sends_is_not_read_without_end);
+    tcase_add_test(t, without_memory_for_its_head_a_fed_answer_is_500);
     tcase_add_test(t, held_answers_come_late_and_in_order);
     tcase_add_test(t, an_answer_that_never_comes_holds_nobody_else);
     tcase_add_test(t, a_body_may_go_in_chunks);
