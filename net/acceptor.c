@@ -96,13 +96,23 @@ void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct 
     a->fd = -1;
 }
 
+/* bind_sockets() lets further sockets of the same user share the port, for the workers of a proxy.
+ * Here that would be another process, which got a part of the connections. */
+static bool listen_alone(int fd)
+{
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){0}, sizeof(int)) == 0 &&
+           listen(fd, BACKLOG) == 0;
+}
+
 static int open_listener(const struct addr *at, struct addr *bound, struct error *e)
 {
     int fd;
     struct bind_claim claim;
     if (!bind_sockets(at, &fd, 1, &claim, e))
         return -1;
-    bool ok = bind_listen(fd, true, BACKLOG, e);
+    bool ok = listen_alone(fd);
+    if (!ok)
+        error_errno(e, errno, "listen");
     bound->len = ADDR_LEN_MAX;
     if (ok && getsockname(fd, &bound->sa, &bound->len) < 0) {
         error_errno(e, errno, "getsockname");

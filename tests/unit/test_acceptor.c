@@ -221,6 +221,24 @@ START_TEST(a_port_in_use_is_an_error)
 }
 END_TEST
 
+/* Else the kernel would give some of the connections to another process, without a word. */
+START_TEST(the_port_is_shared_with_nobody)
+{
+    struct fixture f;
+    const int on = 1;
+    start(&f);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    ck_assert(bind(fd, &f.address.sa, f.address.len) < 0 || listen(fd, 1) < 0);
+    ck_assert_int_eq(errno, EADDRINUSE);
+    close(fd);
+    acceptor_stop(&f.acceptor, 0, on_stopped);
+    finish(&f);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *suite = suite_create("acceptor");
@@ -233,6 +251,7 @@ static Suite *build(void)
     tcase_add_test(t, without_descriptors_connections_wait);
     tcase_add_test(t, it_may_be_stopped_while_it_waits_for_descriptors);
     tcase_add_test(t, a_port_in_use_is_an_error);
+    tcase_add_test(t, the_port_is_shared_with_nobody);
     suite_add_tcase(suite, t);
     return suite;
 }
