@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "proxy/listener.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/world.h"
 #include "tests/lib/alloc_fault.h"
@@ -127,19 +126,6 @@ static void init_once(void)
     MUST(null_fd >= 0);
     MUST(uv_loop_init(&control_loop) == 0);
     MUST(mailbox_init(&control, &control_loop, on_control) == 0);
-}
-
-/* In place of proxy/listener.c: clients come by world_open(). */
-
-bool listener_start(struct listener *l, int fd, struct error *e)
-{
-    l->listening = true;
-    return close(fd) == 0;
-}
-
-void listener_stop(struct listener *l)
-{
-    l->listening = false;
 }
 
 /* ---- control ---- */

@@ -2,12 +2,10 @@
  * by order. The oracle of tests/fuzz/world.h watches, too. */
 #include "proxy/exchange.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "proxy/listener.h"
 #include "tests/fuzz/world.h"
+#include "tests/lib/one_client.h"
 #include "tests/lib/unit.h"
 
 static const char configuration[] = "listeners:\n"
@@ -23,84 +21,6 @@ static const char configuration[] = "listeners:\n"
                                     "      - {name: b2, address: 127.0.0.1:2}\n"
                                     "      - {name: b3, address: 127.0.0.1:3}\n"
                                     "      - {name: b4, address: 127.0.0.1:4}\n";
-
-static uv_loop_t control_loop;
-static struct mailbox control;
-
-/* ---- in place of proxy/listener.c: clients come by world_open() ---- */
-
-bool listener_start(struct listener *l, int fd, struct error *e)
-{
-    l->listening = true;
-    return close(fd) == 0;
-}
-
-void listener_stop(struct listener *l)
-{
-    l->listening = false;
-}
-
-/* ---- a run ---- */
-
-static void on_control(struct mailbox *m, struct message *msg)
-{
-    message_free(msg);
-}
-
-static void on_notice(void *arg, const struct roster_notice *n)
-{
-}
-
-static void begin(void)
-{
-    struct config_errors errors;
-    struct error e;
-    struct config *config =
-        config_parse("test.yaml", configuration, strlen(configuration), &errors);
-    ck_assert_ptr_nonnull(config);
-    config_errors_free(&errors);
-    ck_assert_int_eq(uv_loop_init(&control_loop), 0);
-    ck_assert_int_eq(mailbox_init(&control, &control_loop, on_control), 0);
-    world_init();
-    world.max_head = config->listeners[0].max_header_size;
-    world.retries = config->pools[0].retries;
-    world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
-    ck_assert_ptr_nonnull(world.snapshot);
-    for (unsigned i = 0; i < WORLD_SERVERS; i++)
-        roster_first(world.snapshot->rosters[0], i, true, "test", time_now());
-    roster_start(world.snapshot->rosters[0], time_now());
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ck_assert(worker_init(&world.worker, 0, world.snapshot, &control, &fd, &e));
-    close(fd);
-    world.worker.net.transport = &memory_transport;
-    world_open(0);
-    memory_run();
-}
-
-static void end(void)
-{
-    struct config *config = world.snapshot->config;
-    struct message *stop = calloc(1, sizeof *stop);
-    memory_fin(&world.open[0]->wire);
-    for (unsigned i = 0; i < 100; i++) {
-        memory_run();
-        time_advance(10000);
-    }
-    memory_run();
-    ck_assert(list_empty(&world.worker.clients));
-    stop->kind = WORKER_STOP;
-    world.worker.mailbox.on_message(&world.worker.mailbox, stop);
-    memory_run();
-    worker_deinit(&world.worker);
-    snapshot_retire(world.snapshot);
-    snapshot_unref(world.snapshot);
-    world_deinit();
-    config_unref(config);
-    mailbox_close(&control);
-    uv_run(&control_loop, UV_RUN_DEFAULT);
-    mailbox_deinit(&control);
-    ck_assert_int_eq(uv_loop_close(&control_loop), 0);
-}
 
 /* ---- what the peers do ---- */
 
@@ -137,7 +57,7 @@ static uint64_t answered(unsigned status)
 START_TEST(a_half_closed_client_is_told_why_its_kept_body_is_refused)
 {
     static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
-    begin();
+    one_client_begin(configuration);
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
         world.connect[i] = CONNECT_LATER;
     says(client(), post, sizeof post - 1);
@@ -149,7 +69,7 @@ START_TEST(a_half_closed_client_is_told_why_its_kept_body_is_refused)
     memory_run();
     ck_assert_uint_eq(answered(400), 1);
     ck_assert_uint_eq(world.open[0]->nanswered, 1);
-    end();
+    one_client_end();
 }
 END_TEST
 
@@ -160,7 +80,7 @@ START_TEST(a_client_that_reads_an_early_answer_owes_no_body_meanwhile)
     static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nbegin";
     static const char head[] = "HTTP/1.1 413 Large\r\nContent-Length: 400000\r\n\r\n";
     static char body[LONG];
-    begin();
+    one_client_begin(configuration);
     says(client(), post, sizeof post - 1);
     client()->room = 1000;
     says(newest_backend(), head, sizeof head - 1);
@@ -173,7 +93,7 @@ START_TEST(a_client_that_reads_an_early_answer_owes_no_body_meanwhile)
         client()->room += memory_queued(client()); /* it reads */
         memory_run();
     }
-    end();
+    one_client_end();
 }
 END_TEST
 
@@ -184,7 +104,7 @@ START_TEST(a_server_that_took_the_last_bytes_has_its_time_to_answer)
     static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\n";
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     static char body[50000];
-    begin();
+    one_client_begin(configuration);
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
         world.connect[i] = CONNECT_LATER;
     says(client(), post, sizeof post - 1);
@@ -206,7 +126,7 @@ START_TEST(a_server_that_took_the_last_bytes_has_its_time_to_answer)
     ck_assert_uint_eq(answered(504), 0);
     says(newest_backend(), answer, sizeof answer - 1);
     ck_assert_uint_eq(answered(200), 1);
-    end();
+    one_client_end();
 }
 END_TEST
 
@@ -214,7 +134,7 @@ START_TEST(a_client_that_took_the_last_bytes_is_idle_only_from_then_on)
 {
     static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
-    begin();
+    one_client_begin(configuration);
     says(client(), get, sizeof get - 1);
     client()->unsent = 1000;
     says(newest_backend(), answer, sizeof answer - 1);
@@ -226,27 +146,27 @@ START_TEST(a_client_that_took_the_last_bytes_is_idle_only_from_then_on)
     ck_assert_int_eq(client()->state, MEMORY_OPEN);
     pass(3000);
     ck_assert_int_eq(client()->state, MEMORY_CLOSED);
-    end();
+    one_client_end();
 }
 END_TEST
 
 START_TEST(a_server_that_has_taken_all_and_does_not_answer_is_504)
 {
     static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    begin();
+    one_client_begin(configuration);
     says(client(), get, sizeof get - 1);
     pass(19000);
     ck_assert_uint_eq(answered(504), 0);
     pass(1000);
     ck_assert_uint_eq(answered(504), 1);
-    end();
+    one_client_end();
 }
 END_TEST
 
 START_TEST(framing_without_a_byte_of_the_body_gives_a_client_no_more_time)
 {
     static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;";
-    begin();
+    one_client_begin(configuration);
     says(client(), post, sizeof post - 1);
     for (unsigned i = 0; i < 3; i++) {
         ck_assert_uint_eq(answered(408), 0);
@@ -254,7 +174,7 @@ START_TEST(framing_without_a_byte_of_the_body_gives_a_client_no_more_time)
         says(client(), "x", 1);
     }
     ck_assert_uint_eq(answered(408), 1);
-    end();
+    one_client_end();
 }
 END_TEST
 
@@ -264,7 +184,7 @@ START_TEST(a_server_may_answer_a_head_whose_body_never_comes)
                                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n";
     static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     static const char no[] = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
-    begin();
+    one_client_begin(configuration);
     memory_send(client(), both, sizeof both - 1);
     memory_fin(client());
     memory_run();
@@ -272,7 +192,7 @@ START_TEST(a_server_may_answer_a_head_whose_body_never_comes)
     ck_assert_uint_eq(answered(200), 1);
     says(newest_backend(), no, sizeof no - 1);
     ck_assert_uint_eq(answered(401), 1);
-    end();
+    one_client_end();
 }
 END_TEST
 

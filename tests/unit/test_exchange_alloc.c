@@ -1,13 +1,11 @@
 /* A chunked upload through a worker, over memory, with each of its allocations failing in turn.
  * What must hold is the oracle's business (tests/fuzz/world.h): whatever a backend gets of a body
  * is its beginning, and all of it if it was told that it has ended. */
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "proxy/listener.h"
 #include "tests/fuzz/world.h"
 #include "tests/lib/alloc_fault.h"
+#include "tests/lib/one_client.h"
 #include "tests/lib/unit.h"
 
 #define MOST_ALLOCATIONS 1000
@@ -29,83 +27,10 @@ static const char configuration[] = "listeners:\n"
                                     "      - {name: b3, address: 127.0.0.1:3}\n"
                                     "      - {name: b4, address: 127.0.0.1:4}\n";
 
-static uv_loop_t control_loop;
-static struct mailbox control;
-
-/* ---- in place of proxy/listener.c: clients come by world_open() ---- */
-
-bool listener_start(struct listener *l, int fd, struct error *e)
-{
-    l->listening = true;
-    return close(fd) == 0;
-}
-
-void listener_stop(struct listener *l)
-{
-    l->listening = false;
-}
-
-/* ---- a run ---- */
-
-static void on_control(struct mailbox *m, struct message *msg)
-{
-    message_free(msg);
-}
-
-static void on_notice(void *arg, const struct roster_notice *n)
-{
-}
-
 static void begin(void)
 {
-    struct config_errors errors;
-    struct error e;
-    struct config *config =
-        config_parse("test.yaml", configuration, strlen(configuration), &errors);
-    ck_assert_ptr_nonnull(config);
-    config_errors_free(&errors);
-    ck_assert_int_eq(uv_loop_init(&control_loop), 0);
-    ck_assert_int_eq(mailbox_init(&control, &control_loop, on_control), 0);
-    world_init();
-    world.max_head = config->listeners[0].max_header_size;
-    world.retries = config->pools[0].retries;
+    one_client_begin(configuration);
     world.failing = true; /* nobody is owed an answer */
-    world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
-    ck_assert_ptr_nonnull(world.snapshot);
-    for (unsigned i = 0; i < WORLD_SERVERS; i++)
-        roster_first(world.snapshot->rosters[0], i, true, "test", time_now());
-    roster_start(world.snapshot->rosters[0], time_now());
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ck_assert(worker_init(&world.worker, 0, world.snapshot, &control, &fd, &e));
-    close(fd);
-    world.worker.net.transport = &memory_transport;
-    world_open(0);
-    memory_run();
-}
-
-static void end(void)
-{
-    struct config *config = world.snapshot->config;
-    struct message *stop = calloc(1, sizeof *stop);
-    memory_fin(&world.open[0]->wire);
-    for (unsigned i = 0; i < 100; i++) {
-        memory_run();
-        time_advance(10000);
-    }
-    memory_run();
-    ck_assert(list_empty(&world.worker.clients));
-    stop->kind = WORKER_STOP;
-    world.worker.mailbox.on_message(&world.worker.mailbox, stop);
-    memory_run();
-    worker_deinit(&world.worker);
-    snapshot_retire(world.snapshot);
-    snapshot_unref(world.snapshot);
-    world_deinit();
-    config_unref(config);
-    mailbox_close(&control);
-    uv_run(&control_loop, UV_RUN_DEFAULT);
-    mailbox_deinit(&control);
-    ck_assert_int_eq(uv_loop_close(&control_loop), 0);
 }
 
 /* ---- what the peers do ---- */
@@ -208,7 +133,7 @@ START_TEST(a_body_never_goes_out_without_its_beginning)
         upload(kept);
         failed = alloc_fault_off();
         ck_assert(failed || world.open[0]->nanswered == (kept == KEPT_NONE ? 1 : 2));
-        end();
+        one_client_end();
     }
     ck_assert_uint_gt(n, 1);
 }
