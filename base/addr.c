@@ -1,7 +1,11 @@
 #include "base/addr.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#define SCOPE_MAX (IF_NAMESIZE + 1) /* '%', a name or number of an interface, NUL */
 
 static const struct str UNIX = {"unix:", 5};
 
@@ -54,12 +58,38 @@ static enum addr_result parse_unix(struct str path, struct addr *out)
     return ADDR_OK;
 }
 
-static enum addr_result parse_v6(const char *text, uint16_t port, struct addr *out)
+/* The number of an interface by its name, or by its number if it has no such name (RFC 4007 11.2).
+ * 0: this host has no such interface. */
+static unsigned interface_of(const char *scope)
 {
+    char name[IF_NAMESIZE];
+    unsigned index = strlen(scope) < sizeof name ? if_nametoindex(scope) : 0;
+    size_t n = strlen(scope);
+    if (index || n == 0 || n > 9 || strspn(scope, "0123456789") != n)
+        return index;
+    index = (unsigned)strtoul(scope, NULL, 10);
+    return if_indextoname(index, name) ? index : 0;
+}
+
+/* text: an address, or ADDRESS%INTERFACE, of which this cuts off the interface. Only where an
+ * address is one of each interface it needs one; elsewhere the kernel would ignore it, and two
+ * texts would be one address. */
+static enum addr_result parse_v6(char *text, uint16_t port, struct addr *out)
+{
+    char *scope = strchr(text, '%');
+    if (scope)
+        *scope++ = 0;
     out->v6.sin6_family = AF_INET6;
     out->v6.sin6_port = htons(port);
     out->len = sizeof out->v6;
-    return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1 ? ADDR_OK : ADDR_BAD;
+    if (inet_pton(AF_INET6, text, &out->v6.sin6_addr) != 1)
+        return ADDR_BAD;
+    if (scope == NULL)
+        return ADDR_OK;
+    if (!IN6_IS_ADDR_LINKLOCAL(&out->v6.sin6_addr))
+        return ADDR_NOT_LOCAL;
+    out->v6.sin6_scope_id = interface_of(scope);
+    return out->v6.sin6_scope_id ? ADDR_OK : ADDR_NO_INTERFACE;
 }
 
 static enum addr_result parse_v4(const char *text, uint16_t port, struct addr *out)
@@ -136,16 +166,30 @@ int addr_format_ip(const struct addr *a, char out[ADDR_IP_MAX])
     return (int)strlen(out);
 }
 
+/* "%eth0"; "%7" if the interface is gone; nothing if the address has no interface. */
+static void format_scope(const struct addr *a, char out[SCOPE_MAX])
+{
+    char name[IF_NAMESIZE];
+    out[0] = 0;
+    if (a->sa.sa_family != AF_INET6 || a->v6.sin6_scope_id == 0)
+        return;
+    if (if_indextoname(a->v6.sin6_scope_id, name))
+        snprintf(out, SCOPE_MAX, "%%%s", name);
+    else
+        snprintf(out, SCOPE_MAX, "%%%u", a->v6.sin6_scope_id);
+}
+
 int addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
-    char ip[ADDR_IP_MAX];
+    char ip[ADDR_IP_MAX], scope[SCOPE_MAX];
     int n;
     if (a->sa.sa_family == AF_UNIX) {
         n = snprintf(out, ADDR_TEXT_MAX, "%s%.*s", UNIX.p, (int)ADDR_PATH_MAX, a->un.sun_path);
     } else {
         addr_format_ip(a, ip);
         bool v6 = strchr(ip, ':') != NULL;
-        n = snprintf(out, ADDR_TEXT_MAX, "%s%s%s:%u", v6 ? "[" : "", ip, v6 ? "]" : "",
+        format_scope(a, scope);
+        n = snprintf(out, ADDR_TEXT_MAX, "%s%s%s%s:%u", v6 ? "[" : "", ip, scope, v6 ? "]" : "",
                      addr_port(a));
     }
     return n < 0 ? 0 : n;
@@ -160,6 +204,12 @@ bool addr_is_loopback(const struct addr *a)
         return (ntohl(a->v4.sin_addr.s_addr) >> 24) == 127;
     return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr) ||
            (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr) && a->v6.sin6_addr.s6_addr[12] == 127);
+}
+
+bool addr_lacks_scope(const struct addr *a)
+{
+    return a->len != 0 && a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->v6.sin6_addr) &&
+           a->v6.sin6_scope_id == 0;
 }
 
 /* The position of the address's family in the order of addr_cmp(). */

@@ -1,8 +1,9 @@
 /* A socket address and its text.
  *
  * What for: one type for every address of the program, parsed from and printed as `IPV4:PORT`,
- * `[IPV6]:PORT` or `unix:PATH`. The parser recognises a host name (`NAME:PORT`) but does not
- * resolve it: the caller does (net/lookup.h).
+ * `[IPV6]:PORT` or `unix:PATH`. A link-local IPv6 address is one of an interface,
+ * `[fe80::1%eth0]:80` (RFC 4007); the interface is a part of the address in addr_cmp(). The parser
+ * recognises a host name (`NAME:PORT`) but does not resolve it: the caller does (net/lookup.h).
  * Invariants: len is 0 while no address is known. The path of a unix address ends with a NUL.
  * Ownership: a plain value without pointers; copy it freely. Threads: no shared state. */
 #pragma once
@@ -32,9 +33,11 @@ struct addr {
 
 enum addr_result {
     ADDR_OK,
-    ADDR_BAD,  /* not an address */
-    ADDR_NAME, /* NAME:PORT: *out holds the port, its len is 0 */
-    ADDR_LONG, /* unix:PATH, but the path is longer than ADDR_PATH_MAX */
+    ADDR_BAD,          /* not an address */
+    ADDR_NAME,         /* NAME:PORT: *out holds the port, its len is 0 */
+    ADDR_LONG,         /* unix:PATH, but the path is longer than ADDR_PATH_MAX */
+    ADDR_NO_INTERFACE, /* [V6%INTERFACE]:PORT, but this host has no such interface */
+    ADDR_NOT_LOCAL,    /* [V6%INTERFACE]:PORT, but the address is not link-local */
 };
 
 /* Room for any address as text, its NUL included; "unix:" and a path is the longest. */
@@ -42,16 +45,22 @@ enum addr_result {
 /* Room for any IP address without a port, its NUL included. */
 #define ADDR_IP_MAX 46
 
-/* Parses an address; the port must be 1 to 65535. Overwrites *out in any case; only ADDR_OK and
- * ADDR_NAME leave something to use in it. */
+/* Parses an address; the port must be 1 to 65535. Behind '%' is the name or the number of an
+ * interface, which is looked up: that is a system call. Overwrites *out in any case; only ADDR_OK
+ * and ADDR_NAME leave something to use in it. */
 enum addr_result addr_parse(struct str s, struct addr *out);
-/* Writes "127.0.0.1:80", "[::1]:80" or "unix:/run/x" and a NUL; returns the length. */
+/* Writes "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80" or "unix:/run/x" and a NUL; returns the
+ * length. The name of an interface takes a system call. */
 int addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* Writes the IP address without the port in canonical form (RFC 5952), an IPv4-mapped IPv6 address
- * as IPv4; returns the length. For a unix address the text is empty. */
+ * as IPv4, a link-local one without its interface, whose name means nothing to another host;
+ * returns the length. For a unix address the text is empty. */
 int addr_format_ip(const struct addr *a, char out[ADDR_IP_MAX]);
 /* True if only processes of this host can connect to the address: 127/8, ::1, unix. */
 bool addr_is_loopback(const struct addr *a);
+/* True for a link-local address without an interface, which the kernel neither binds nor
+ * connects to. */
+bool addr_lacks_scope(const struct addr *a);
 /* The port in host byte order; 0 for a unix address. */
 uint16_t addr_port(const struct addr *a);
 

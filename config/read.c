@@ -28,6 +28,20 @@ void read_wrong_kind(struct report *r, const struct yaml_node *node, const struc
     report_node(r, node, path, "found %s, allowed %s", found, allowed);
 }
 
+/* Whoever writes {id} for a text, or [fe80::1] for an address, means no mapping and no list. */
+void read_wrong_text(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                     const char *allowed)
+{
+    if (node->flow)
+        report_node(r, node, path,
+                    "found %s, allowed %s; a text that begins with '%c' has to be "
+                    "quoted",
+                    node->kind == YAML_LIST ? "a list" : "a mapping", allowed,
+                    node->kind == YAML_LIST ? '[' : '{');
+    else
+        read_wrong_kind(r, node, path, allowed);
+}
+
 /* ---- what is allowed, in words ---- */
 
 /* Writes a bound as a user would: in the largest unit without a fraction. */
@@ -115,7 +129,11 @@ static const char *describe(const struct schema_key *k, char out[ALLOWED_MAX])
 static void wrong_kind(const struct value *v)
 {
     char allowed[ALLOWED_MAX];
-    read_wrong_kind(v->r, v->node, v->path, describe(v->key, allowed));
+    describe(v->key, allowed);
+    if (v->key->type == SCHEMA_ADDRESS)
+        read_wrong_text(v->r, v->node, v->path, allowed);
+    else
+        read_wrong_kind(v->r, v->node, v->path, allowed);
 }
 
 /* "abc is not a number, allowed 1 to 256" */
@@ -252,6 +270,31 @@ static void store_address(const struct value *v, const struct addr *a, void *fie
     store_text(fields, v->key->second, mem_strdup(v->node->text.p));
 }
 
+/* Hexadecimal digits, with two colons at least: an IPv6 address, or what was to be one. */
+static bool looks_like_v6(const char *s)
+{
+    const char *first = strchr(s, ':');
+    return first && strchr(first + 1, ':') &&
+           strspn(s, "0123456789abcdefABCDEF:") == strcspn(s, "%");
+}
+
+/* What is missing or wrong in a text that is no address, as most such texts are one of few. */
+static const char *address_mistake(struct str s, bool takes_unix)
+{
+    if (strstr(s.p, "://"))
+        return "is a URL, an address has no scheme and no path";
+    if (s.p[0] == '/' && takes_unix)
+        return "is a path, a Unix socket is written unix:PATH";
+    if (looks_like_v6(s.p))
+        return "has no brackets, an IPv6 address is written \"[IPV6]:PORT\"";
+    if (s.p[0] == '*' || s.p[0] == ':')
+        return "names no address; all addresses of a host are 0.0.0.0:PORT or \"[::]:PORT\"";
+    if (all_digits(s))
+        return "is a port without an address; all addresses of a host are 0.0.0.0:PORT or "
+               "\"[::]:PORT\"";
+    return "is not an address with a port from 1 to 65535";
+}
+
 /* Each kind of wrong address has a message of its own, since all are common mistakes. */
 static void read_address(const struct value *v, void *fields)
 {
@@ -261,6 +304,8 @@ static void read_address(const struct value *v, void *fields)
     case ADDR_OK:
         if (addr_is_unix(&a) && !(v->key->max & SCHEMA_TAKES_UNIX))
             wrong(v, "is not supported by this version");
+        else if (addr_lacks_scope(&a))
+            wrong(v, "is link-local and names no interface, as in \"[fe80::1%eth0]:80\"");
         else
             store_address(v, &a, fields);
         break;
@@ -277,8 +322,14 @@ static void read_address(const struct value *v, void *fields)
         report_node(v->r, v->node, v->path, "a path of %zu bytes, allowed 1 to %zu",
                     v->node->text.n - strlen("unix:"), (size_t)ADDR_PATH_MAX);
         break;
+    case ADDR_NO_INTERFACE:
+        wrong(v, "names no interface of this host behind '%'");
+        break;
+    case ADDR_NOT_LOCAL:
+        wrong(v, "names an interface, which only a link-local address (fe80::/10) has");
+        break;
     case ADDR_BAD:
-        wrong(v, "is not an address with a port from 1 to 65535");
+        wrong(v, address_mistake(v->node->text, v->key->max & SCHEMA_TAKES_UNIX));
         break;
     }
 }
@@ -438,6 +489,12 @@ static const char *nearest(const struct schema *s, struct str word)
     return best;
 }
 
+/* A key of the user's own, to hold what anchors name. */
+static bool is_own(const struct yaml_node *key)
+{
+    return key->text.n > 2 && memcmp(key->text.p, "x-", 2) == 0;
+}
+
 /* The message suggests the most similar key, as most unknown keys are typing errors, and
  * lists all. */
 static void report_unknown(struct report *r, const struct schema *s, const struct yaml_node *key,
@@ -452,10 +509,50 @@ static void report_unknown(struct report *r, const struct schema *s, const struc
         assert(n < sizeof allowed);
     }
     const char *meant = nearest(s, key->text);
-    if (meant)
+    if (is_own(key))
+        report_node(r, key, path, "unknown key, keys x-NAME are taken at the top level alone");
+    else if (meant)
         report_node(r, key, path, "unknown key, did you mean %s? allowed %s", meant, allowed);
     else
         report_node(r, key, path, "unknown key, allowed %s", allowed);
+}
+
+static int by_text_and_place(const void *a, const void *b)
+{
+    const struct yaml_node *x = *(const struct yaml_node *const *)a;
+    const struct yaml_node *y = *(const struct yaml_node *const *)b;
+    int c = strcmp(x->text.p, y->text.p);
+    if (c)
+        return c;
+    if (x->line != y->line)
+        return x->line < y->line ? -1 : 1;
+    return x->column < y->column ? -1 : x->column > y->column;
+}
+
+static void report_twice(struct report *r, const struct yaml_node *key,
+                         const struct report_path *path, const struct yaml_node *first)
+{
+    report_node(r, key, path, "given twice, first in line %u; allowed once", first->line);
+}
+
+/* Keys x-NAME have no description that could remember them, and there may be any number of them. */
+static void check_own(struct report *r, const struct yaml_node *map, const struct report_path *path)
+{
+    const struct yaml_node **own = mem_zalloc_array(map->count, sizeof *own);
+    size_t n = 0;
+    for (size_t i = 0; i < map->count; i++)
+        if (is_own(map->items[2 * i]))
+            own[n++] = map->items[2 * i];
+    if (n)
+        qsort(own, n, sizeof *own, by_text_and_place);
+    for (size_t i = 1, first = 0; i < n; i++) {
+        struct report_path at = {path, .key = own[i]->text};
+        if (!str_eq(own[i]->text, own[first]->text))
+            first = i;
+        else
+            report_twice(r, own[i], &at, own[first]);
+    }
+    free(own);
 }
 
 /* Reads the values of a mapping and reports unknown, repeated and missing keys. */
@@ -471,14 +568,17 @@ static void read_fields(struct report *r, const struct schema *s, const struct y
         while (k < s->nkeys && !str_eq(key->text, str_of(s->keys[k].name)))
             k++;
         if (k == s->nkeys) {
-            report_unknown(r, s, key, &at);
+            if (!s->takes_own || !is_own(key))
+                report_unknown(r, s, key, &at);
         } else if (seen[k]) {
-            report_node(r, key, &at, "given twice, first in line %u; allowed once", seen[k]->line);
+            report_twice(r, key, &at, seen[k]);
         } else {
             seen[k] = key;
             read_value(&(struct value){r, &s->keys[k], node->items[2 * i + 1], &at}, fields);
         }
     }
+    if (s->takes_own)
+        check_own(r, node, path);
     /* a key that was given with a wrong value is not reported as missing as well */
     for (size_t k = 0; k < s->nkeys; k++) {
         struct report_path at = {path, .key = str_of(s->keys[k].name)};

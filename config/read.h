@@ -37,3 +37,6 @@ void read_keys_free(struct config_key *keys, size_t count);
  * takes, "a name" or "off or 1 to 2". */
 void read_wrong_kind(struct report *r, const struct yaml_node *node, const struct report_path *path,
                      const char *allowed);
+/* The same where a text is allowed: brackets and braces without quotes are often meant as one. */
+void read_wrong_text(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                     const char *allowed);

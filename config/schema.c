@@ -176,4 +176,5 @@ static const struct schema_key document_keys[] = {
      .inner = &pool},
     {"cluster", SCHEMA_UNSUPPORTED},
 };
-const struct schema schema_document = KEYS(document_keys, config);
+const struct schema schema_document = {document_keys, sizeof document_keys / sizeof *document_keys,
+                                       sizeof(struct config), .takes_own = true};

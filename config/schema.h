@@ -49,7 +49,8 @@ struct schema_key {
 struct schema {
     const struct schema_key *keys;
     size_t nkeys;
-    size_t size; /* of the struct that the mapping fills */
+    size_t size;    /* of the struct that the mapping fills */
+    bool takes_own; /* keys x-NAME, which mean nothing to the program, are taken */
 };
 
 /* SCHEMA_ADDRESS: what is allowed besides IP:PORT and [IPV6]:PORT. */

@@ -27,7 +27,7 @@ bool read_name(struct report *r, const struct yaml_node *node, const struct repo
 {
     char text[REPORT_QUOTE_MAX];
     if (node->kind != YAML_SCALAR || node->text.n == 0) {
-        read_wrong_kind(r, node, path, "a name");
+        read_wrong_text(r, node, path, "a name");
         return false;
     }
     if (node->text.n > NAME_MAX_BYTES) {
@@ -50,7 +50,7 @@ bool read_text(struct report *r, const struct yaml_node *node, const struct repo
                size_t max, char **out)
 {
     if (node->kind != YAML_SCALAR || node->text.n == 0) {
-        read_wrong_kind(r, node, path, "a text");
+        read_wrong_text(r, node, path, "a text");
         return false;
     }
     if (node->text.n > max) {

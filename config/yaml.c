@@ -8,6 +8,8 @@
 #include <yaml.h>
 
 #include "base/mem.h"
+#include "config/yaml_hint.h"
+#include "config/yaml_merge.h"
 
 #define MAX_DEPTH 32
 #define MAX_NODES 4000000
@@ -56,6 +58,20 @@ static yaml_mark_t mark_of_offset(struct str input, size_t offset)
     return m;
 }
 
+/* True: a hint took the place of libyaml's words, see yaml_hint.h. */
+static bool set_hint(struct reader *r)
+{
+    const yaml_parser_t *p = &r->parser;
+    char text[YAML_HINT_MAX];
+    yaml_mark_t at = {0};
+    struct yaml_trouble t = {r->input,   p->problem_mark.line, p->problem_mark.column,
+                             p->context, p->context_mark.line, p->context_mark.column};
+    if (!yaml_hint(&t, text, &at.line, &at.column))
+        return false;
+    set_fault(r, &at, "not valid YAML: %s", text);
+    return true;
+}
+
 static void set_parser_fault(struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
@@ -65,6 +81,8 @@ static void set_parser_fault(struct reader *r)
         set_fault(r, &at, "not valid YAML: %s, allowed UTF-8 text", problem);
     } else if (p->error == YAML_MEMORY_ERROR) {
         set_fault(r, &p->mark, "out of memory");
+    } else if (set_hint(r)) {
+        return;
     } else if (p->context) {
         set_fault(r, &p->problem_mark, "not valid YAML: %s %s", p->context, problem);
     } else {
@@ -161,49 +179,125 @@ static void append(struct yaml_node *to, size_t *cap, struct yaml_node *item)
     to->weight += item->weight;
 }
 
-/* A quoted "<<" is an ordinary key; a plain one asks for the merge of YAML 1.1. */
+static const char *kind_name(const struct yaml_node *n)
+{
+    return n->kind == YAML_LIST ? "list" : n->kind == YAML_MAP ? "mapping" : "single value";
+}
+
 static bool check_key(struct reader *r, const yaml_event_t *ev, const struct yaml_node *key)
 {
-    if (key->kind != YAML_SCALAR) {
-        set_fault(r, &ev->start_mark, "a key must be a word, found a %s",
-                  key->kind == YAML_LIST ? "list" : "mapping");
-        return false;
-    }
-    if (ev->type == YAML_SCALAR_EVENT && ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-        str_eq(key->text, STR("<<"))) {
-        set_fault(r, &ev->start_mark, "merge keys (<<) are not allowed");
-        return false;
-    }
-    return true;
+    if (key->kind == YAML_SCALAR)
+        return true;
+    set_fault(r, &ev->start_mark, "a key must be a word, found a %s", kind_name(key));
+    return false;
+}
+
+/* A quoted "<<" is an ordinary key; a plain one asks for the merge of YAML 1.1. */
+static bool is_merge(const yaml_event_t *ev, const struct yaml_node *key)
+{
+    return ev->type == YAML_SCALAR_EVENT && ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           str_eq(key->text, STR("<<"));
 }
 
 static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, unsigned depth);
 
-/* Reads the items of the list or mapping `to`, up to its end. In a mapping, keys and values
- * alternate, so an even count means that the next item is a key. */
-static bool read_items(struct reader *r, struct yaml_node *to, unsigned depth)
+static struct yaml_node *read_next(struct reader *r, unsigned depth, yaml_mark_t *at)
 {
-    bool map = to->kind == YAML_MAP;
+    yaml_event_t ev;
+    if (!next_event(r, &ev))
+        return NULL;
+    *at = ev.start_mark;
+    struct yaml_node *n = read_node(r, &ev, depth);
+    yaml_event_delete(&ev);
+    return n;
+}
+
+/* Reads what a merge key merges. What is wrong is reported at the place of the alias, if there is
+ * one, as that is the mistake. */
+static bool read_merge(struct reader *r, const yaml_event_t *key, unsigned depth,
+                       struct yaml_node **merged)
+{
+    yaml_mark_t at;
+    size_t item;
+    if (*merged) {
+        set_fault(r, &key->start_mark,
+                  "<< given twice in a mapping, allowed once; a list merges several: [*a, *b]");
+        return false;
+    }
+    *merged = read_next(r, depth, &at);
+    if (*merged == NULL)
+        return false;
+    if (yaml_merge_takes(*merged, &item))
+        return true;
+    if (item == SIZE_MAX)
+        set_fault(r, &at, "<< merges a mapping or a list of mappings, found a %s",
+                  kind_name(*merged));
+    else
+        set_fault(r, &at, "<< merges a mapping or a list of mappings, found a %s as item %zu",
+                  kind_name((*merged)->items[item]), item);
+    return false;
+}
+
+static bool is_end(const yaml_event_t *ev)
+{
+    return ev->type == YAML_SEQUENCE_END_EVENT || ev->type == YAML_MAPPING_END_EVENT;
+}
+
+static bool read_list(struct reader *r, struct yaml_node *to, unsigned depth)
+{
     size_t cap = 0;
     for (;;) {
         yaml_event_t ev;
         if (!next_event(r, &ev))
             return false;
-        bool end = ev.type == YAML_SEQUENCE_END_EVENT || ev.type == YAML_MAPPING_END_EVENT;
+        bool end = is_end(&ev);
         struct yaml_node *item = end ? NULL : read_node(r, &ev, depth);
-        bool ok = end || (item && (!map || to->count % 2 || check_key(r, &ev, item)));
+        yaml_event_delete(&ev);
+        if (item == NULL)
+            return end;
+        append(to, &cap, item);
+    }
+}
+
+/* One pair, whose key begins with the event `ev`. */
+static bool read_pair(struct reader *r, const yaml_event_t *ev, struct yaml_node *to, size_t *cap,
+                      unsigned depth, struct yaml_node **merged)
+{
+    yaml_mark_t at;
+    struct yaml_node *key = read_node(r, ev, depth);
+    if (key == NULL || !check_key(r, ev, key))
+        return false;
+    if (is_merge(ev, key))
+        return read_merge(r, ev, depth, merged);
+    struct yaml_node *value = read_next(r, depth, &at);
+    if (value == NULL)
+        return false;
+    append(to, cap, key);
+    append(to, cap, value);
+    return true;
+}
+
+/* What is merged comes last, when all keys of the mapping itself are known. */
+static bool read_map(struct reader *r, struct yaml_node *to, unsigned depth)
+{
+    struct yaml_node *merged = NULL;
+    size_t cap = 0;
+    for (;;) {
+        yaml_event_t ev;
+        if (!next_event(r, &ev))
+            return false;
+        bool end = is_end(&ev);
+        bool ok = end || read_pair(r, &ev, to, &cap, depth, &merged);
         yaml_event_delete(&ev);
         if (!ok)
             return false;
-        if (item)
-            append(to, &cap, item);
         if (end)
             break;
     }
-    if (map) {
-        assert(to->count % 2 == 0);
-        to->count /= 2;
-    }
+    assert(to->count % 2 == 0);
+    to->count /= 2;
+    if (merged)
+        yaml_merge(to, merged);
     return true;
 }
 
@@ -223,11 +317,15 @@ static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, uns
         tag = ev->data.sequence_start.tag;
         anchor = ev->data.sequence_start.anchor;
         n = add_node(r, YAML_LIST, &ev->start_mark);
+        if (n)
+            n->flow = ev->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
     } else {
         assert(ev->type == YAML_MAPPING_START_EVENT);
         tag = ev->data.mapping_start.tag;
         anchor = ev->data.mapping_start.anchor;
         n = add_node(r, YAML_MAP, &ev->start_mark);
+        if (n)
+            n->flow = ev->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
     }
     if (n == NULL)
         return NULL;
@@ -239,7 +337,9 @@ static struct yaml_node *read_node(struct reader *r, const yaml_event_t *ev, uns
         set_fault(r, &ev->start_mark, "more than %d levels deep", MAX_DEPTH);
         return NULL;
     }
-    if (n->kind != YAML_SCALAR && !read_items(r, n, depth + 1))
+    if (n->kind == YAML_LIST && !read_list(r, n, depth + 1))
+        return NULL;
+    if (n->kind == YAML_MAP && !read_map(r, n, depth + 1))
         return NULL;
     return add_anchor(r, anchor, n, &ev->start_mark) ? n : NULL;
 }
@@ -270,12 +370,43 @@ static bool read_stream(struct reader *r)
     return true;
 }
 
+/* UTF-16 and UTF-32, by their byte order marks. Without one the NULs are refused by libyaml. */
+static const char *foreign_encoding(struct str s)
+{
+    static const struct {
+        struct str mark;
+        const char *name;
+    } all[] = {{{"\xff\xfe\0\0", 4}, "UTF-32"},
+               {{"\0\0\xfe\xff", 4}, "UTF-32"},
+               {{"\xff\xfe", 2}, "UTF-16"},
+               {{"\xfe\xff", 2}, "UTF-16"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (s.n >= all[i].mark.n && memcmp(s.p, all[i].mark.p, all[i].mark.n) == 0)
+            return all[i].name;
+    return NULL;
+}
+
+/* What follows a byte order mark of UTF-8, which is no part of the text and has no column. */
+static struct str without_mark(struct str s)
+{
+    static const struct str mark = {"\xef\xbb\xbf", 3};
+    if (s.n < mark.n || memcmp(s.p, mark.p, mark.n) != 0)
+        return s;
+    return (struct str){s.p + mark.n, s.n - mark.n};
+}
+
 bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct yaml_fault *fault)
 {
     *t = (struct yaml_tree){0};
     *fault = (struct yaml_fault){.line = 1, .column = 1};
+    const char *foreign = foreign_encoding((struct str){text, len});
+    if (foreign) {
+        snprintf(fault->text, sizeof fault->text, "not valid YAML: %s, allowed UTF-8 text",
+                 foreign);
+        return false;
+    }
     struct reader *r = mem_zalloc(sizeof *r); /* too large for the stack, with its anchors */
-    r->input = (struct str){text, len};
+    r->input = without_mark((struct str){text, len});
     r->tree = t;
     r->fault = fault;
     bool ok = false;
@@ -283,9 +414,9 @@ bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct ya
         snprintf(fault->text, sizeof fault->text, "out of memory");
         goto out;
     }
-    /* otherwise a byte order mark could select UTF-16; mark_of_offset() and users rely on UTF-8 */
+    /* otherwise libyaml would look for a byte order mark; mark_of_offset() relies on UTF-8 */
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, len);
+    yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->input.p, r->input.n);
     ok = read_stream(r);
     yaml_parser_delete(&r->parser);
 out:

@@ -2,8 +2,9 @@
  *
  * What for: the part of YAML that is independent of ringproxy's keys: syntax, anchors, bounds.
  * docs/configuration.md, How values are written.
- * Invariants: one document; the keys of mappings are scalars; no tags, no merge keys, no NUL in a
- * text; at most 32 levels deep. An alias is represented by the node of its anchor, so the tree is
+ * Invariants: one document; the keys of mappings are scalars; no tags, no NUL in a text; at most
+ * 32 levels deep. Merge keys are carried out: a mapping has the pairs that it merges behind its own
+ * (yaml_merge.h). An alias is represented by the node of its anchor, so the tree is
  * in fact a directed graph without cycles. `weight` is the number of nodes that a traversal of a
  * value visits, with each alias followed. The total that aliases add is bounded, so that no file
  * makes a traversal long ("billion laughs").
@@ -20,6 +21,7 @@ enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_node {
     enum yaml_kind kind;
+    bool flow;             /* a list or mapping in brackets or braces */
     unsigned line, column; /* of its first character, from 1; of an alias: of the anchor's value */
     struct str text;       /* YAML_SCALAR: a NUL follows it, none is in it */
     struct yaml_node **items; /* YAML_LIST: the items; YAML_MAP: key, value, key, value, ... */
@@ -40,8 +42,8 @@ struct yaml_fault {
     char text[256];
 };
 
-/* Reads a text of len bytes in UTF-8. True: the caller frees *t with yaml_tree_free(). False:
- * *fault says why; *t is empty and owns nothing. */
+/* Reads a text of len bytes in UTF-8, with or without a byte order mark. True: the caller frees *t
+ * with yaml_tree_free(). False: *fault says why; *t is empty and owns nothing. */
 bool yaml_tree_read(struct yaml_tree *t, const char *text, size_t len, struct yaml_fault *fault);
 void yaml_tree_free(struct yaml_tree *t);
 /* The value of the first such key in a mapping. NULL: map is NULL or no mapping, or has no

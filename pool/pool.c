@@ -92,12 +92,13 @@ const struct pool_member *pool_find_server(const struct pool *p, const struct se
 }
 
 /* A reference to the server of the generation before if name and address are the same, else to a
- * new one. */
+ * new one. An interface that was made anew has the same text, and another number. */
 static struct server *adopt_server(const struct pool *p, const struct pool *old,
                                    const struct config_server *c)
 {
     const struct pool_member *was = old ? pool_find_name(old, c->name) : NULL;
-    if (was && strcmp(was->server->address_text, c->address_text) == 0)
+    if (was && strcmp(was->server->address_text, c->address_text) == 0 &&
+        addr_eq(&was->server->address, &c->address))
         return server_ref(was->server);
     return server_new(p->config->name, c->name, c->address_text, &c->address, p->nworkers);
 }

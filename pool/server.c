@@ -11,6 +11,19 @@ _Static_assert(sizeof(struct server_cell) == SERVER_LINE, "a worker's cell is on
 
 /* ---- life ---- */
 
+/* An address without its interface, which is this host's own and must not be sent (RFC 6874 4).
+ * NULL if it has none. */
+static char *unscoped(const char *address_text, const struct addr *a)
+{
+    const char *scope = strchr(address_text, '%');
+    const char *close = scope ? strchr(scope, ']') : NULL;
+    if (close == NULL || addr_is_unix(a))
+        return NULL;
+    char *host = mem_strdup(address_text);
+    memmove(host + (scope - address_text), close, strlen(close) + 1);
+    return host;
+}
+
 struct server *server_new(const char *pool, const char *name, const char *address_text,
                           const struct addr *address, unsigned nworkers)
 {
@@ -21,6 +34,7 @@ struct server *server_new(const char *pool, const char *name, const char *addres
     s->name = mem_strdup(name);
     s->address_text = mem_strdup(address_text);
     s->address = *address;
+    s->unscoped_text = unscoped(address_text, address);
     s->nworkers = nworkers;
     s->cells = server_zalloc_lines(nworkers, sizeof *s->cells);
     for (unsigned i = 0; i < nworkers; i++) {
@@ -45,6 +59,7 @@ void server_unref(struct server *s)
     for (unsigned i = 0; i < s->nworkers; i++)
         assert(list_empty(&s->cells[i].idle) && list_empty(&s->cells[i].busy));
     free(s->cells);
+    free(s->unscoped_text);
     free(s->address_text);
     free(s->name);
     free(s->pool);

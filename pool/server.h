@@ -51,6 +51,7 @@ struct server {
     /* constant */
     char *pool, *name;
     char *address_text;  /* "127.0.0.1:9001", "unix:/run/b1", as configured */
+    char *unscoped_text; /* address_text without the interface; NULL: it has none */
     struct addr address; /* constant; len 0: the server is by name, see server_address() */
     unsigned nworkers;
     struct server_cell *cells; /* one for each worker */
@@ -94,7 +95,9 @@ bool server_move(struct server *s, const struct addr *to);
 /* The value of a Host field for this server. */
 static inline const char *server_host(const struct server *s)
 {
-    return addr_is_unix(&s->address) ? "localhost" : s->address_text;
+    if (addr_is_unix(&s->address))
+        return "localhost";
+    return s->unscoped_text ? s->unscoped_text : s->address_text;
 }
 
 /* Adds to a counter that one thread alone writes: cheaper than an atomic addition. */

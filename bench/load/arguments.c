@@ -76,6 +76,8 @@ bool arguments_address(const char *text, struct addr *out, struct error *e)
         return resolve(text, out, e);
     case ADDR_BAD:
     case ADDR_LONG:
+    case ADDR_NO_INTERFACE:
+    case ADDR_NOT_LOCAL:
         break;
     }
     error_set(e, 0, "%s is no address, allowed are HOST:PORT and [V6]:PORT", text);

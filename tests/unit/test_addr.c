@@ -54,7 +54,24 @@ static const struct {
     {"[localhost]:80", ADDR_BAD},
     {"[::1:80", ADDR_BAD},
     {"::1]:80", ADDR_BAD},
-    {"[fe80::1%eth0]:80", ADDR_BAD},
+    {"[fe80::1%lo]:80", ADDR_OK, "[fe80::1%lo]:80", "fe80::1", false},
+    {"[FE80:0::1%lo]:80", ADDR_OK, "[fe80::1%lo]:80", "fe80::1", false},
+    {"[fe80::1%1]:80", ADDR_OK, "[fe80::1%lo]:80", "fe80::1", false}, /* lo is always the first */
+    {"[fe80::1]:80", ADDR_OK, "[fe80::1]:80", "fe80::1", false},
+    {"[fe80::1%none]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%0]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%999999999]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%1x]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%4294967297]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%lo%lo]:80", ADDR_NO_INTERFACE},
+    {"[fe80::1%a-name-that-is-too-long-for-an-interface]:80", ADDR_NO_INTERFACE},
+    {"[::1%lo]:80", ADDR_NOT_LOCAL},
+    {"[2001:db8::1%none]:80", ADDR_NOT_LOCAL},
+    {"[localhost%lo]:80", ADDR_BAD},
+    {"[%lo]:80", ADDR_BAD},
+    {"fe80::1%lo:80", ADDR_BAD},
+    {"127.0.0.1%lo:80", ADDR_BAD},
     {"a b:80", ADDR_BAD},
     {"http://x:80", ADDR_BAD},
 };
@@ -93,6 +110,22 @@ START_TEST(addresses_are_ordered_by_family_bytes_and_port)
             ck_assert_msg((c > 0) - (c < 0) == (i > k) - (i < k), "%s %s", texts[i], texts[k]);
             ck_assert(addr_eq(&a, &b) == (i == k));
         }
+}
+END_TEST
+
+START_TEST(a_link_local_address_is_one_of_each_interface)
+{
+    struct addr a, b, global;
+    char text[ADDR_TEXT_MAX];
+    ck_assert_int_eq(addr_parse(str_of("[fe80::1%lo]:80"), &a), ADDR_OK);
+    ck_assert_int_eq(addr_parse(str_of("[fe80::1]:80"), &b), ADDR_OK);
+    ck_assert_int_eq(addr_parse(str_of("[2001:db8::1]:80"), &global), ADDR_OK);
+    ck_assert(!addr_lacks_scope(&a) && addr_lacks_scope(&b) && !addr_lacks_scope(&global));
+    ck_assert(!addr_eq(&a, &b));
+    b.v6.sin6_scope_id = 77777777; /* an interface that is gone has its number */
+    ck_assert(!addr_eq(&a, &b));
+    ck_assert_int_eq(addr_format(&b, text), (int)strlen("[fe80::1%77777777]:80"));
+    ck_assert_str_eq(text, "[fe80::1%77777777]:80");
 }
 END_TEST
 
@@ -163,6 +196,7 @@ static Suite *build(void)
     tcase_add_loop_test(t, addresses_are_literals_with_a_port, 0,
                         (int)(sizeof addrs / sizeof *addrs));
     tcase_add_test(t, addresses_are_ordered_by_family_bytes_and_port);
+    tcase_add_test(t, a_link_local_address_is_one_of_each_interface);
     tcase_add_test(t, a_name_leaves_its_port_and_no_address);
     tcase_add_test(t, a_unix_path_has_the_kernels_length_at_most);
     tcase_add_test(t, a_client_on_a_unix_socket_has_no_ip);

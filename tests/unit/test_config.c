@@ -1,4 +1,5 @@
 /* Configuration files: the values that are loaded, and the message for every kind of error. */
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -411,6 +412,69 @@ START_TEST(aliases_stand_for_their_anchors)
 }
 END_TEST
 
+static const char merging[] =
+    "x-pool: &pool\n"
+    "  retries: 5\n"
+    "  close_moved: never\n"
+    "  health: &health {check: http, path: /a, fall: 7}\n"
+    "x-slow: &slow\n"
+    "  <<: *pool\n"
+    "  resolve: 9s\n"
+    "  retries: 4\n"
+    "x-listed: &both [*slow, {retries: 3, max_idle_connections: 9}]\n"
+    "pools:\n"
+    "  - {name: own, <<: *pool, retries: 1, backends: &b [{name: b, address: 127.0.0.1:1}]}\n"
+    "  - {<<: *slow, name: nested, backends: *b}\n"
+    "  - {<<: [{retries: 2}, *slow], name: first, backends: *b}\n"
+    "  - {<<: *both, name: listed, backends: *b}\n"
+    "  - {<<: [], name: none, backends: *b, health: {<<: *health, fall: 1}}\n" LISTENERS;
+
+START_TEST(a_mapping_has_what_it_merges_and_its_own_keys_first)
+{
+    char text[sizeof merging + 64];
+    snprintf(text, sizeof text, "%s", merging);
+    memcpy(strstr(text, "pool: p}"), "pool: own}]\n", 13);
+    struct config *c = parse(text);
+    const struct config_pool *p = c->pools;
+    ck_assert_uint_eq(c->npools, 5);
+    ck_assert_uint_eq(p[0].retries, 1);
+    ck_assert_int_eq(p[0].close_moved, CLOSE_MOVED_NEVER);
+    ck_assert_str_eq(p[0].health.path, "/a");
+    ck_assert_uint_eq(p[1].retries, 4);
+    ck_assert_uint_eq(p[1].resolve_ms, 9000);
+    ck_assert_int_eq(p[1].close_moved, CLOSE_MOVED_NEVER);
+    ck_assert_uint_eq(p[2].retries, 2);
+    ck_assert_uint_eq(p[2].resolve_ms, 9000);
+    ck_assert_uint_eq(p[3].retries, 4);
+    ck_assert_uint_eq(p[3].max_idle_connections, 9);
+    ck_assert_uint_eq(p[4].retries, 2);
+    ck_assert_uint_eq(p[4].health.fall, 1);
+    ck_assert_str_eq(p[4].health.path, "/a");
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_byte_order_mark_is_no_text)
+{
+    config_unref(parse("\xef\xbb\xbf" LISTENERS POOLS));
+}
+END_TEST
+
+START_TEST(own_keys_are_taken_at_the_top_level)
+{
+    config_unref(parse(TOP("x-a: [1, {b: c}]\nx-b:\n\"x-c\": \"\"")));
+}
+END_TEST
+
+START_TEST(a_link_local_address_has_its_interface)
+{
+    struct config *c = parse(BACKEND("<<: {weight: 2}}, {name: b2, address: \"[fe80::1%lo]:80\""));
+    const struct addr *a = &c->pools[0].backends[1].address;
+    ck_assert_uint_eq(a->v6.sin6_scope_id, if_nametoindex("lo"));
+    config_unref(c);
+}
+END_TEST
+
 START_TEST(a_config_lives_until_its_last_reference)
 {
     struct config *c = parse(LISTENERS POOLS);
@@ -445,7 +509,61 @@ static const struct {
     {"a: *x\n", {"t.yaml:1:4: (document): alias *x has no anchor before it"}},
     {"a: &x [*x]\n", {"t.yaml:1:8: (document): alias *x has no anchor before it"}},
     {"a: !!int 5\n", {"t.yaml:1:4: (document): tags are not allowed"}},
-    {"<<: {a: 1}\n", {"t.yaml:1:1: (document): merge keys (<<) are not allowed"}},
+    {"<<: a\n",
+     {"t.yaml:1:5: (document): << merges a mapping or a list of mappings, found a single value"}},
+    {"a: &a [1]\nb: {c: {}, <<: *a}\n",
+     {"t.yaml:2:16: (document): << merges a mapping or a list of mappings, found a single value as "
+      "item 0"}},
+    {"a: &a 1\n<<: *a\n",
+     {"t.yaml:2:5: (document): << merges a mapping or a list of mappings, found a single value"}},
+    {"<<: [{}, [{}]]\n",
+     {"t.yaml:1:5: (document): << merges a mapping or a list of mappings, found a list as item 1"}},
+    {"<<: {}\n<<: {}\n",
+     {"t.yaml:2:1: (document): << given twice in a mapping, allowed once; a list merges several: "
+      "[*a, *b]"}},
+    {"<<: *x\n", {"t.yaml:1:5: (document): alias *x has no anchor before it"}},
+    {"a: &x {<<: *x}\n", {"t.yaml:1:12: (document): alias *x has no anchor before it"}},
+    {TOP("\"<<\": 1"),
+     {"t.yaml:1:1: <<: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
+      "pools"}},
+    {"\xff\xfel\0i\0", {"t.yaml:1:1: (document): not valid YAML: UTF-16, allowed UTF-8 text"}},
+    {"\xfe\xff", {"t.yaml:1:1: (document): not valid YAML: UTF-16, allowed UTF-8 text"}},
+    {"\xef\xbb\xbf- a\n", {"t.yaml:1:1: (document): found a list, allowed a mapping"}},
+    {"\xef\xbb\xbf# \xff",
+     {"t.yaml:1:3: (document): not valid YAML: invalid leading UTF-8 octet, allowed UTF-8 text"}},
+    {"\xef\xbb\xbf",
+     {"t.yaml:1:1: (document): the file is empty, listeners and pools are required"}},
+    {"a: [::1]:80\n",
+     {"t.yaml:1:4: (document): not valid YAML: an address that begins with '[' has to be quoted: "
+      "\"[::1]:80\""}},
+    {"a:\n  - {b: c, d: [2001:db8::1]:80, e: f}\n",
+     {"t.yaml:2:15: (document): not valid YAML: an address that begins with '[' has to be quoted: "
+      "\"[2001:db8::1]:80\""}},
+    {"a: [::]:80\nb: c\n",
+     {"t.yaml:1:4: (document): not valid YAML: an address that begins with '[' has to be quoted: "
+      "\"[::]:80\""}},
+    {"a: [fe80::1%eth0]:80 # c\n",
+     {"t.yaml:1:4: (document): not valid YAML: an address that begins with '[' has to be quoted: "
+      "\"[fe80::1%eth0]:80\""}},
+    {"\xc3\xa4: [::1]\n",
+     {"t.yaml:1:4: (document): not valid YAML: an address that begins with '[' has to be quoted: "
+      "\"[::1]:PORT\""}},
+    {"a: [1, ::1]\n",
+     {"t.yaml:1:8: (document): not valid YAML: a text that begins with ':' has to be quoted"}},
+    {"a: *:80\n",
+     {"t.yaml:1:4: (document): not valid YAML: a text that begins with '*' has to be quoted; all "
+      "addresses of a host are 0.0.0.0:PORT or \"[::]:PORT\""}},
+    {"a: &.b\n",
+     {"t.yaml:1:4: (document): not valid YAML: a text that begins with '&' has to be quoted"}},
+    {"a: @b\n",
+     {"t.yaml:1:4: (document): not valid YAML: a text that begins with '@' has to be quoted"}},
+    {"a: %b\n",
+     {"t.yaml:1:4: (document): not valid YAML: a text that begins with '%' has to be quoted"}},
+    {"%: b\n",
+     {"t.yaml:1:1: (document): not valid YAML: a text that begins with '%' has to be quoted"}},
+    {"a: {id}/x\n",
+     {"t.yaml:1:8: (document): not valid YAML: a text that begins with '{' has to be quoted"}},
+    {"a:\n\tb: c\n", {"t.yaml:2:1: (document): not valid YAML: a tab, allowed spaces to indent"}},
     {"? [a]\n: b\n", {"t.yaml:1:3: (document): a key must be a word, found a list"}},
     {"a: \"\\0\"\n", {"t.yaml:1:4: (document): NUL in a text is not allowed"}},
     {"a: b\n---\nc: d\n", {"t.yaml:2:1: (document): a second document, only one is allowed"}},
@@ -482,6 +600,54 @@ static const struct {
     {TOP("zzz: 2"),
      {"t.yaml:1:1: zzz: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
       "pools"}},
+    {TOP("x-a: 1\nx-b: 2\nx-a: 3\nx-a: 3"),
+     {"t.yaml:3:1: x-a: given twice, first in line 1; allowed once",
+      "t.yaml:4:1: x-a: given twice, first in line 1; allowed once"}},
+    {TOP("x-: 1"),
+     {"t.yaml:1:1: x-: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
+      "pools"}},
+    {POOL("x-mine: 1"),
+     {"t.yaml:2:1: pools[0].x-mine: unknown key, keys x-NAME are taken at the top level alone"}},
+    /* what is merged has the place where it was written, and the path where it is used */
+    {"x-pool: &pool\n  retries: 99\n  retrys: 1\n" POOL("<<: *pool"),
+     {"t.yaml:2:12: pools[0].retries: 99 is out of range, allowed 0 to 10",
+      "t.yaml:3:3: pools[0].retrys: unknown key, did you mean retries? allowed name, ring, health, "
+      "passive, when_down, failback, close_moved, retries, max_idle_connections, "
+      "timeouts, proxy_protocol, resolve, backends, standbys"}},
+    {"x-pool: &pool {retries: 1, retries: 2}\n" POOL("<<: *pool"),
+     {"t.yaml:1:28: pools[0].retries: given twice, first in line 1; allowed once"}},
+    {TOP("admin: {listen: \"*:9900\"}"),
+     {"t.yaml:1:17: admin.listen: *:9900 names no address; all addresses of a host are "
+      "0.0.0.0:PORT "
+      "or \"[::]:PORT\", allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("admin: {listen: 9900}"),
+     {"t.yaml:1:17: admin.listen: 9900 is a port without an address; all addresses of a host are "
+      "0.0.0.0:PORT or \"[::]:PORT\", allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("admin: {listen: [\"::1\"]}"),
+     {"t.yaml:1:17: admin.listen: found a list, allowed IP:PORT or [IPV6]:PORT; a text that begins "
+      "with '[' has to be quoted"}},
+    {TOP("admin: {listen: \"[fe80::1]:80\"}"),
+     {"t.yaml:1:17: admin.listen: [fe80::1]:80 is link-local and names no interface, as in "
+      "\"[fe80::1%eth0]:80\", allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("admin: {listen: \"[fe80::1%none]:80\"}"),
+     {"t.yaml:1:17: admin.listen: [fe80::1%none]:80 names no interface of this host behind '%', "
+      "allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("admin: {listen: \"[::1%lo]:80\"}"),
+     {"t.yaml:1:17: admin.listen: [::1%lo]:80 names an interface, which only a link-local address "
+      "(fe80::/10) has, allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("admin: {listen: \"fe80::1%lo:80\"}"),
+     {"t.yaml:1:17: admin.listen: fe80::1%lo:80 has no brackets, an IPv6 address is written "
+      "\"[IPV6]:PORT\", allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("admin: {listen: \"http://127.0.0.1:80\"}"),
+     {"t.yaml:1:17: admin.listen: http://127.0.0.1:80 is a URL, an address has no scheme and no "
+      "path, allowed IP:PORT or [IPV6]:PORT"}},
+    {BACKEND("}, {name: b2, address: /run/b2"),
+     {"t.yaml:2:24: pools[0].backends[1].address: /run/b2 is a path, a Unix socket is written "
+      "unix:PATH, allowed HOST:PORT, [IPV6]:PORT or unix:PATH"}},
+    {POOL("name: {id}"), {"t.yaml:2:1: pools[0].name: given twice, first in line 1; allowed once"}},
+    {POOL("health: {check: http, path: {id}}"),
+     {"t.yaml:2:29: pools[0].health.path: found a mapping, allowed a text; a text that begins with "
+      "'{' has to be quoted"}},
     {TOP("workers: 2\nworkers: 3"),
      {"t.yaml:2:1: workers: given twice, first in line 1; allowed once"}},
     {TOP("shutdown_timeout: 30"),
@@ -681,7 +847,8 @@ static const struct {
       "24h"}},
     {POOL("passiv: off"),
      {"t.yaml:2:1: pools[0].passiv: unknown key, did you mean passive? allowed name, ring, health, "
-      "passive, when_down, failback, close_moved, retries, max_idle_connections, timeouts, "
+      "passive, when_down, failback, close_moved, retries, max_idle_connections, "
+      "timeouts, "
       "proxy_protocol, resolve, backends, standbys"}},
     {POOL("standbys: [{name: b1, address: 127.0.0.1:9}]"),
      {"t.yaml:2:19: pools[0].standbys[0].name: b1 is taken already in line 1, names of backends "
@@ -717,8 +884,8 @@ static const struct {
      {"t.yaml:4:16: pools[0].backends[0].name: found nothing, allowed a name",
       "t.yaml:5:16: pools[0].backends[1].name: \"a b\" is not a name, allowed visible characters "
       "without white space, '\"' and '/'",
-      "t.yaml:5:32: pools[0].backends[1].address: ::1:80 is not an address with a port from 1 to "
-      "65535, allowed HOST:PORT, [IPV6]:PORT or unix:PATH",
+      "t.yaml:5:32: pools[0].backends[1].address: ::1:80 has no brackets, an IPv6 address is "
+      "written \"[IPV6]:PORT\", allowed HOST:PORT, [IPV6]:PORT or unix:PATH",
       "t.yaml:6:16: pools[0].backends[2].name: \"x\\x09y\" is not a name, allowed visible "
       "characters without white space, '\"' and '/'",
       "t.yaml:6:33: pools[0].backends[2].address: 300.0.0.1:80 is not an address with a port from "
@@ -808,6 +975,45 @@ START_TEST(nested_aliases_do_not_blow_up)
            "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
            "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
            lines);
+}
+END_TEST
+
+/* A merge stands for no more values than the aliases in it. */
+START_TEST(nested_merges_do_not_blow_up)
+{
+    struct buffer text = {0};
+    char line[256];
+    static const char *const lines[] = {
+        "t.yaml:64:18: (document): aliases stand for more than 100000 values", NULL};
+    ck_assert(buffer_append(&text, "x-a: &a {", 9));
+    for (int i = 0; i < 200; i++)
+        ck_assert(buffer_append(&text, line, (size_t)sprintf(line, "%sk%d: v", i ? ", " : "", i)));
+    ck_assert(buffer_append(&text, "}\n", 2));
+    for (int i = 0; i < 100; i++) {
+        int n = sprintf(line, "x-b%d: {<<: [*a, *a, *a, *a]}\n", i);
+        ck_assert(buffer_append(&text, line, (size_t)n));
+    }
+    ck_assert(buffer_append(&text, "", 1));
+    refuse(text.data, lines);
+    buffer_release(&text);
+}
+END_TEST
+
+/* Time is not quadratic in the number of keys: this would take minutes. */
+START_TEST(many_keys_are_merged_quickly)
+{
+    enum { KEYS = 20000 };
+    struct buffer text = {0};
+    char line[64];
+    ck_assert(buffer_append(&text, "x-a: &a\n", 8));
+    for (int i = 0; i < KEYS; i++)
+        ck_assert(buffer_append(&text, line, (size_t)sprintf(line, "  k%d: v\n", i)));
+    ck_assert(buffer_append(&text, "x-b:\n  <<: *a\n", 14));
+    for (int i = 0; i < 3 * KEYS; i++)
+        ck_assert(buffer_append(&text, line, (size_t)sprintf(line, "  j%d: v\n", i)));
+    ck_assert(buffer_append(&text, LISTENERS POOLS, strlen(LISTENERS POOLS) + 1));
+    config_unref(parse(text.data));
+    buffer_release(&text);
 }
 END_TEST
 
@@ -1030,12 +1236,18 @@ static Suite *build(void)
     tcase_add_test(t, slots_do_not_depend_on_the_order_of_the_file);
     tcase_add_test(t, listeners_find_their_pools_by_name);
     tcase_add_test(t, aliases_stand_for_their_anchors);
+    tcase_add_test(t, a_mapping_has_what_it_merges_and_its_own_keys_first);
+    tcase_add_test(t, a_byte_order_mark_is_no_text);
+    tcase_add_test(t, own_keys_are_taken_at_the_top_level);
+    tcase_add_test(t, a_link_local_address_has_its_interface);
     tcase_add_test(t, a_config_lives_until_its_last_reference);
     tcase_add_loop_test(t, each_mistake_has_its_message, 0, (int)(sizeof broken / sizeof *broken));
     tcase_add_test(t, a_ring_can_have_its_greatest_number_of_points);
     tcase_add_test(t, a_ring_cannot_have_more_points);
     tcase_add_test(t, a_pool_cannot_have_more_servers);
     tcase_add_test(t, nested_aliases_do_not_blow_up);
+    tcase_add_test(t, nested_merges_do_not_blow_up);
+    tcase_add_test(t, many_keys_are_merged_quickly);
     tcase_add_test(t, names_are_bounded);
     tcase_add_test(t, the_token_is_read_from_beside_the_file_and_trimmed);
     tcase_add_test(t, a_token_that_no_field_can_hold_is_refused);

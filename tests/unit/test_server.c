@@ -41,6 +41,21 @@ START_TEST(a_literal_address_is_for_good)
 }
 END_TEST
 
+START_TEST(an_interface_is_not_in_the_host)
+{
+    static const struct {
+        const char *text, *host;
+    } cases[] = {{"[fe80::1%lo]:80", "[fe80::1]:80"},
+                 {"[::1]:80", "[::1]:80"},
+                 {"unix:/run/[a%b]", "localhost"}};
+    struct addr at = addr(cases[_i].text);
+    struct server *s = server_new("p", "b1", cases[_i].text, &at, 1);
+    ck_assert_str_eq(server_host(s), cases[_i].host);
+    ck_assert_str_eq(s->address_text, cases[_i].text);
+    server_unref(s);
+}
+END_TEST
+
 START_TEST(a_name_has_no_address_until_it_is_resolved)
 {
     struct server s = by_name();
@@ -183,6 +198,7 @@ static Suite *build(void)
     TCase *t = tcase_create("server");
     tcase_set_timeout(t, 100);
     tcase_add_loop_test(t, a_literal_address_is_for_good, 0, 3);
+    tcase_add_loop_test(t, an_interface_is_not_in_the_host, 0, 3);
     tcase_add_test(t, a_name_has_no_address_until_it_is_resolved);
     tcase_add_test(t, each_change_is_a_generation);
     tcase_add_test(t, a_server_needs_nobodys_texts_and_lives_until_its_last_reference);
