@@ -1,13 +1,9 @@
 /* Parsers of values on the command line that several commands have.
  *
- * Each returns false if the text is not such a value, and prints nothing. They are pure, except
- * that arguments_address() may ask the resolver. */
+ * Each returns false if the text is not such a value, and prints nothing. They are pure. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "base/addr.h"
-#include "base/error.h"
 
 /* A decimal number from min to max. */
 bool arguments_count(const char *text, uint64_t min, uint64_t max, uint64_t *out);
@@ -17,5 +13,3 @@ bool arguments_duration(const char *text, uint64_t *ns);
 bool arguments_size(const char *text, uint64_t max, uint64_t *out);
 /* A positive number, with a fraction or not, at most max. */
 bool arguments_number(const char *text, double max, double *out);
-/* HOST:PORT, [V6]:PORT, NAME:PORT (the first address that its name has). */
-bool arguments_address(const char *text, struct addr *out, struct error *e);

@@ -28,6 +28,7 @@ struct http_command {
     struct buffer fields, body;
     bool has_body, quiet;
     struct load_options load;
+    struct targets targets;
     struct keys key_set;
 };
 
@@ -80,7 +81,7 @@ static int failed(const struct error *e)
 
 /* ---- the URL ---- */
 
-/* HOST[:PORT] -> HOST:PORT, for arguments_address(). The caller frees. */
+/* HOST[:PORT] -> HOST:PORT, for targets_resolve(). The caller frees. */
 static char *with_port(const char *authority)
 {
     /* The colons within [V6] are no port's. */
@@ -89,6 +90,22 @@ static char *with_port(const char *authority)
     char *out = mem_zalloc(strlen(authority) + 4);
     sprintf(out, "%s%s", authority, has_port ? "" : ":80");
     return out;
+}
+
+/* Takes "%SCOPE" out of [V6%SCOPE], as it must not be sent (RFC 6874 4). */
+static void cut_scope(char *authority)
+{
+    char *scope = strchr(authority, '%'), *close = scope ? strchr(scope, ']') : NULL;
+    if (authority[0] == '[' && close)
+        memmove(scope, close, strlen(close) + 1);
+}
+
+/* In a URL "%25" stands for the '%' (RFC 6874 2); a bare one is taken too, as curl does. */
+static void decode_scope(char *authority)
+{
+    char *scope = authority[0] == '[' ? strstr(authority, "%25") : NULL;
+    if (scope)
+        memmove(scope + 1, scope + 3, strlen(scope + 3) + 1);
 }
 
 static bool parse_url(struct http_command *h, struct error *e)
@@ -111,9 +128,10 @@ static bool parse_url(struct http_command *h, struct error *e)
         error_set(e, 0, "%s: a target is visible ASCII without '#'", h->url);
         return false;
     }
+    decode_scope(h->host);
     char *address = with_port(h->host);
-    bool ok =
-        chars_are_authority(str_of(h->host)) && arguments_address(address, &h->load.target, e);
+    cut_scope(h->host);
+    bool ok = chars_are_authority(str_of(h->host)) && targets_resolve(address, &h->targets, e);
     if (!ok && !chars_are_authority(str_of(h->host)))
         error_set(e, 0, "%s: no host in it", h->url);
     free(address);
@@ -418,7 +436,7 @@ static int run(struct http_command *h)
     json_t *options = options_json(h);
     const struct result_about about = {"http", h->url, time(NULL), options, &h->load};
     print_about(h);
-    struct load_result *r = run_load(&h->load, !h->quiet && isatty(STDERR_FILENO), &e);
+    struct load_result *r = run_load(&h->load, &h->targets, !h->quiet && isatty(STDERR_FILENO), &e);
     int code = r ? report(h, &about, r) : failed(&e);
     load_result_free(r);
     json_decref(options);

@@ -50,15 +50,30 @@ static void watch(struct load *l, const sigset_t *stop, bool progress)
         fprintf(stderr, "\r%79s\r", "");
 }
 
-struct load_result *run_load(const struct load_options *o, bool progress, struct error *e)
+struct start {
+    struct load_options *options;
+    struct load *load;
+};
+
+static bool start_at(void *arg, const struct addr *to, struct error *e)
+{
+    struct start *s = arg;
+    s->options->target = *to;
+    s->load = load_start(s->options, e);
+    return s->load != NULL;
+}
+
+struct load_result *run_load(struct load_options *o, const struct targets *t, bool progress,
+                             struct error *e)
 {
     sigset_t stop, before;
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
-    struct load *l = load_start(o, e); /* while it connects, signals still end the process */
-    if (l == NULL)
+    struct start s = {.options = o};
+    if (!targets_try(t, start_at, &s, e)) /* while it connects, signals still end the process */
         return NULL;
+    struct load *l = s.load;
     pthread_sigmask(SIG_BLOCK, &stop, &before);
     watch(l, &stop, progress);
     struct load_result *r = load_finish(l);

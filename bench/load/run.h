@@ -5,6 +5,9 @@
  * second breaks them off. Threads: the main one. */
 #pragma once
 #include "bench/load/load.h"
+#include "bench/load/targets.h"
 
-/* progress: print a line on stderr and replace it once a second. NULL: as of load_start(). */
-struct load_result *run_load(const struct load_options *o, bool progress, struct error *e);
+/* Sets o->target to the address that is used, see targets.h. progress: print a line on stderr and
+ * replace it once a second. NULL: as of load_start(). */
+struct load_result *run_load(struct load_options *o, const struct targets *t, bool progress,
+                             struct error *e);

@@ -23,6 +23,7 @@ struct tcp_command {
     bool bulk, quiet;
     uint64_t size;
     struct load_options load;
+    struct targets targets;
 };
 
 static const char usage[] =
@@ -176,7 +177,7 @@ static int run_pong(struct tcp_command *t)
     t->load.wire = w;
     json_t *options = pong_options(t);
     const struct result_about about = {"tcp", t->target, time(NULL), options, &t->load};
-    struct load_result *r = run_load(&t->load, !t->quiet && isatty(STDERR_FILENO), &e);
+    struct load_result *r = run_load(&t->load, &t->targets, !t->quiet && isatty(STDERR_FILENO), &e);
     bool ok = r != NULL;
     if (ok) {
         json_t *document = result_json(&about, r);
@@ -193,6 +194,21 @@ static int run_pong(struct tcp_command *t)
 
 /* ---- bulk ---- */
 
+struct bulk_start {
+    struct bulk_options options;
+    struct bulk_result *result;
+};
+
+static bool bulk_at(void *arg, const struct addr *to, struct error *e)
+{
+    struct bulk_start *s = arg;
+    s->options.target = *to;
+    if (bulk_run(&s->options, s->result, e))
+        return true;
+    bulk_result_deinit(s->result);
+    return false;
+}
+
 static int run_bulk(const struct tcp_command *t)
 {
     struct error e;
@@ -200,7 +216,6 @@ static int run_bulk(const struct tcp_command *t)
     const char *direction = t->direction ? t->direction : "down";
     bool both = strcmp(direction, "both") == 0;
     const struct bulk_options o = {
-        .target = t->load.target,
         .connections = t->load.connections,
         .duration_ns = t->load.duration_ns,
         .timeout_ns = t->load.timeout_ns,
@@ -209,15 +224,16 @@ static int run_bulk(const struct tcp_command *t)
         .progress = !t->quiet && isatty(STDERR_FILENO),
     };
     time_t started = time(NULL);
-    bool ok = bulk_run(&o, &r, &e);
+    struct bulk_start s = {o, &r};
+    bool ok = targets_try(&t->targets, bulk_at, &s, &e);
     if (ok) {
         const struct result_bulk_about about = {t->target, started, direction, o.connections};
         json_t *document = result_bulk_json(&about, &r);
         result_bulk_print(stdout, &r);
         ok = save(t, document, &e);
         json_decref(document);
+        bulk_result_deinit(&r);
     }
-    bulk_result_deinit(&r);
     return ok ? BENCH_OK : failed(&e);
 }
 
@@ -228,7 +244,7 @@ int bench_tcp(int argc, char **argv)
     int code = parse_options(&t, argc, argv);
     if (code != BENCH_OK)
         return code < 0 ? BENCH_OK : code;
-    if (!arguments_address(t.target, &t.load.target, &e)) {
+    if (!targets_resolve(t.target, &t.targets, &e)) {
         failed(&e);
         return BENCH_USAGE;
     }
