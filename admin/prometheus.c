@@ -160,27 +160,31 @@ static void listeners(struct text *t, const struct snapshot *s)
 
 /* --- pools and their servers --- */
 
-static uint64_t server_up(const struct server *v)
+typedef uint64_t server_figure_fn(const struct roster *r, const struct pool_member *m);
+
+/* A server that is tried although all are down is not up for that. */
+static uint64_t server_up(const struct roster *r, const struct pool_member *m)
 {
-    return atomic_load_explicit(&v->usable, memory_order_relaxed);
+    return server_usable(m->server) && !roster_is_down(r, m->id);
 }
 
-static uint64_t server_active(const struct server *v)
+static uint64_t server_active(const struct roster *r, const struct pool_member *m)
 {
-    return atomic_load_explicit(&v->active, memory_order_relaxed);
+    (void)r;
+    return atomic_load_explicit(&m->server->active, memory_order_relaxed);
 }
 
-static uint64_t server_tries(const struct server *v)
+static uint64_t server_tries(const struct roster *r, const struct pool_member *m)
 {
-    return server_requests(v);
+    (void)r;
+    return server_requests(m->server);
 }
 
-static uint64_t server_failures(const struct server *v)
+static uint64_t server_failures(const struct roster *r, const struct pool_member *m)
 {
-    return server_errors(v);
+    (void)r;
+    return server_errors(m->server);
 }
-
-typedef uint64_t server_figure_fn(const struct server *v);
 
 static void server_family(struct text *t, const struct snapshot *s, const char *name,
                           const char *type, const char *help, server_figure_fn *figure)
@@ -193,7 +197,7 @@ static void server_family(struct text *t, const struct snapshot *s, const char *
             label(t, "pool", p->config->name);
             print(t, ",");
             label(t, "backend", p->members[id].server->name);
-            print(t, "} %" PRIu64 "\n", figure(p->members[id].server));
+            print(t, "} %" PRIu64 "\n", figure(s->rosters[i], &p->members[id]));
         }
     }
 }
@@ -211,6 +215,17 @@ static void pool_counter(struct text *t, const struct snapshot *s, const char *n
     }
 }
 
+static void pools_all_down(struct text *t, const struct snapshot *s)
+{
+    static const char name[] = "ringproxy_pool_all_down_routing";
+    family(t, name, "gauge", "1 while all servers are down and requests are tried at them.");
+    for (size_t i = 0; i < s->npools; i++) {
+        print(t, "%s{", name);
+        label(t, "pool", s->pools[i]->config->name);
+        print(t, "} %d\n", roster_all_down(s->rosters[i]));
+    }
+}
+
 static void pools(struct text *t, const struct snapshot *s)
 {
     server_family(t, s, "ringproxy_backend_up", "gauge",
@@ -225,6 +240,10 @@ static void pools(struct text *t, const struct snapshot *s)
                  offsetof(struct pool_totals, failovers));
     pool_counter(t, s, "ringproxy_retries_total", "Further tries of requests.",
                  offsetof(struct pool_totals, retries));
+    pools_all_down(t, s);
+    pool_counter(t, s, "ringproxy_all_down_total",
+                 "How often requests began to be tried although all servers were down.",
+                 offsetof(struct pool_totals, all_down));
 }
 
 bool prometheus_write(struct buffer *out, const struct snapshot *s)

@@ -119,7 +119,8 @@ static json_t *pools(const struct snapshot *s, uint64_t now_ms)
     for (size_t i = 0; i < s->npools && list; i++) {
         const struct pool *p = s->pools[i];
         list =
-            append(list, json_pack("{s:o, s:o, s:o}", "name", text_of(p->config->name), "backends",
+            append(list, json_pack("{s:o, s:b, s:o, s:o}", "name", text_of(p->config->name),
+                                   "all_down_routing", roster_all_down(s->rosters[i]), "backends",
                                    servers(s, i, 0, p->nbackends, now_ms), "standbys",
                                    servers(s, i, p->nbackends, p->nservers, now_ms)));
     }

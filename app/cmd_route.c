@@ -54,6 +54,18 @@ static uint16_t find_server(const struct config_pool *p, const char *name)
     return SERVER_NONE;
 }
 
+/* As the running proxy does when its checks have put every server out (roster_decide.c). */
+static void try_all(const struct pool *p, bool *out)
+{
+    if (p->config->when_all_down != WHEN_ALL_DOWN_TRY || memchr(out, false, p->nservers))
+        return;
+    memset(out, 0, p->nservers * sizeof *out);
+    fprintf(stderr,
+            "ringproxy route: pool %s: every server is out; with when_all_down: try, keys go where "
+            "they would if all were in service\n",
+            p->config->name);
+}
+
 /* Publishes the owners that the pool has when the servers of --down are out. */
 static bool take_down(struct pool *p, const struct route_args *a)
 {
@@ -70,6 +82,7 @@ static bool take_down(struct pool *p, const struct route_args *a)
         }
         out[id] = true;
     }
+    try_all(p, out);
     failover_owners(p->failover, out, ids);
     for (unsigned i = 0; i < p->nbackends; i++) /* without a ramp, which would need time */
         owners[i] = (struct pool_owner){ids[i], SERVER_NONE, 0};

@@ -84,12 +84,13 @@ static void post_owners(struct control *c, struct pool_totals *totals)
 
 /* The owners are published by now, so what the workers send elsewhere goes to the right server.
  * Workers are told of each server that goes down, because requests may wait for it; of other
- * changes only where connections have to be closed for them. */
+ * changes only where connections have to be closed for them. The last server of a pool with
+ * `when_all_down: try` goes on like before, and nothing is better elsewhere. */
 static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
     notice_log(n);
-    if (n->event == ROSTER_SERVER_DOWN)
+    if (n->event == ROSTER_SERVER_DOWN && !server_usable(n->member->server))
         post_server(c, WORKER_SERVER_DOWN, n->member->server);
     else if (n->event == ROSTER_OWNERS && n->pool->config->close_moved == CLOSE_MOVED_ALWAYS)
         post_owners(c, n->pool->totals);

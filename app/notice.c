@@ -11,7 +11,7 @@ struct wording {
 /* A standby is named by the field `server`, as `standby` names the other server of a promotion. */
 static struct wording words_of(const struct roster_notice *n)
 {
-    bool standby = n->member->standby;
+    bool standby = n->member && n->member->standby;
     switch (n->event) {
     case ROSTER_SERVER_UP:
         return (struct wording){LOG_INFO, standby ? "standby up" : "backend up", NULL};
@@ -33,6 +33,10 @@ static struct wording words_of(const struct roster_notice *n)
         return (struct wording){LOG_INFO, "drained", NULL};
     case ROSTER_ENABLED:
         return (struct wording){LOG_INFO, "enabled", NULL};
+    case ROSTER_ALL_DOWN:
+        return (struct wording){LOG_WARN, "all servers down", NULL};
+    case ROSTER_ALL_DOWN_ENDED:
+        return (struct wording){LOG_INFO, "all servers down ended", NULL};
     case ROSTER_OWNERS:
         break;
     }
@@ -48,7 +52,10 @@ void notice_log(const struct roster_notice *n)
     if (!log_begin(&l, w.level, w.event))
         return;
     log_str(&l, "pool", n->pool->config->name);
-    log_str(&l, n->member->standby ? "server" : "backend", n->member->server->name);
+    if (n->member)
+        log_str(&l, n->member->standby ? "server" : "backend", n->member->server->name);
+    if (n->event == ROSTER_ALL_DOWN)
+        log_str(&l, "routing", "as if all were in service");
     if (n->by && w.by)
         log_str(&l, w.by, n->by->server->name);
     if (n->event == ROSTER_HELD && n->wait_ms == 0)

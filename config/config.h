@@ -86,6 +86,7 @@ struct config_passive {
 };
 
 enum config_when_down { WHEN_DOWN_NEXT, WHEN_DOWN_FAIL };
+enum config_when_all_down { WHEN_ALL_DOWN_REFUSE, WHEN_ALL_DOWN_TRY };
 enum config_close_moved { CLOSE_MOVED_NEVER, CLOSE_MOVED_DOWN, CLOSE_MOVED_ALWAYS };
 /* The PROXY head that is sent to servers; the value is the version of the protocol. */
 enum config_send_head { SEND_HEAD_OFF, SEND_HEAD_V1, SEND_HEAD_V2 };
@@ -113,6 +114,7 @@ struct config_pool {
     struct config_health health;
     struct config_passive passive;
     enum config_when_down when_down;
+    enum config_when_all_down when_all_down;
     struct config_failback failback;
     enum config_close_moved close_moved;
     unsigned retries;

@@ -27,6 +27,8 @@ static const struct schema_word checks[] = {
     {"http", CHECK_HTTP}, {"tcp", CHECK_TCP}, {"off", CHECK_OFF}, {NULL}};
 static const struct schema_word when_down[] = {
     {"next", WHEN_DOWN_NEXT}, {"fail", WHEN_DOWN_FAIL}, {NULL}};
+static const struct schema_word when_all_down[] = {
+    {"refuse", WHEN_ALL_DOWN_REFUSE}, {"try", WHEN_ALL_DOWN_TRY}, {NULL}};
 static const struct schema_word failback_modes[] = {{"auto", false}, {"manual", true}, {NULL}};
 static const struct schema_word close_moved[] = {{"never", CLOSE_MOVED_NEVER},
                                                  {"down", CLOSE_MOVED_DOWN},
@@ -146,6 +148,8 @@ static const struct schema_key pool_keys[] = {
     {"passive", SCHEMA_MAP_OR_OFF, FIELD(config_pool, passive), .inner = &passive},
     {"when_down", SCHEMA_WORD, .fallback = "next", FIELD(config_pool, when_down),
      .words = when_down},
+    {"when_all_down", SCHEMA_WORD, .fallback = "refuse", FIELD(config_pool, when_all_down),
+     .words = when_all_down},
     {"failback", SCHEMA_MAP, FIELD(config_pool, failback), .inner = &failback},
     {"close_moved", SCHEMA_WORD, .fallback = "down", FIELD(config_pool, close_moved),
      .words = close_moved},

@@ -267,6 +267,11 @@ const struct roster_check *roster_last_check(const struct roster *r, unsigned se
     return &opinion(r, server)->last;
 }
 
+bool roster_all_down(const struct roster *r)
+{
+    return r->all_down;
+}
+
 bool roster_is_down(const struct roster *r, unsigned server)
 {
     return opinion(r, server)->phase == DOWN;

@@ -13,7 +13,8 @@
  * roster_internal.h.
  * Invariants: the owners are failover_owners() of the servers that are out, plus ramps. A key is
  * served by one server at any time, and moves once in a ramp. A backend is usable if it is neither
- * down nor drained; a standby is usable if it is in service, so not while it waits. Notices are
+ * down nor drained; a standby is usable if it is in service, so not while it waits. With
+ * `when_all_down: try` and all servers out, those that checks took out are usable. Notices are
  * given after the owners that they tell of were published; their receiver must not call back in.
  * Ownership: roster_new() to roster_free(); the pool must outlive the roster.
  * Threads: control alone. */
@@ -51,13 +52,15 @@ enum roster_event {
     ROSTER_HELD,     /* `member` is up but waits: for wait_ms, or (manual) for an operator */
     ROSTER_DRAINED,  /* an operator drained it */
     ROSTER_ENABLED,  /* an operator put it back */
-    ROSTER_OWNERS,   /* new owners are published, as in a step of a ramp; no member */
+    ROSTER_ALL_DOWN, /* all are out by their checks: from now on as if they were not; no member */
+    ROSTER_ALL_DOWN_ENDED, /* a server is in service again, or none may be tried; no member */
+    ROSTER_OWNERS,         /* new owners are published, as in a step of a ramp; no member */
 };
 
 struct roster_notice {
     enum roster_event event;
     const struct pool *pool;
-    const struct pool_member *member; /* NULL: ROSTER_OWNERS */
+    const struct pool_member *member; /* NULL: ROSTER_OWNERS, ROSTER_ALL_DOWN* */
     const struct pool_member *by;
     const char *reason; /* or NULL */
     uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */
@@ -115,6 +118,8 @@ void roster_tick(struct roster *r, uint64_t now_ms);
 enum roster_state roster_state(const struct roster *r, unsigned server);
 const char *roster_state_name(enum roster_state s);
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server);
+/* Whether all servers are out, and are given requests as if the checks had not taken them out. */
+bool roster_all_down(const struct roster *r);
 /* Down by its checks or by live traffic, drained or not. */
 bool roster_is_down(const struct roster *r, unsigned server);
 /* Whether some results in a row speak against the server's state, but fewer than fall or rise. */

@@ -23,11 +23,6 @@ static uint64_t adopt_delay(const struct roster *r, const struct roster *old, ui
     return delay_ms < longest ? delay_ms : longest;
 }
 
-static bool is_resolved(const struct server *s)
-{
-    return !server_by_name(s) || server_generation(s) != 0;
-}
-
 /* When a DOWN ends. With checks only they end it. Without checks time does, but not for a server
  * whose name is not resolved. */
 static uint64_t down_until(const struct roster *r, const struct roster *old,
@@ -108,6 +103,7 @@ void roster_adopt(struct roster *r, const struct roster *old, uint64_t now_ms)
         if (was && !was->standby)
             adopt_slot(r, b, old, was->id);
     }
+    r->all_down = old->all_down;
     r->live = true;
     roster_start(r, now_ms);
 }

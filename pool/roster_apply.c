@@ -48,10 +48,11 @@ static bool step_ramp(struct slot *s, uint64_t ramp_ms, uint64_t now_ms)
     return true;
 }
 
-/* A standby hands keys back gradually only while it is in service, and owns no other slot. */
+/* A standby hands keys back gradually only while it is in service, and owns no other slot. One that
+ * is down like all others hands them back at once. */
 static bool may_hand_back(const struct roster *r, unsigned s)
 {
-    return is_standby(r, s) && !r->decision.out[s] && !r->busy[s];
+    return is_standby(r, s) && !r->decision.out[s] && !r->decision.all_down && !r->busy[s];
 }
 
 /* The new word of slot b, with the next step of its ramp, or the first one of a new ramp. */
@@ -98,12 +99,16 @@ static bool make_words(struct roster *r, uint64_t now_ms)
 /* ---- publishing ---- */
 
 /* A waiting backend owns no slot, so no first try comes to it, and whatif() counts it as out for
- * that. A standby in service owns no slot either, so `usable` must tell a waiting one apart. */
-static void set_usable(struct roster *r, unsigned id)
+ * that. A standby in service owns no slot either, so `usable` must tell a waiting one apart. True:
+ * what whatif() says may change, though no owner does. */
+static bool set_usable(struct roster *r, unsigned id)
 {
     const struct opinion *o = &r->opinions[id];
-    bool usable = is_standby(r, id) ? !r->decision.out[id] : o->phase != DOWN && !o->drained;
-    atomic_store_explicit(&r->pool->members[id].server->usable, usable, memory_order_relaxed);
+    bool usable = is_standby(r, id) || r->decision.all_down ? !r->decision.out[id]
+                                                            : o->phase != DOWN && !o->drained;
+    bool before = atomic_exchange_explicit(&r->pool->members[id].server->usable, usable,
+                                           memory_order_relaxed);
+    return is_standby(r, id) && before != usable;
 }
 
 static void keep_words(struct roster *r)
@@ -154,8 +159,9 @@ void roster_apply(struct roster *r, uint64_t now_ms)
     assert(!r->flushing);
     follow(r, now_ms);
     bool changed = make_words(r, now_ms);
+    changed |= r->decision.all_down != r->all_down;
     for (unsigned i = 0; i < r->nservers; i++)
-        set_usable(r, i);
+        changed |= set_usable(r, i);
     if (changed || atomic_load_explicit(&r->pool->version, memory_order_relaxed) == 0)
         pool_publish(r->pool, r->fresh);
     roster_tell(r, changed, now_ms);

@@ -5,6 +5,7 @@
  * and those depend on the waits. So the owners are computed, waits are ended by them, and both are
  * repeated until no further wait ends. Opinions are read here, not changed: that is done by
  * roster_apply(). */
+#include <assert.h>
 #include <string.h>
 
 #include "pool/roster_internal.h"
@@ -129,6 +130,37 @@ static bool release_standbys(struct roster *r, uint64_t now_ms)
     return release_needed_standbys(r);
 }
 
+/* A server that checks or live traffic took down. Not one that an operator drained, nor one that
+ * has no address to be tried at. */
+static bool may_try(const struct roster *r, unsigned id)
+{
+    return !r->opinions[id].drained && is_resolved(r->pool->members[id].server);
+}
+
+/* With `when_all_down: try`: if no server is in service, the checks have lost their meaning, and
+ * all servers that they took out count as in service. No server waits then: its wait has ended, as
+ * no other could serve its keys. */
+static void try_all(struct roster *r)
+{
+    bool any = false;
+    r->decision.all_down = false;
+    if (r->config->when_all_down != WHEN_ALL_DOWN_TRY)
+        return;
+    for (unsigned i = 0; i < r->nservers; i++) {
+        if (!r->decision.out[i])
+            return;
+        any |= may_try(r, i);
+    }
+    if (!any)
+        return;
+    for (unsigned i = 0; i < r->nservers; i++) {
+        assert(!may_try(r, i) || r->opinions[i].phase == DOWN);
+        r->decision.out[i] = !may_try(r, i);
+    }
+    failover_owners(r->pool->failover, r->decision.out, r->decision.owner);
+    r->decision.all_down = true;
+}
+
 void roster_decide(struct roster *r, uint64_t now_ms)
 {
     for (unsigned i = 0; i < r->nservers; i++)
@@ -138,4 +170,5 @@ void roster_decide(struct roster *r, uint64_t now_ms)
     do
         failover_owners(r->pool->failover, r->decision.out, r->decision.owner);
     while (release_backends(r, now_ms) || release_standbys(r, now_ms));
+    try_all(r);
 }

@@ -48,6 +48,7 @@ struct opinion {
 struct decision {
     bool *out;       /* one for each server */
     uint16_t *owner; /* one for each slot */
+    bool all_down;   /* all are out by their checks, and `when_all_down: try` counts those as in */
 };
 
 /* The failback of one slot. A ramp is on while ramp_from is not SERVER_NONE. */
@@ -69,6 +70,7 @@ struct roster {
     void *wake_arg;
     unsigned nbackends, nservers;
     bool started, flushing;
+    bool all_down;    /* the last decision's, told already */
     bool live;        /* owners were published, by this roster or by the one that it adopted */
     uint64_t next_ms; /* see roster_next_ms() */
     struct opinion *opinions;
@@ -92,6 +94,12 @@ struct roster {
 static inline bool is_standby(const struct roster *r, unsigned id)
 {
     return id >= r->nbackends && id < r->nservers;
+}
+
+/* False: the name of the server has not been resolved yet, so it has no address. */
+static inline bool is_resolved(const struct server *s)
+{
+    return !server_by_name(s) || server_generation(s) != 0;
 }
 
 /* ---- roster_opinion.c ---- */

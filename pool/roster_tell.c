@@ -179,12 +179,27 @@ static void tell_owners(struct roster *r)
             r->notices[i].moved = -1;
 }
 
+/* True: the pool begins to try its servers although all are down. One notice then tells what has
+ * become of all slots: no backend has failed back. */
+static bool tell_all_down(struct roster *r)
+{
+    bool was = r->all_down, is = r->decision.all_down;
+    r->all_down = is;
+    if (was != is)
+        roster_push(r, is ? ROSTER_ALL_DOWN : ROSTER_ALL_DOWN_ENDED, SERVER_NONE);
+    if (is && !was)
+        atomic_fetch_add_explicit(&r->pool->totals->all_down, 1, memory_order_relaxed);
+    return is && !was;
+}
+
 void roster_tell(struct roster *r, bool changed, uint64_t now_ms)
 {
     tell_held(r, now_ms);
+    bool begins = tell_all_down(r);
     if (!changed)
         return;
-    tell_owners(r);
+    if (!begins)
+        tell_owners(r);
     if (r->live)
         roster_push(r, ROSTER_OWNERS, SERVER_NONE);
 }

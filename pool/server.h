@@ -92,6 +92,12 @@ static inline uint32_t server_generation(const struct server *s)
  * it has that address already. */
 bool server_move(struct server *s, const struct addr *to);
 
+/* Any thread: whether it may be given requests. */
+static inline bool server_usable(const struct server *s)
+{
+    return atomic_load_explicit(&s->usable, memory_order_relaxed);
+}
+
 /* The value of a Host field for this server. */
 static inline const char *server_host(const struct server *s)
 {

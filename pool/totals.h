@@ -17,6 +17,7 @@ struct pool_totals {
     struct ref ref;
     /* raised by the control thread, or by workers at rare events */
     _Atomic uint64_t failovers, retries;
+    _Atomic uint64_t all_down; /* how often the pool began to try servers although all were down */
     _Alignas(64) _Atomic uint32_t active; /* requests in flight, of generations with a max_load */
 };
 

@@ -466,6 +466,17 @@ START_TEST(own_keys_are_taken_at_the_top_level)
 }
 END_TEST
 
+START_TEST(when_all_down_can_be_try)
+{
+    struct config *c = parse(POOL("when_all_down: try"));
+    ck_assert_int_eq(c->pools[0].when_all_down, WHEN_ALL_DOWN_TRY);
+    config_unref(c);
+    c = parse(LISTENERS POOLS);
+    ck_assert_int_eq(c->pools[0].when_all_down, WHEN_ALL_DOWN_REFUSE);
+    config_unref(c);
+}
+END_TEST
+
 START_TEST(a_link_local_address_has_its_interface)
 {
     struct config *c = parse(BACKEND("<<: {weight: 2}}, {name: b2, address: \"[fe80::1%lo]:80\""));
@@ -612,7 +623,7 @@ static const struct {
     {"x-pool: &pool\n  retries: 99\n  retrys: 1\n" POOL("<<: *pool"),
      {"t.yaml:2:12: pools[0].retries: 99 is out of range, allowed 0 to 10",
       "t.yaml:3:3: pools[0].retrys: unknown key, did you mean retries? allowed name, ring, health, "
-      "passive, when_down, failback, close_moved, retries, max_idle_connections, "
+      "passive, when_down, when_all_down, failback, close_moved, retries, max_idle_connections, "
       "timeouts, proxy_protocol, resolve, backends, standbys"}},
     {"x-pool: &pool {retries: 1, retries: 2}\n" POOL("<<: *pool"),
      {"t.yaml:1:28: pools[0].retries: given twice, first in line 1; allowed once"}},
@@ -648,6 +659,8 @@ static const struct {
     {POOL("health: {check: http, path: {id}}"),
      {"t.yaml:2:29: pools[0].health.path: found a mapping, allowed a text; a text that begins with "
       "'{' has to be quoted"}},
+    {POOL("when_all_down: maybe"),
+     {"t.yaml:2:16: pools[0].when_all_down: maybe is unknown, allowed refuse, try"}},
     {TOP("workers: 2\nworkers: 3"),
      {"t.yaml:2:1: workers: given twice, first in line 1; allowed once"}},
     {TOP("shutdown_timeout: 30"),
@@ -847,7 +860,7 @@ static const struct {
       "24h"}},
     {POOL("passiv: off"),
      {"t.yaml:2:1: pools[0].passiv: unknown key, did you mean passive? allowed name, ring, health, "
-      "passive, when_down, failback, close_moved, retries, max_idle_connections, "
+      "passive, when_down, when_all_down, failback, close_moved, retries, max_idle_connections, "
       "timeouts, "
       "proxy_protocol, resolve, backends, standbys"}},
     {POOL("standbys: [{name: b1, address: 127.0.0.1:9}]"),
@@ -1239,6 +1252,7 @@ static Suite *build(void)
     tcase_add_test(t, a_mapping_has_what_it_merges_and_its_own_keys_first);
     tcase_add_test(t, a_byte_order_mark_is_no_text);
     tcase_add_test(t, own_keys_are_taken_at_the_top_level);
+    tcase_add_test(t, when_all_down_can_be_try);
     tcase_add_test(t, a_link_local_address_has_its_interface);
     tcase_add_test(t, a_config_lives_until_its_last_reference);
     tcase_add_loop_test(t, each_mistake_has_its_message, 0, (int)(sizeof broken / sizeof *broken));

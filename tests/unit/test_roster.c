@@ -38,6 +38,7 @@ static void name_server(struct world *w, struct config_server *s, unsigned at, c
     w->names[at][1] = (char)('0' + n);
     s->name = w->names[at];
     s->address_text = w->names[at];
+    s->address = (struct addr){.v4 = {.sin_family = AF_INET}, .len = sizeof s->address.v4};
     s->weight = 1;
 }
 
@@ -92,6 +93,11 @@ static const char *name_of(const struct world *w, unsigned id)
 
 static void replay(struct world *w, const struct roster_notice *n)
 {
+    if (n->event == ROSTER_ALL_DOWN) /* tells of all slots at once */
+        for (unsigned b = 0; b < w->config.nbackends; b++)
+            w->by_notices[b] = pool_owner_of(w->pool, b).owner;
+    if (n->member == NULL)
+        return;
     unsigned id = n->member->id;
     if (n->event == ROSTER_PROMOTION)
         w->by_notices[id] = n->by->id;
@@ -109,6 +115,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
         [ROSTER_NEXT] = "next",           [ROSTER_RAMP] = "ramp",
         [ROSTER_FAILBACK] = "failback",   [ROSTER_HELD] = "held",
         [ROSTER_DRAINED] = "drained",     [ROSTER_ENABLED] = "enabled",
+        [ROSTER_ALL_DOWN] = "all down",   [ROSTER_ALL_DOWN_ENDED] = "all down ended",
     };
     struct world *w = arg;
     size_t at = strlen(w->told);
@@ -120,8 +127,9 @@ static void on_notice(void *arg, const struct roster_notice *n)
         snprintf(w->reason, sizeof w->reason, "%s", n->reason);
     ck_assert(n->pool == w->pool);
     ck_assert((n->event == ROSTER_SERVER_DOWN) == (n->reason != NULL));
-    at += (size_t)snprintf(w->told + at, sizeof w->told - at, "%s%s %s", at ? ", " : "",
-                           words[n->event], n->member->server->name);
+    at += (size_t)snprintf(w->told + at, sizeof w->told - at, "%s%s%s%s", at ? ", " : "",
+                           words[n->event], n->member ? " " : "",
+                           n->member ? n->member->server->name : "");
     if (n->by)
         at += (size_t)snprintf(w->told + at, sizeof w->told - at, " by %s", n->by->server->name);
     if (n->event == ROSTER_HELD)
@@ -601,6 +609,179 @@ START_TEST(a_standby_that_is_not_needed_waits)
                  {5200, WAIT, NULL, "", "s1 b2", "down up promoted standby"},
                  {0},
              });
+}
+END_TEST
+
+/* ---- when_all_down: try ---- */
+
+static void world_try(struct world *w, unsigned nbackends, unsigned nstandbys)
+{
+    world_init(w, nbackends, nstandbys);
+    w->config.when_all_down = WHEN_ALL_DOWN_TRY;
+}
+
+START_TEST(when_all_are_down_all_are_tried)
+{
+    struct world w;
+    world_try(&w, 3, 1);
+    w.config.failback.after_ms = 5000;
+    w.config.when_down = _i ? WHEN_DOWN_FAIL : WHEN_DOWN_NEXT;
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, FAIL, "b1", "down b1, promotion b1 by s1", "s1 b2 b3", NULL},
+                 {200, FAIL, "s1", "down s1, ended b1 by s1, next b1", "- b2 b3", NULL},
+                 {300, FAIL, "b2", "down b2, next b2", "- - b3", "down down up down"},
+                 {400, FAIL, "b3", "down b3, all down", "b1 b2 b3", "down down down down"},
+                 {500, FAIL, "b1", "", "b1 b2 b3", "down down down down"},
+                 {510, PASSIVE, "b1", "", "b1 b2 b3", "down down down down"},
+                 {600, PASS, "b2", "up b2, all down ended, next b1, next b3", "- b2 -",
+                  "down up down down"},
+                 {700, FAIL, "b2", "down b2, all down", "b1 b2 b3", NULL},
+                 {800, PASS, "s1", NULL, NULL, "down down down promoted"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(without_when_all_down_nobody_is_tried)
+{
+    struct world w;
+    world_init(&w, 2, 1);
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, FAIL, "b1", NULL, "s1 b2", NULL},
+                 {200, FAIL, "s1", NULL, "- b2", NULL},
+                 {300, FAIL, "b2", "down b2, next b2", "- -", "down down down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(a_pool_can_begin_with_all_down)
+{
+    struct world w;
+    world_try(&w, 2, 0);
+    play(&w, (const struct step[]){
+                 {0, DOWN1, "b1", NULL, NULL, NULL},
+                 {0, DOWN1, "b2", NULL, NULL, NULL},
+                 {0, START, NULL, "down b1, down b2, all down", "b1 b2", "down down"},
+                 {100, PASS, "b1", "up b1, all down ended, next b2", "b1 -", "up down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(the_only_backend_keeps_its_keys)
+{
+    struct world w;
+    world_try(&w, 1, 0);
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, FAIL, "b1", "down b1, all down", "b1", "down"},
+                 {200, PASS, "b1", "up b1, all down ended", "b1", "up"},
+                 {300, DRAIN, "b1", "drained b1, next b1", "-", "draining"},
+                 {400, FAIL, "b1", "down b1", "-", "draining"}, /* the operator's word stands */
+                 {500, ENABLE, "b1", "enabled b1, all down", "b1", "down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(a_drained_server_is_not_tried)
+{
+    struct world w;
+    world_try(&w, 2, 1);
+    add_for(&w, 0, 0);
+    w.config.failback.ramp_ms = 1000;
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, DRAIN, "b1", "drained b1, promotion b1 by s1", "s1 b2", NULL},
+                 {200, FAIL, "b2", "down b2, next b2", "s1 -", NULL},
+                 {300, FAIL, "s1", "down s1, all down", "s1 b2", "draining down down"},
+                 {400, ENABLE, "b1", "enabled b1, all down ended, failback b1 by s1, next b2",
+                  "b1 -", "up down down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(keys_go_home_at_once_when_all_are_down)
+{
+    struct world w;
+    world_try(&w, 2, 1);
+    add_for(&w, 0, 0);
+    w.config.failback.ramp_ms = 1000;
+    w.config.failback.after_ms = 200;
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, FAIL, "b1", NULL, "s1 b2", NULL},
+                 {200, FAIL, "b2", NULL, "s1 -", NULL},
+                 {300, FAIL, "s1", "down s1, all down", "b1 b2", "down down down"},
+                 /* The first that comes back does not wait, as nobody else serves; the next one
+                  * does. */
+                 {400, PASS, "b1", "up b1, all down ended, next b2", "b1 -", "up down down"},
+                 {500, PASS, "b2", "up b2, held b2 200", "b1 -", "up returning down"},
+                 {699, WAIT, NULL, "", "b1 -", NULL},
+                 {700, WAIT, NULL, "failback b2", "b1 b2", "up up down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(who_returns_while_all_are_down_is_used_for_further_tries_at_once)
+{
+    static const uint16_t tried[] = {0};
+    struct world w;
+    struct pool_view v = {0};
+    const struct pool_member *m;
+    const struct pool_request again = {.tried = tried, .ntried = 1};
+    world_try(&w, 1, 1);
+    w.config.when_all_down = _i ? WHEN_ALL_DOWN_TRY : WHEN_ALL_DOWN_REFUSE;
+    world_open(&w);
+    roster_start(w.roster, 1);
+    roster_check(w.roster, 1, false, "x", 2);
+    ck_assert_int_eq(pool_acquire(w.pool, &v, &again, &m), POOL_NONE_LIVE);
+    roster_check(w.roster, _i ? 0 : 1, _i == 0, "x", 3); /* b1 goes down too, or s1 returns */
+    ck_assert_int_eq(pool_acquire(w.pool, &v, &again, &m), POOL_OK);
+    ck_assert_uint_eq(m->id, 1);
+    pool_release(w.pool, m->server);
+    pool_view_deinit(&v);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_server_without_an_address_is_not_tried)
+{
+    struct world w;
+    world_try(&w, 2, 0);
+    w.backends[0].address = (struct addr){0}; /* by name */
+    play(&w, (const struct step[]){
+                 {0, DOWN1, "b1", NULL, NULL, NULL},
+                 {0, START, NULL, "down b1, next b1", "- b2", NULL},
+                 {100, FAIL, "b2", "down b2, all down", "- b2", "down down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(each_time_that_all_are_down_is_counted)
+{
+    struct world w;
+    world_try(&w, 1, 0);
+    world_open(&w);
+    roster_start(w.roster, 1);
+    for (unsigned i = 1; i <= 3; i++) {
+        roster_check(w.roster, 0, false, "x", 2 * i);
+        ck_assert(roster_all_down(w.roster));
+        w.nnotices = 0;
+        world_reload(&w); /* is not once more */
+        ck_assert(roster_all_down(w.roster));
+        ck_assert_uint_eq(atomic_load(&w.pool->totals->all_down), i);
+        roster_check(w.roster, 0, true, "x", 2 * i + 1);
+        ck_assert(!roster_all_down(w.roster));
+    }
+    ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), 0);
+    world_close(&w);
 }
 END_TEST
 
@@ -1239,6 +1420,7 @@ static void random_world(struct world *w, struct random *r)
                                                   .after_ms = afters[below(r, 3)],
                                                   .max_after_ms = 8000,
                                                   .ramp_ms = ramps[below(r, 3)]};
+    w->config.when_all_down = below(r, 2) ? WHEN_ALL_DOWN_TRY : WHEN_ALL_DOWN_REFUSE;
     w->config.health.check = below(r, 4) ? CHECK_TCP : CHECK_OFF;
     w->config.health.fall = 1 + below(r, 2);
     w->config.health.rise = 1 + below(r, 2);
@@ -1249,6 +1431,8 @@ static void random_world(struct world *w, struct random *r)
 static bool seen_out(const struct world *w, unsigned id)
 {
     enum roster_state s = roster_state(w->roster, id);
+    if (roster_all_down(w->roster))
+        return s == ROSTER_DRAINING;
     if (s == ROSTER_RETURNING)
         return id >= w->config.nbackends || pool_owner_of(w->pool, id).owner != id;
     return s == ROSTER_DOWN || s == ROSTER_DRAINING;
@@ -1303,10 +1487,28 @@ static void check_usable(const struct world *w, const struct seen *s)
     for (unsigned i = 0; i < nservers(w); i++) {
         enum roster_state st = roster_state(w->roster, i);
         bool usable = atomic_load(&w->pool->members[i].server->usable);
+        if (roster_all_down(w->roster)) {
+            ck_assert_int_eq(usable, !s->out[i]);
+            continue;
+        }
         ck_assert_int_eq(usable, i < w->config.nbackends
                                      ? st != ROSTER_DOWN && st != ROSTER_DRAINING
                                      : !s->out[i]);
     }
+}
+
+/* All are tried only while none is in service and one is down that no operator took out. A server
+ * whose name is not resolved is never tried; in these worlds there are none. */
+static void check_all_down(const struct world *w)
+{
+    bool any_in = false, any_down = false;
+    for (unsigned i = 0; i < nservers(w); i++) {
+        enum roster_state st = roster_state(w->roster, i);
+        any_in |= st != ROSTER_DOWN && st != ROSTER_DRAINING;
+        any_down |= st == ROSTER_DOWN;
+    }
+    ck_assert_int_eq(roster_all_down(w->roster),
+                     w->config.when_all_down == WHEN_ALL_DOWN_TRY && !any_in && any_down);
 }
 
 /* A backend waits only while another server can serve its keys, and never longer than max_after. */
@@ -1386,6 +1588,7 @@ static void check_all(struct world *w, struct seen *old)
 {
     struct seen new = *old;
     look(w, &new);
+    check_all_down(w);
     check_owners(w, &new);
     check_usable(w, &new);
     check_waits(w, &new);
@@ -1475,6 +1678,15 @@ static void add_waits(TCase *t)
     tcase_add_test(t, without_next_owners_a_backend_without_a_standby_does_not_wait);
     tcase_add_loop_test(t, a_standby_that_frees_another_does_not_wait_either, 0, 2);
     tcase_add_test(t, a_standby_that_is_not_needed_waits);
+    tcase_add_loop_test(t, when_all_are_down_all_are_tried, 0, 2);
+    tcase_add_test(t, without_when_all_down_nobody_is_tried);
+    tcase_add_test(t, a_pool_can_begin_with_all_down);
+    tcase_add_test(t, the_only_backend_keeps_its_keys);
+    tcase_add_test(t, a_drained_server_is_not_tried);
+    tcase_add_test(t, keys_go_home_at_once_when_all_are_down);
+    tcase_add_loop_test(t, who_returns_while_all_are_down_is_used_for_further_tries_at_once, 0, 2);
+    tcase_add_test(t, a_server_without_an_address_is_not_tried);
+    tcase_add_test(t, each_time_that_all_are_down_is_counted);
     tcase_add_test(t, manual_holds_until_an_operator_gives_the_points_back);
     tcase_add_test(t, manual_holds_even_if_down_at_the_first_check);
     tcase_add_test(t, manual_without_a_standby_returns_by_itself);
