@@ -1,6 +1,7 @@
 #include "base/addr.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +133,12 @@ uint16_t addr_port(const struct addr *a)
     if (a->sa.sa_family == AF_UNIX)
         return 0;
     return ntohs(a->sa.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
+}
+
+void addr_set_port(struct addr *a, uint16_t port)
+{
+    assert(a->sa.sa_family != AF_UNIX);
+    *(a->sa.sa_family == AF_INET6 ? &a->v6.sin6_port : &a->v4.sin_port) = htons(port);
 }
 
 /* Instead of inet_ntop(), which formats IPv4 through sprintf(): too slow for something that every

@@ -63,6 +63,8 @@ bool addr_is_loopback(const struct addr *a);
 bool addr_lacks_scope(const struct addr *a);
 /* The port in host byte order; 0 for a unix address. */
 uint16_t addr_port(const struct addr *a);
+/* port: in host byte order. The address must not be a unix address. */
+void addr_set_port(struct addr *a, uint16_t port);
 
 /* A total order: IPv4 before IPv6 before unix; within a family by the bytes of the address, then by
  * port (and scope), a unix address by its path. Negative, 0 or positive, like memcmp(). */

@@ -69,15 +69,24 @@ struct config_range {
 
 struct config_health {
     enum config_check check;
+    uint32_t port;                      /* asked in place of the server's own; 0: not configured */
+    bool head;                          /* CHECK_HTTP: the method is HEAD, not GET */
     char *path;                         /* CHECK_HTTP */
-    char *host;                         /* CHECK_HTTP: the Host field; NULL: the server's address */
+    char *host;                         /* CHECK_HTTP: the Host field; NULL: the address asked */
     struct config_range *expect_status; /* CHECK_HTTP */
     size_t nexpect_status;
-    char *send, *expect; /* CHECK_TCP: NULL if not configured; end with a NUL */
+    char *send, *expect;         /* CHECK_TCP: any bytes, NUL too; NULL if not configured */
+    size_t send_len, expect_len; /* of these */
     uint64_t interval_ms,
         timeout_ms;      /* from the beginning of one check to the next; of one check */
     unsigned fall, rise; /* results in a row that change the state */
 };
+
+/* Whether a check examines an answer of the server, rather than just reach it. */
+static inline bool config_health_reads_answer(const struct config_health *h)
+{
+    return h->check == CHECK_HTTP || (h->check == CHECK_TCP && h->expect != NULL);
+}
 
 struct config_passive {
     unsigned failures; /* 0: off */

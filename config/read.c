@@ -23,6 +23,7 @@ void read_wrong_kind(struct report *r, const struct yaml_node *node, const struc
 {
     const char *found = node->kind == YAML_LIST  ? "a list"
                         : node->kind == YAML_MAP ? "a mapping"
+                        : node->kind == YAML_NUL ? "a text with a NUL byte"
                         : node->text.n == 0      ? "nothing"
                                                  : "a single value";
     report_node(r, node, path, "found %s, allowed %s", found, allowed);
@@ -383,6 +384,16 @@ static void read_string(const struct value *v, void *fields)
         free(text);
 }
 
+static void read_byte_string(const struct value *v, void *fields)
+{
+    char *bytes;
+    size_t n;
+    if (!read_bytes(v->r, v->node, v->path, v->key->max, &bytes, &n))
+        return;
+    store_text(fields, v->key->offset, bytes);
+    memcpy((char *)fields + v->key->second, &n, sizeof n);
+}
+
 static void read_array(const struct value *v, void *fields)
 {
     struct config_range *ranges = NULL;
@@ -416,6 +427,7 @@ static void read_value(const struct value *v, void *fields)
         [SCHEMA_ADDRESS] = {read_address, .scalar = true},
         [SCHEMA_NAME] = {read_string},
         [SCHEMA_TEXT] = {read_string},
+        [SCHEMA_BYTES] = {read_byte_string},
         [SCHEMA_STATUSES] = {read_array},
         [SCHEMA_KEYS] = {read_array},
         [SCHEMA_MAP] = {read_inner},

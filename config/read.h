@@ -25,6 +25,10 @@ bool read_name(struct report *r, const struct yaml_node *node, const struct repo
 /* A text: 1 to max bytes, any characters. */
 bool read_text(struct report *r, const struct yaml_node *node, const struct report_path *path,
                size_t max, char **out);
+/* Any bytes, 1 to max of them: a text, or what "\xNN" and "\0" in double quotes stand for. A NUL
+ * follows the bytes, which are *len without it. */
+bool read_bytes(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                size_t max, char **out, size_t *len);
 /* Statuses: N or N-M, one or more, separated by commas or as a list. */
 bool read_statuses(struct report *r, const struct yaml_node *node, const struct report_path *path,
                    struct config_range **out, size_t *count);

@@ -263,6 +263,8 @@ static void check_health_keys(const struct pool_rules *p, const struct yaml_node
         bool with[3]; /* by enum config_check */
         const char *allowed;
     } keys[] = {
+        {"port", {[CHECK_TCP] = true, [CHECK_HTTP] = true}, "with check: http or tcp"},
+        {"method", {[CHECK_HTTP] = true}, "with check: http"},
         {"path", {[CHECK_HTTP] = true}, "with check: http"},
         {"host", {[CHECK_HTTP] = true}, "with check: http"},
         {"send", {[CHECK_TCP] = true}, "with check: tcp"},
@@ -312,6 +314,30 @@ static void check_http_health(const struct pool_rules *p, const struct yaml_node
     read_statuses(p->r, expect ? expect : &fallback, &at, &h->expect_status, &h->nexpect_status);
 }
 
+static const struct config_server *find_unix(const struct config_server *servers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (addr_is_unix(&servers[i].address))
+            return &servers[i];
+    return NULL;
+}
+
+/* A unix socket has no port that another one could replace. */
+static void check_health_port(const struct pool_rules *p, const struct yaml_node *map,
+                              const struct report_path *path)
+{
+    const struct config_pool *pool = p->pool;
+    const struct config_server *s = find_unix(pool->backends, pool->nbackends);
+    struct report_path at = path_key(path, "port");
+    if (s == NULL)
+        s = find_unix(pool->standbys, pool->nstandbys);
+    if (s && pool->health.port)
+        report_node(p->r, yaml_tree_get(map, "port"), &at,
+                    "means nothing for %s, whose address is %s, allowed if all addresses have a "
+                    "port",
+                    s->name ? s->name : "a server", s->address_text);
+}
+
 static void check_health(const struct pool_rules *p)
 {
     const struct yaml_node *map = yaml_tree_get(p->node, "health");
@@ -322,10 +348,11 @@ static void check_health(const struct pool_rules *p)
     if (check && !(check->kind == YAML_SCALAR && str_eq(check->text, str_of(check_names[chosen]))))
         return; /* reported; which keys go with the intended check is not known */
     check_health_keys(p, map, &path);
+    check_health_port(p, map, &path);
     if (chosen == CHECK_HTTP)
         check_http_health(p, map, &path);
     else if (chosen == CHECK_TCP && expect)
-        read_text(p->r, expect, &at, 4096, &p->pool->health.expect);
+        read_bytes(p->r, expect, &at, 4096, &p->pool->health.expect, &p->pool->health.expect_len);
 }
 
 /* True if the field holds the value of its node. If not, the node is wrong and was reported, and a

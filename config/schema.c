@@ -25,6 +25,7 @@ static const struct schema_word send_heads[] = {
 static const struct schema_word hashes[] = {{"xxh3"}, {NULL}};
 static const struct schema_word checks[] = {
     {"http", CHECK_HTTP}, {"tcp", CHECK_TCP}, {"off", CHECK_OFF}, {NULL}};
+static const struct schema_word check_methods[] = {{"GET", false}, {"HEAD", true}, {NULL}};
 static const struct schema_word when_down[] = {
     {"next", WHEN_DOWN_NEXT}, {"fail", WHEN_DOWN_FAIL}, {NULL}};
 static const struct schema_word when_all_down[] = {
@@ -85,9 +86,11 @@ static const struct schema ring = KEYS(ring_keys, config_pool);
 /* `path` and `expect` have a default only with `check: http`: see rules.c. */
 static const struct schema_key health_keys[] = {
     {"check", SCHEMA_WORD, .fallback = "tcp", FIELD(config_health, check), .words = checks},
+    {"port", SCHEMA_NUMBER, .min = 1, .max = 65535, FIELD(config_health, port)},
+    {"method", SCHEMA_WORD, .fallback = "GET", FIELD(config_health, head), .words = check_methods},
     {"path", SCHEMA_TEXT, .max = 4096, FIELD(config_health, path)},
     {"host", SCHEMA_TEXT, .max = 255, FIELD(config_health, host)},
-    {"send", SCHEMA_TEXT, .max = 4096, FIELD(config_health, send)},
+    {"send", SCHEMA_BYTES, .max = 4096, FIELD(config_health, send), AND(config_health, send_len)},
     {"expect", SCHEMA_RULE},
     {"interval", SCHEMA_DURATION, .fallback = "2s", TIME, FIELD(config_health, interval_ms)},
     {"timeout", SCHEMA_DURATION, .fallback = "1s", TIME, FIELD(config_health, timeout_ms)},

@@ -18,6 +18,7 @@ enum schema_type {
     SCHEMA_WORD,       /* -> an enum or a bool, one of `words` */
     SCHEMA_NAME,       /* -> char *, see read_name() */
     SCHEMA_TEXT,       /* -> char *, 1 to max bytes */
+    SCHEMA_BYTES,      /* -> char *, 1 to max bytes; their number to size_t at `second` */
     SCHEMA_ADDRESS,    /* -> struct addr, max is SCHEMA_TAKES_*; its text to char * at `second` */
     SCHEMA_STATUSES,   /* -> struct config_range *; their number to size_t at `second` */
     SCHEMA_KEYS,       /* -> struct config_key *; their number to size_t at `second` */

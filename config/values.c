@@ -61,6 +61,24 @@ bool read_text(struct report *r, const struct yaml_node *node, const struct repo
     return true;
 }
 
+bool read_bytes(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                size_t max, char **out, size_t *len)
+{
+    bool scalar = node->kind == YAML_SCALAR || node->kind == YAML_NUL;
+    if (!scalar || node->bytes.n == 0) {
+        read_wrong_text(r, node, path, "a text");
+        return false;
+    }
+    if (node->bytes.n > max) {
+        report_node(r, node, path, "a text of %zu bytes, allowed 1 to %zu", node->bytes.n, max);
+        return false;
+    }
+    *out = mem_zalloc(node->bytes.n + 1);
+    memcpy(*out, node->bytes.p, node->bytes.n);
+    *len = node->bytes.n;
+    return true;
+}
+
 /* ---- statuses ---- */
 
 /* Three digits, 100 to 599. */

@@ -29,6 +29,7 @@ struct reader {
     struct anchor anchors[MAX_ANCHORS];
     size_t nanchors;
     size_t aliased;
+    size_t passed, passed_chars; /* how far source_of() has walked: bytes, characters */
 };
 
 static void set_fault(struct reader *r, const yaml_mark_t *at, const char *format, ...)
@@ -117,17 +118,125 @@ static struct yaml_node *add_node(struct reader *r, enum yaml_kind kind, const y
     return n;
 }
 
+static struct str copy_of(const char *p, size_t len)
+{
+    char *copy = mem_zalloc(len + 1);
+    if (len)
+        memcpy(copy, p, len);
+    return (struct str){copy, len};
+}
+
+/* ---- bytes by escapes ----
+ *
+ * YAML's "\xNN" is a character. Who writes bytes of a protocol means the byte NN, and from 0x80 on
+ * the two differ: libyaml gives the two bytes of U+00NN, the same as for that character itself. So
+ * for a text with characters from U+0080 to U+00FF, which are rare, the source is consulted: the
+ * n-th place in it that stands for such a character made the n-th of them. */
+
+/* Whether s begins with a character from U+0080 to U+00FF in UTF-8. */
+static bool at_latin1(struct str s)
+{
+    unsigned char c = s.n ? (unsigned char)s.p[0] : 0;
+    return (c == 0xc2 || c == 0xc3) && s.n > 1;
+}
+
+static bool has_latin1(struct str s)
+{
+    for (; s.n; s.p++, s.n--)
+        if (at_latin1(s))
+            return true;
+    return false;
+}
+
+static struct str skip(struct str s, size_t n)
+{
+    n = n < s.n ? n : s.n;
+    return (struct str){s.p + n, s.n - n};
+}
+
+static unsigned long hex_value(struct str s, size_t digits)
+{
+    char text[9] = {0};
+    if (s.n < digits)
+        return 0;
+    memcpy(text, s.p, digits);
+    return strtoul(text, NULL, 16);
+}
+
+/* The value of the escape at the beginning of *s, which it removes; 0 for one that stands for no
+ * character from U+0080 to U+00FF. *kind: the letter behind the backslash. */
+static unsigned long take_escape(struct str *s, char *kind)
+{
+    *kind = s->n > 1 ? s->p[1] : 0;
+    *s = skip(*s, 2);
+    size_t digits = *kind == 'x' ? 2 : *kind == 'u' ? 4 : *kind == 'U' ? 8 : 0;
+    unsigned long value = digits         ? hex_value(*s, digits)
+                          : *kind == 'N' ? 0x85
+                          : *kind == '_' ? 0xa0
+                                         : 0;
+    *s = skip(*s, digits);
+    return value >= 0x80 && value <= 0xff ? value : 0;
+}
+
+/* Advances *source behind the next place that stands for a character from U+0080 to U+00FF. True:
+ * it is "\xNN". U+0085 itself is a line break, which libyaml folds. */
+static bool next_is_byte(struct str *source)
+{
+    while (source->n) {
+        char kind;
+        if (source->p[0] == '\\') {
+            if (take_escape(source, &kind))
+                return kind == 'x';
+        } else if (at_latin1(*source)) {
+            bool line_break = memcmp(source->p, "\xc2\x85", 2) == 0;
+            *source = skip(*source, 2);
+            if (!line_break)
+                return false;
+        } else {
+            *source = skip(*source, 1);
+        }
+    }
+    return false;
+}
+
+/* The bytes that a text in double quotes stands for. source: from its first quote on. */
+static struct str escaped_bytes(struct str source, struct str text)
+{
+    char *out = mem_zalloc(text.n + 1);
+    size_t n = 0;
+    for (; text.n; text = skip(text, 1)) {
+        out[n] = text.p[0];
+        if (at_latin1(text) && next_is_byte(&source)) {
+            out[n] = (char)((text.p[0] & 3) << 6 | (text.p[1] & 0x3f));
+            text = skip(text, 1);
+        }
+        n++;
+    }
+    return (struct str){out, n};
+}
+
+/* The input from a mark on. Marks count characters; as texts come in the order of the file, all of
+ * it is walked through at most once. */
+static struct str source_of(struct reader *r, const yaml_mark_t *at)
+{
+    assert(at->index >= r->passed_chars);
+    for (; r->passed_chars < at->index && r->passed < r->input.n; r->passed_chars++)
+        for (r->passed++; r->passed < r->input.n && (r->input.p[r->passed] & 0xc0) == 0x80;)
+            r->passed++;
+    return skip(r->input, r->passed);
+}
+
 static struct yaml_node *read_scalar(struct reader *r, const yaml_event_t *ev)
 {
     const char *p = (const char *)ev->data.scalar.value;
     size_t len = ev->data.scalar.length;
-    if (memchr(p, 0, len)) {
-        set_fault(r, &ev->start_mark, "NUL in a text is not allowed");
+    enum yaml_kind kind = memchr(p, 0, len) ? YAML_NUL : YAML_SCALAR;
+    struct yaml_node *n = add_node(r, kind, &ev->start_mark);
+    if (n == NULL)
         return NULL;
-    }
-    struct yaml_node *n = add_node(r, YAML_SCALAR, &ev->start_mark);
-    if (n)
-        n->text = (struct str){mem_strndup(p, len), len};
+    n->text = n->bytes = copy_of(p, len);
+    if (ev->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE && has_latin1(n->text))
+        n->bytes = escaped_bytes(source_of(r, &ev->start_mark), n->text);
     return n;
 }
 
@@ -181,7 +290,10 @@ static void append(struct yaml_node *to, size_t *cap, struct yaml_node *item)
 
 static const char *kind_name(const struct yaml_node *n)
 {
-    return n->kind == YAML_LIST ? "list" : n->kind == YAML_MAP ? "mapping" : "single value";
+    return n->kind == YAML_LIST  ? "list"
+           : n->kind == YAML_MAP ? "mapping"
+           : n->kind == YAML_NUL ? "text with a NUL byte"
+                                 : "single value";
 }
 
 static bool check_key(struct reader *r, const yaml_event_t *ev, const struct yaml_node *key)
@@ -434,6 +546,8 @@ void yaml_tree_free(struct yaml_tree *t)
     for (struct yaml_node *n = t->all; n; n = next) {
         next = n->next;
         free(n->items);
+        if (n->bytes.p != n->text.p)
+            free((void *)(uintptr_t)n->bytes.p);
         free((void *)(uintptr_t)n->text.p); /* by way of an integer: the slice is const */
         free(n);
     }

@@ -2,8 +2,8 @@
  *
  * What for: the part of YAML that is independent of ringproxy's keys: syntax, anchors, bounds.
  * docs/configuration.md, How values are written.
- * Invariants: one document; the keys of mappings are scalars; no tags, no NUL in a text; at most
- * 32 levels deep. Merge keys are carried out: a mapping has the pairs that it merges behind its own
+ * Invariants: one document; the keys of mappings are scalars; no tags; a text with a NUL is of a
+ * kind of its own, so that only those who take bytes take it; at most 32 levels deep. Merge keys are carried out: a mapping has the pairs that it merges behind its own
  * (yaml_merge.h). An alias is represented by the node of its anchor, so the tree is
  * in fact a directed graph without cycles. `weight` is the number of nodes that a traversal of a
  * value visits, with each alias followed. The total that aliases add is bounded, so that no file
@@ -17,13 +17,20 @@
 
 #include "base/str.h"
 
-enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
+enum yaml_kind {
+    YAML_SCALAR, /* a text without a NUL in it */
+    YAML_NUL,    /* a text with a NUL in it, by an escape */
+    YAML_LIST,
+    YAML_MAP,
+};
 
 struct yaml_node {
     enum yaml_kind kind;
     bool flow;             /* a list or mapping in brackets or braces */
     unsigned line, column; /* of its first character, from 1; of an alias: of the anchor's value */
-    struct str text;       /* YAML_SCALAR: a NUL follows it, none is in it */
+    struct str text;       /* YAML_SCALAR: valid UTF-8; a NUL follows it, none is in it */
+    struct str bytes; /* YAML_SCALAR, YAML_NUL: the text, where "\xNN" in double quotes is the byte
+                         NN and not the character U+00NN */
     struct yaml_node **items; /* YAML_LIST: the items; YAML_MAP: key, value, key, value, ... */
     size_t count;             /* YAML_LIST: number of items; YAML_MAP: number of pairs */
     size_t weight;            /* nodes that a traversal visits, this one included */

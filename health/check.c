@@ -8,7 +8,8 @@
 
 struct attempt {
     struct check *check;
-    struct probe *probe; /* NULL: it is done, and outcome and reason are set */
+    struct probe *probe; /* NULL: it is closed */
+    bool done;           /* outcome and reason are set, or of no interest */
     enum probe_outcome outcome;
     char reason[PROBE_REASON_MAX];
 };
@@ -20,13 +21,15 @@ struct check {
     struct attempt attempts[];
 };
 
-/* Cancelled probes still call on_probe_closed(), which frees the check after the last of them. */
+/* Cancelled probes still call on_probe_closed(), which frees the check after the last of them.
+ * Those that are done may go on and read the rest of their answers. */
 static void cancel_rest(struct check *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->attempts[i].probe)
-            probe_cancel(c->attempts[i].probe);
-        c->attempts[i].probe = NULL;
+        struct attempt *a = &c->attempts[i];
+        if (!a->done)
+            probe_cancel(a->probe);
+        a->done = true;
     }
 }
 
@@ -44,7 +47,7 @@ static void decide(struct check *c)
 {
     unsigned not_done = c->n;
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->attempts[i].probe)
+        if (!c->attempts[i].done)
             return;
         if (c->attempts[i].outcome == PROBE_PASS) {
             finish(c, i, PROBE_PASS);
@@ -64,7 +67,7 @@ static void decide(struct check *c)
 static void on_probe_done(void *arg, enum probe_outcome outcome, const char *reason)
 {
     struct attempt *a = arg;
-    a->probe = NULL;
+    a->done = true;
     a->outcome = outcome;
     snprintf(a->reason, sizeof a->reason, "%s", reason); /* the probe's text goes with the probe */
     decide(a->check);
@@ -72,8 +75,10 @@ static void on_probe_done(void *arg, enum probe_outcome outcome, const char *rea
 
 static void on_probe_closed(void *arg)
 {
-    struct check *c = ((struct attempt *)arg)->check;
+    struct attempt *a = arg;
+    struct check *c = a->check;
     assert(c->open > 0);
+    a->probe = NULL;
     if (--c->open > 0)
         return;
     struct check_callbacks cb =
@@ -101,5 +106,9 @@ struct check *check_start(struct net *net, const struct probe_plan *plan, const 
 
 void check_cancel(struct check *c)
 {
-    cancel_rest(c);
+    for (unsigned i = 0; i < c->n; i++) {
+        c->attempts[i].done = true;
+        if (c->attempts[i].probe)
+            probe_cancel(c->attempts[i].probe);
+    }
 }

@@ -6,9 +6,8 @@
  * Invariants: on_done is called exactly once and never from within check_start(); after
  * check_cancel() it is not called. on_closed is called exactly once, as the last callback, after
  * the memory of the check was freed.
- * Ownership: the check frees itself; the pointer is valid until on_done or check_cancel(). The
- * configuration and the server must outlive on_closed.
- * Threads: the loop's. */
+ * Ownership: the check frees itself; the pointer is valid until on_closed. The configuration and
+ * the server must outlive that. Threads: the loop's. */
 #pragma once
 #include "health/probe.h"
 
@@ -25,5 +24,6 @@ struct check;
 /* Begins a check of the addresses to[n], n at least 1. All arguments are copied. */
 struct check *check_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           unsigned n, const struct check_callbacks *callbacks);
-/* Ends a check whose on_done was not called yet: closes its connections; only on_closed follows. */
+/* Closes the connections of a check: before on_done, then only on_closed follows; or after it, when
+ * only the rest of answers is still read. */
 void check_cancel(struct check *c);

@@ -19,12 +19,22 @@ struct named {
     bool failing;                /* the last lookup failed, and that was logged */
 };
 
+/* Checks that begin, send and read fall on ticks, the multiples of this on the loop's clock. A pool
+ * whose checks are less than GAP_MS apart gets longer ticks: each waking of the loop then serves
+ * several. Otherwise a tick is just the time in which most servers answer. */
+#define TICK_MS 2u
+#define LONG_TICK_MS 16u
+#define GAP_MS 4u
+
 struct target {
     struct checker *checker;
     unsigned server;
     uv_timer_t timer; /* until the next check; at the first one: until the lookup took too long */
-    struct check *check; /* NULL: no check is running */
+    struct check *check; /* NULL: none is open */
+    bool checking;       /* its result is still to come */
+    bool again;          /* when it has closed, the next check begins */
     uint64_t began_ms;   /* when the last check began */
+    uint64_t due_ms;     /* when it was to begin, or the next one is */
     bool first;          /* the first result is still to come */
     struct named *named; /* NULL: the server is not by name */
 };
@@ -38,6 +48,7 @@ struct checker {
     struct checker_names names;
     struct target *targets;
     unsigned ntargets;
+    struct deadline_queue ticks;
     uv_timer_t tick; /* until roster_tick() is due */
     bool first;      /* the first checks are under way */
     uint64_t first_began_ms;
@@ -77,6 +88,7 @@ static void closed_one(struct checker *c)
     assert(c->open > 0);
     if (--c->open > 0 || !c->closing)
         return;
+    deadline_queue_deinit(&c->ticks);
     checker_fn *on_closed = c->on_closed;
     void *arg = c->closed_arg;
     for (unsigned i = 0; i < c->ntargets; i++)
@@ -192,9 +204,14 @@ static void tell_first(struct target *t, bool ok, const char *reason)
 
 static void begin(struct target *t);
 
+/* If the loop was late, the next check is not: else all that it was late for would fall together,
+ * and stay together. */
 static void on_begin(uv_timer_t *timer)
 {
-    begin(timer->data);
+    struct target *t = timer->data;
+    uint64_t due = t->due_ms, interval = t->checker->health->interval_ms;
+    begin(t);
+    t->due_ms = due + (uv_now(timer->loop) - due) / interval * interval;
 }
 
 /* A quarter of a few ms is 0 in whole ms; the next check then comes at the next ms. */
@@ -204,12 +221,28 @@ static uint64_t pause_ms(const struct checker *c, bool changing)
     return ms > 0 ? ms : 1;
 }
 
-/* By when the last check began, not by when it ended: slow checks do not make checks rarer. */
+/* What that adds to a pause, or takes away, is less than 2 % of it. */
+static uint64_t to_tick(uint64_t at_ms, uint64_t pause_ms, uint64_t tick_ms)
+{
+    return pause_ms < 32 * tick_ms ? at_ms : (at_ms + tick_ms / 2) / tick_ms * tick_ms;
+}
+
+static void start_next(struct target *t, uint64_t at_ms)
+{
+    uint64_t now = uv_now(t->checker->loop);
+    t->due_ms = at_ms > now ? at_ms : now;
+    start_timer(&t->timer, on_begin, t->due_ms - now);
+}
+
+/* By when the last check began, not by when it ended: slow checks do not make checks rarer. Those
+ * that decide a change are apart also if the last one began late. */
 static void schedule(struct target *t, bool changing)
 {
     struct checker *c = t->checker;
-    uint64_t at = t->began_ms + pause_ms(c, changing), now = uv_now(c->loop);
-    start_timer(&t->timer, on_begin, at > now ? at - now : 0);
+    uint64_t pause = pause_ms(c, changing);
+    uint64_t at = to_tick(t->due_ms + pause, pause, c->ticks.duration_ms);
+    uint64_t least = changing ? t->began_ms + pause / 2 : 0;
+    start_next(t, at > least ? at : least);
 }
 
 /* Makes the candidate that was chosen the server's address. */
@@ -240,7 +273,7 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
 {
     struct target *t = arg;
     struct named *n = t->named;
-    t->check = NULL;
+    t->checking = false;
     if (n && n->outdated) { /* the result says nothing about the new addresses */
         begin(t);
         return;
@@ -258,6 +291,17 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
         tell_check(t, outcome, reason);
 }
 
+static void on_check_closed(void *arg)
+{
+    struct target *t = arg;
+    bool again = t->again && !t->checker->closing;
+    t->check = NULL;
+    t->again = false;
+    if (again)
+        begin(t);
+    closed_one(t->checker); /* last: it may free all of it */
+}
+
 /* At the first check the lookup has used up a part of the time. */
 static uint64_t timeout_ms(const struct target *t)
 {
@@ -270,11 +314,16 @@ static void begin(struct target *t)
 {
     struct checker *c = t->checker;
     struct named *n = t->named;
-    const struct check_callbacks cb = {on_check_done, on_part_closed, t};
+    const struct check_callbacks cb = {on_check_done, on_check_closed, t};
     const struct addr *to = &server_of(t)->address;
     unsigned count = 1;
-    assert(t->check == NULL && !c->closing);
+    assert(!t->checking && !c->closing);
     uv_timer_stop(&t->timer);
+    if (t->check) { /* it still reads the rest of an answer */
+        t->again = true;
+        check_cancel(t->check);
+        return;
+    }
     if (n) {
         n->outdated = false;
         n->span = candidates_begin(&n->candidates, roster_is_down(c->roster, t->server));
@@ -284,10 +333,11 @@ static void begin(struct target *t)
     if (count == 0)
         return; /* not resolved yet: use_others() begins a check when it is */
     const struct probe_plan plan = {c->health, server_of(t), timeout_ms(t),
-                                    c->pool->config->send_head};
+                                    c->pool->config->send_head, &c->ticks};
     c->open++;
     t->check = check_start(c->net, &plan, to, count, &cb);
-    t->began_ms = uv_now(c->loop);
+    t->checking = true;
+    t->began_ms = t->due_ms = uv_now(c->loop);
 }
 
 /* ---- names ---- */
@@ -326,7 +376,7 @@ static void use_others(struct target *t)
         candidates_take_first(k);
         move_server(t);
     }
-    if (t->check)
+    if (t->checking)
         t->named->outdated = true;
     else if (t->first || t->checker->running)
         begin(t);
@@ -415,7 +465,7 @@ void checker_run(struct checker *c)
     for (unsigned i = 0; i < c->ntargets; i++) {
         struct target *t = &c->targets[i];
         if (is_checked(c))
-            start_timer(&t->timer, on_begin, c->health->interval_ms * (i + 1) / c->ntargets);
+            start_next(t, uv_now(c->loop) + c->health->interval_ms * (i + 1) / c->ntargets);
         if (t->named)
             run_name(t);
     }
@@ -457,6 +507,9 @@ struct checker *checker_new(struct net *net, struct pool *pool, struct roster *r
     if (names)
         c->names = *names;
     c->ntargets = pool->nservers;
+    uint64_t tick_ms =
+        c->health->interval_ms < (uint64_t)GAP_MS * c->ntargets ? LONG_TICK_MS : TICK_MS;
+    probe_ticks_init(&c->ticks, net, tick_ms);
     c->targets = mem_zalloc_array(c->ntargets, sizeof *c->targets);
     init_timer(c, &c->tick, c);
     for (unsigned i = 0; i < c->ntargets; i++)
@@ -470,7 +523,6 @@ static void close_target(struct target *t)
     uv_close((uv_handle_t *)&t->timer, on_target_closed);
     if (t->check != NULL)
         check_cancel(t->check);
-    t->check = NULL;
     if (t->named && t->named->resolver)
         resolver_close(t->named->resolver);
 }

@@ -1,11 +1,12 @@
 /* One probe of one server at one address, tcp or http, from connecting to the result.
  *
  * What for: probe_start() connects, sends, judges the answer, and reports one result.
- * Invariants: on_done comes exactly once, never within probe_start(), and not after probe_cancel().
- * on_closed comes exactly once, last, when the memory is freed and no handle is left. The answer is
- * hostile: what is read is bounded, and one deadline holds for all of it.
- * Ownership: the probe owns itself; the pointer is good until on_done or probe_cancel(). The
- * configuration and the server must outlive on_closed.
+ * Invariants: on_done comes exactly once, as soon as the result is certain, never within
+ * probe_start(), and not after probe_cancel(). After it the rest of the answer is read, so that the
+ * server sees no reset. on_closed comes exactly once, last, when the memory is freed and no handle
+ * is left. The answer is hostile: what is read is bounded, and one deadline holds for all of it.
+ * Ownership: the probe owns itself; the pointer is good until on_closed. The configuration and the
+ * server must outlive that.
  * Threads: the loop's. */
 #pragma once
 #include "config/config.h"
@@ -25,8 +26,9 @@ enum probe_outcome {
 struct probe_plan {
     const struct config_health *health; /* check must not be off */
     const struct server *server;
-    uint64_t timeout_ms;        /* health.timeout, or what is left of it */
-    enum config_send_head head; /* the PROXY head that the pool sends first */
+    uint64_t timeout_ms;          /* health.timeout, or what is left of it */
+    enum config_send_head head;   /* the PROXY head that the pool sends first */
+    struct deadline_queue *ticks; /* must outlive on_closed */
 };
 
 struct probe_callbacks {
@@ -38,8 +40,13 @@ struct probe_callbacks {
 
 struct probe;
 
-/* to: one of the server's addresses. */
+/* Ticks for the probes of one loop: with a timeout that is long enough, a probe acts by itself one
+ * tick after the other, and probes that began together share the wakings of the loop. The queue is
+ * to be empty, all probes closed, at deadline_queue_deinit(). */
+void probe_ticks_init(struct deadline_queue *ticks, struct net *net, uint64_t tick_ms);
+
+/* to: one of the server's addresses; its port is replaced by health.port if there is one. */
 struct probe *probe_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           const struct probe_callbacks *callbacks);
-/* Closes without a result. */
+/* Closes: without a result, or without the rest of the answer. A second call does nothing. */
 void probe_cancel(struct probe *p);

@@ -123,6 +123,17 @@ int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, cons
     return conn_connect_over(c, n, n->transport, ops, to, room);
 }
 
+bool conn_can_open(const struct net *n)
+{
+    return n->transport->open != NULL;
+}
+
+int conn_open(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to)
+{
+    init(c, n, n->transport, ops);
+    return c->transport->open(c, to);
+}
+
 void conn_on_connected(struct conn *c, int status)
 {
     assert(!c->closing && !c->started);

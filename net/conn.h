@@ -117,9 +117,17 @@ void conn_accept(struct conn *c, struct net *n, const struct conn_ops *ops, int 
  * connecting allocates nothing. < 0: a uv error, neither comes; the owner still closes. */
 int conn_connect(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to,
                  struct conn_room *room);
+/* A new stream that connects, for an owner that knows when to look: neither on_connected comes nor
+ * anything else until the owner calls conn_write(), conn_read_now() or conn_start(), and an error
+ * of connecting is told by these. It is meant for one short exchange: TCP_NODELAY is not set. < 0:
+ * a uv error; the owner still closes. */
+int conn_open(struct conn *c, struct net *n, const struct conn_ops *ops, const struct addr *to);
+/* Whether the net's transport has a way for that. */
+bool conn_can_open(const struct net *n);
 /* Registers with the loop and starts to read. < 0: a uv error. */
 int conn_start(struct conn *c);
-/* Before conn_start(), once: reads what has come already, without registering with the loop. */
+/* Before conn_start(), with nothing kept: reads once what has come already, without registering
+ * with the loop. */
 void conn_read_now(struct conn *c);
 /* Whether the stream is open and nothing has come to be read; the kernel is asked. */
 bool conn_alive(struct conn *c);

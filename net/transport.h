@@ -47,6 +47,9 @@ struct transport {
     void (*accept)(struct conn *c, int fd);
     /* conn_on_connected() follows, unless it returns < 0. Either way close() is called once. */
     int (*connect)(struct conn *c, const struct addr *to, struct conn_room *room);
+    /* Begins to connect and tells nothing by itself until start() or queue(). close() is called
+     * once, also if it returns < 0. NULL: there is no such way. */
+    int (*open)(struct conn *c, const struct addr *to);
     /* From now on the loop tells of it; may have been done before. Not called for one that
      * connects before conn_on_connected(). */
     int (*start)(struct conn *c);

@@ -32,6 +32,7 @@ struct fake {
     struct addr address;
     char address_text[ADDR_TEXT_MAX];
     unsigned accepted, open;
+    unsigned ended, resets;    /* how the other ends went: in order, or by a reset */
     uint64_t accepted_ms[64];  /* of the first ones */
     char received[1024];       /* on all connections */
     size_t received_len;       /* of it */
@@ -98,6 +99,8 @@ static inline void fake_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     struct fake_conn *c = s->data;
     struct fake *f = c->fake;
     if (n < 0) {
+        f->ended += n == UV_EOF;
+        f->resets += n == UV_ECONNRESET;
         fake_conn_close(c, false);
         return;
     }

@@ -48,6 +48,7 @@ struct world {
     struct server server;
     struct result result;
     struct check *check;
+    struct deadline_queue ticks;
 };
 
 /* One server for each letter. b: answers wrongly, h: hangs, o: passes, r: refuses connections. */
@@ -56,6 +57,7 @@ static void world_init(struct world *w, const char *kinds, uint64_t timeout_ms)
     memset(w, 0, sizeof *w);
     ck_assert_int_eq(uv_loop_init(&w->loop), 0);
     net_init(&w->net, &w->loop);
+    probe_ticks_init(&w->ticks, &w->net, 2);
     for (int i = 0; i < N; i++) {
         enum fake_kind kind = kinds[i] == 'h'   ? FAKE_HANG
                               : kinds[i] == 'r' ? FAKE_REFUSE
@@ -75,7 +77,8 @@ static void world_init(struct world *w, const char *kinds, uint64_t timeout_ms)
 
 static void begin(struct world *w)
 {
-    const struct probe_plan plan = {&w->health, &w->server, w->health.timeout_ms};
+    const struct probe_plan plan = {&w->health, &w->server, w->health.timeout_ms, SEND_HEAD_OFF,
+                                    &w->ticks};
     const struct check_callbacks cb = {on_done, on_closed, &w->result};
     w->check = check_start(&w->net, &plan, w->addrs, N, &cb);
     ck_assert(!w->result.done);
@@ -87,6 +90,7 @@ static void world_end(struct world *w)
         uv_run(&w->loop, UV_RUN_ONCE);
     for (int i = 0; i < N; i++)
         fake_close(&w->fakes[i]);
+    deadline_queue_deinit(&w->ticks);
     net_close(&w->net);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     net_deinit(&w->net);
@@ -154,6 +158,27 @@ START_TEST(after_a_cancel_only_the_close_is_told)
 }
 END_TEST
 
+/* The result is told, and the rest of the answer does not come. */
+START_TEST(a_check_can_be_cancelled_after_its_result)
+{
+    static const char endless[] = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    struct world w;
+    world_init(&w, "ohh", SLOW_MS);
+    w.fakes[0].text = endless;
+    begin(&w);
+    while (!w.result.done)
+        uv_run(&w.loop, UV_RUN_ONCE);
+    ck_assert_int_eq(w.result.outcome, PROBE_PASS);
+    for (int i = 0; i < 20; i++)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    ck_assert(!w.result.closed);
+    check_cancel(w.check);
+    check_cancel(w.check);
+    world_end(&w);
+    ck_assert_uint_eq(w.fakes[0].resets, 0);
+}
+END_TEST
+
 START_TEST(what_could_not_be_asked_is_no_failure)
 {
     struct world w;
@@ -178,6 +203,7 @@ static Suite *build(void)
     tcase_add_loop_test(t, the_first_in_order_that_passes_decides, 0, sizeof cases / sizeof *cases);
     tcase_add_test(t, all_are_asked_at_the_same_time);
     tcase_add_loop_test(t, after_a_cancel_only_the_close_is_told, 0, 6);
+    tcase_add_test(t, a_check_can_be_cancelled_after_its_result);
     tcase_add_test(t, what_could_not_be_asked_is_no_failure);
     suite_add_tcase(s, t);
     return s;

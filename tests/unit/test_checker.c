@@ -369,6 +369,21 @@ START_TEST(while_a_server_is_changing_its_next_check_comes_sooner)
 }
 END_TEST
 
+/* Its status is known, and the next check ends the wait for the rest. */
+START_TEST(an_answer_without_an_end_holds_up_no_check)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.timeout_ms = 20000;
+    w.fakes[0].text = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    world_open(&w);
+    world_run(&w);
+    until_accepted(&w, 0, 5);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(a_hanging_server_is_down_after_fall_timeouts)
 {
     struct world w;
@@ -721,6 +736,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_server_goes_down_and_comes_back_by_its_checks);
     tcase_add_test(t, checks_are_an_interval_apart_and_spread_over_it);
     tcase_add_test(t, while_a_server_is_changing_its_next_check_comes_sooner);
+    tcase_add_test(t, an_answer_without_an_end_holds_up_no_check);
     tcase_add_test(t, a_hanging_server_is_down_after_fall_timeouts);
     tcase_add_test(t, the_wait_and_the_ramp_end_by_the_checkers_clock);
     tcase_add_test(t, without_checks_only_time_is_kept);

@@ -96,6 +96,81 @@ static void refuse(const char *text, const char *const *lines)
 
 /* ---- what is loaded ---- */
 
+/* Bytes as they stand in the file between double quotes, and what they are. */
+#define BYTES(source, literal)                   \
+    {                                            \
+        (source), (literal), sizeof(literal) - 1 \
+    }
+static const struct {
+    const char *source, *bytes;
+    size_t n;
+} byte_cases[] = {
+    BYTES("PING\\r\\n", "PING\r\n"),
+    BYTES("\\0", "\0"),
+    BYTES("a\\0b\\0", "a\0b\0"),
+    BYTES("\\x12\\x00\\x7f", "\x12\0\x7f"),
+    BYTES("\\x80\\xff\\xC3\\xa9", "\x80\xff\xc3\xa9"),
+    BYTES("\xc3\xa9\\xe9\\u00e9\xc3\xa9\\U000000e9\\xE9\xc3\xa9",
+          "\xc3\xa9\xe9\xc3\xa9\xc3\xa9\xc3\xa9\xe9\xc3\xa9"),
+    BYTES("\\N\\_\\xa0\\x85", "\xc2\x85\xc2\xa0\xa0\x85"),
+    BYTES("\\\\xff", "\\xff"),
+    BYTES("\\\\\\xff\\\"\\xfe", "\\\xff\"\xfe"),
+    BYTES("\xe2\x82\xac\\xff\xf0\x9f\x98\x80\\xfe\\L",
+          "\xe2\x82\xac\xff\xf0\x9f\x98\x80\xfe\xe2\x80\xa8"),
+    BYTES("a\xc2\x85 \\xff", "a \xff"), /* a line break is folded */
+    BYTES("a\n  \\xff\\\n  \\xfe", "a \xff\xfe"),
+};
+
+START_TEST(escapes_stand_for_bytes)
+{
+    char text[512];
+    snprintf(text, sizeof text,
+             "# \xc3\xa9\xe2\x82\xac\r\n" POOL("health: {send: \"%s\", expect: \"%s\"}"),
+             byte_cases[_i].source, byte_cases[_i].source);
+    struct config *c = parse(text);
+    const struct config_health *h = &c->pools[0].health;
+    ck_assert_uint_eq(h->send_len, byte_cases[_i].n);
+    ck_assert_uint_eq(h->expect_len, byte_cases[_i].n);
+    ck_assert_int_eq(memcmp(h->send, byte_cases[_i].bytes, h->send_len), 0);
+    ck_assert_int_eq(memcmp(h->expect, byte_cases[_i].bytes, h->expect_len), 0);
+    config_unref(c);
+}
+END_TEST
+
+/* In single quotes and without quotes a backslash is one, and an escape in any other text is still
+ * the character. */
+START_TEST(other_texts_are_characters)
+{
+    struct config *c = parse(POOL("health: {send: '\\x80\\0', expect: \\xff}"));
+    ck_assert_str_eq(c->pools[0].health.send, "\\x80\\0");
+    ck_assert_str_eq(c->pools[0].health.expect, "\\xff");
+    config_unref(c);
+    c = parse("listeners: [{name: \"caf\\xe9\", listen: \"[::1]:1\", pool: a}]\n"
+              "pools: [{name: a, backends: [{name: b, address: 127.0.0.1:1}]}]\n");
+    ck_assert_str_eq(c->listeners[0].name, "caf\xc3\xa9");
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(a_check_has_its_settings)
+{
+    struct config *c = parse(POOL("health: {check: http, port: 65535, method: HEAD}"));
+    ck_assert_uint_eq(c->pools[0].health.port, 65535);
+    ck_assert(c->pools[0].health.head && config_health_reads_answer(&c->pools[0].health));
+    config_unref(c);
+    c = parse(POOL("health: {check: http, method: GET}"));
+    ck_assert(!c->pools[0].health.head && c->pools[0].health.port == 0);
+    config_unref(c);
+    c = parse(POOL("health: {port: 1, send: x}"));
+    ck_assert_uint_eq(c->pools[0].health.port, 1);
+    ck_assert(!config_health_reads_answer(&c->pools[0].health));
+    config_unref(c);
+    c = parse(POOL("health: {expect: x}"));
+    ck_assert(config_health_reads_answer(&c->pools[0].health));
+    config_unref(c);
+}
+END_TEST
+
 START_TEST(a_file_with_all_keys_has_its_values)
 {
     struct config *c = parse(full);
@@ -576,7 +651,30 @@ static const struct {
      {"t.yaml:1:8: (document): not valid YAML: a text that begins with '{' has to be quoted"}},
     {"a:\n\tb: c\n", {"t.yaml:2:1: (document): not valid YAML: a tab, allowed spaces to indent"}},
     {"? [a]\n: b\n", {"t.yaml:1:3: (document): a key must be a word, found a list"}},
-    {"a: \"\\0\"\n", {"t.yaml:1:4: (document): NUL in a text is not allowed"}},
+    {"\"a\\0\": b\n",
+     {"t.yaml:1:1: (document): a key must be a word, found a text with a NUL byte"}},
+    {TOP("workers: \"1\\0\""),
+     {"t.yaml:1:10: workers: found a text with a NUL byte, allowed 1 to 256"}},
+    {TOP("admin: {listen: \"127.0.0.1:1\\0\"}"),
+     {"t.yaml:1:17: admin.listen: found a text with a NUL byte, allowed IP:PORT or [IPV6]:PORT"}},
+    {TOP("log: {level: \"info\\0\"}"),
+     {"t.yaml:1:14: log.level: found a text with a NUL byte, allowed debug, info, warn, error"}},
+    {POOL("passive: \"off\\0\""),
+     {"t.yaml:2:10: pools[0].passive: found a text with a NUL byte, allowed off or a mapping"}},
+    {POOL("health: {check: \"tcp\\0\"}"),
+     {"t.yaml:2:17: pools[0].health.check: found a text with a NUL byte, allowed http, tcp, off"}},
+    {POOL("health: {check: http, path: \"/\\0\"}"),
+     {"t.yaml:2:29: pools[0].health.path: found a text with a NUL byte, allowed a text"}},
+    {POOL("health: {check: http, expect: \"200\\0\"}"),
+     {"t.yaml:2:31: pools[0].health.expect: found a text with a NUL byte, allowed statuses such as "
+      "200 or 200-399"}},
+    {POOL("health: {check: http, expect: [200, \"2\\0\"]}"),
+     {"t.yaml:2:37: pools[0].health.expect[1]: found a text with a NUL byte, allowed statuses such "
+      "as 200 or 200-399"}},
+    {POOL("failback: {after: \"1s\\0\", max_after: \"1s\\0\"}"),
+     {"t.yaml:2:19: pools[0].failback.after: found a text with a NUL byte, allowed 0s to 24h",
+      "t.yaml:2:38: pools[0].failback.max_after: found a text with a NUL byte, allowed 1ms to "
+      "24h"}},
     {"a: b\n---\nc: d\n", {"t.yaml:2:1: (document): a second document, only one is allowed"}},
     {"ok: 1\na: \xff",
      {"t.yaml:2:4: (document): not valid YAML: invalid leading UTF-8 octet, allowed UTF-8 text"}},
@@ -817,6 +915,30 @@ static const struct {
     {POOL("health: {check: http, host: a/b}"),
      {"t.yaml:2:29: pools[0].health.host: a/b is not a host, allowed a name or an address, with or "
       "without a port"}},
+    {POOL("health: {check: off, port: 80, method: GET}"),
+     {"t.yaml:2:28: pools[0].health.port: means nothing with check: off, allowed with check: http "
+      "or tcp",
+      "t.yaml:2:40: pools[0].health.method: means nothing with check: off, allowed with check: "
+      "http"}},
+    {POOL("health: {method: HEAD}"),
+     {"t.yaml:2:18: pools[0].health.method: means nothing with check: tcp, allowed with check: "
+      "http"}},
+    {POOL("health: {check: http, method: head}"),
+     {"t.yaml:2:31: pools[0].health.method: head is unknown, allowed GET, HEAD"}},
+    {POOL("health: {port: 0}"),
+     {"t.yaml:2:16: pools[0].health.port: 0 is out of range, allowed 1 to 65535"}},
+    {POOL("health: {port: 65536}"),
+     {"t.yaml:2:16: pools[0].health.port: 65536 is out of range, allowed 1 to 65535"}},
+    {POOL("health: {port: http}"),
+     {"t.yaml:2:16: pools[0].health.port: http is not a whole number, allowed 1 to 65535"}},
+    {POOL("health: {port: 81}, standbys: [{name: s, address: \"unix:/s\"}]"),
+     {"t.yaml:2:16: pools[0].health.port: means nothing for s, whose address is unix:/s, allowed "
+      "if "
+      "all addresses have a port"}},
+    {POOL("health: {send: \"\", expect: [a]}"),
+     {"t.yaml:2:16: pools[0].health.send: found nothing, allowed a text",
+      "t.yaml:2:28: pools[0].health.expect: found a list, allowed a text; a text that begins with "
+      "'[' has to be quoted"}},
     {POOL("health: {fall: 0, rise: 101}"),
      {"t.yaml:2:16: pools[0].health.fall: 0 is out of range, allowed 1 to 100",
       "t.yaml:2:25: pools[0].health.rise: 101 is out of range, allowed 1 to 100"}},
@@ -1232,6 +1354,9 @@ static Suite *build(void)
     Suite *s = suite_create("config");
     TCase *t = tcase_create("config");
     tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, escapes_stand_for_bytes, 0, sizeof byte_cases / sizeof *byte_cases);
+    tcase_add_test(t, other_texts_are_characters);
+    tcase_add_test(t, a_check_has_its_settings);
     tcase_add_test(t, a_file_with_all_keys_has_its_values);
     tcase_add_test(t, the_examples_listener_has_its_values);
     tcase_add_test(t, the_examples_pool_has_its_values);

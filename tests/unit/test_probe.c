@@ -55,8 +55,12 @@ static struct config_health tcp_health(const char *send, const char *expect)
     return (struct config_health){.check = CHECK_TCP,
                                   .send = (char *)(uintptr_t)send,
                                   .expect = (char *)(uintptr_t)expect,
+                                  .send_len = send ? strlen(send) : 0,
+                                  .expect_len = expect ? strlen(expect) : 0,
                                   .timeout_ms = SLOW_MS};
 }
+
+static struct deadline_queue ticks; /* of the loop of a test */
 
 static struct probe *start_with_head(struct net *net, const struct config_health *h,
                                      enum config_send_head head, const struct fake *f,
@@ -69,7 +73,7 @@ static struct probe *start_with_head(struct net *net, const struct config_health
     s->address = f->address;
     s->address_text = (char *)(uintptr_t)f->address_text;
     r->began_ms = clock_ms();
-    const struct probe_plan plan = {h, s, h->timeout_ms, head};
+    const struct probe_plan plan = {h, s, h->timeout_ms, head, &ticks};
     struct probe *p = probe_start(net, &plan, &f->address, &cb);
     ck_assert(!r->done && !r->closed);
     return p;
@@ -91,10 +95,12 @@ static void begin(uv_loop_t *loop, struct net *net)
 {
     ck_assert_int_eq(uv_loop_init(loop), 0);
     net_init(net, loop);
+    probe_ticks_init(&ticks, net, 2);
 }
 
 static void end_loop(uv_loop_t *loop, struct net *net)
 {
+    deadline_queue_deinit(&ticks);
     net_close(net);
     uv_run(loop, UV_RUN_DEFAULT);
     net_deinit(net);
@@ -154,7 +160,8 @@ static const struct {
      "closed before a whole head"},
     {"101", FAKE_ANSWER, "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
      PROBE_FAIL, "status 101, expected"},
-    {"400", FAKE_ANSWER, "HTTP/1.1 400 Bad\r\n\r\n", PROBE_FAIL, "status 400, expected 200-399"},
+    {"400", FAKE_ANSWER, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", PROBE_FAIL,
+     "status 400, expected 200-399"},
     {"garbage", FAKE_ANSWER, "SSH-2.0-OpenSSH_9.2\r\n", PROBE_FAIL, "broken answer: "},
     {"zeros and lines", FAKE_ANSWER, "\n\n\n\x01\x02", PROBE_FAIL, "broken answer: "},
     {"cut", FAKE_ANSWER_CLOSE, "HTTP/1.1 200 OK\r\nContent-Le", PROBE_FAIL,
@@ -197,9 +204,10 @@ START_TEST(several_ranges_are_expected)
     struct fake f;
     struct config_health h = http_health();
     h.nexpect_status = 2;
-    struct result r = check(&h, FAKE_ANSWER, "HTTP/1.1 418 Teapot\r\n\r\n", &f, NULL);
+    struct result r =
+        check(&h, FAKE_ANSWER, "HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n", &f, NULL);
     ck_assert_int_eq(r.outcome, PROBE_PASS);
-    r = check(&h, FAKE_ANSWER, "HTTP/1.1 419 Other\r\n\r\n", &f, NULL);
+    r = check(&h, FAKE_ANSWER, "HTTP/1.1 419 Other\r\nContent-Length: 0\r\n\r\n", &f, NULL);
     ck_assert_int_eq(r.outcome, PROBE_FAIL);
     ck_assert_str_eq(r.reason, "status 419, expected 200-399, 418");
 }
@@ -223,6 +231,157 @@ START_TEST(what_is_read_is_bounded)
     r = check(&h, FAKE_GREET, text, &f, NULL);
     ck_assert_int_eq(r.outcome, PROBE_FAIL);
     ck_assert_str_eq(r.reason, "no final answer in 65536 bytes");
+}
+END_TEST
+
+/* ---- the end of an answer ---- */
+
+#define BODY_MAX 40000 /* more than is read at once, and small enough for a socket's buffer */
+
+static void append(char *text, const char *more)
+{
+    strcat(text, more);
+}
+
+static void append_body(char *text, size_t n)
+{
+    size_t len = strlen(text);
+    memset(text + len, 'x', n);
+    text[len + n] = 0;
+}
+
+/* Answers with a body, whose end the framing tells or, for FAKE_ANSWER_CLOSE, the server. */
+static const struct {
+    enum fake_kind kind;
+    const char *head;
+    size_t body;
+    const char *end;
+} whole_cases[] = {
+    {FAKE_ANSWER, "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", 10000, ""},
+    {FAKE_ANSWER, "HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n", 40000, ""},
+    {FAKE_ANSWER, "HTTP/1.1 503 No\r\nContent-Length: 40000\r\n\r\n", 40000, ""},
+    {FAKE_ANSWER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9c40\r\n", 40000,
+     "\r\n0\r\nX: 1\r\n\r\n"},
+    {FAKE_ANSWER_CLOSE, "HTTP/1.0 200 OK\r\n\r\n", 40000, ""},
+    {FAKE_ANSWER, "HTTP/1.1 204 OK\r\n\r\n", 0, ""},
+    {FAKE_ANSWER, "HTTP/1.1 304 OK\r\nContent-Length: 7\r\n\r\n", 0, ""},
+    {FAKE_ANSWER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nbad\n", 0, ""},
+};
+
+START_TEST(an_answer_is_read_to_its_end)
+{
+    static char text[BODY_MAX + 200];
+    struct fake f;
+    struct config_health h = http_health();
+    text[0] = 0;
+    append(text, whole_cases[_i].head);
+    append_body(text, whole_cases[_i].body);
+    append(text, whole_cases[_i].end);
+    uint64_t began = clock_ms();
+    struct result r = check(&h, whole_cases[_i].kind, text, &f, NULL);
+    bool bad = strstr(text, " 503 ") != NULL;
+    ck_assert_int_eq(r.outcome, bad ? PROBE_FAIL : PROBE_PASS);
+    ck_assert_uint_eq(f.resets, 0);
+    ck_assert_uint_lt(clock_ms() - began, SLOW_MS); /* it did not wait for the timeout */
+}
+END_TEST
+
+START_TEST(an_answer_to_head_has_no_body)
+{
+    struct fake f;
+    struct config_health h = http_health();
+    h.head = true;
+    uint64_t began = clock_ms();
+    struct result r =
+        check(&h, FAKE_ANSWER, "HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n", &f, NULL);
+    ck_assert_int_eq(r.outcome, PROBE_PASS);
+    ck_assert_int_eq(strncmp(f.received, "HEAD /healthz HTTP/1.1\r\n", 24), 0);
+    ck_assert_uint_lt(clock_ms() - began, SLOW_MS);
+    h.expect_status = &ranges[1];
+    r = check(&h, FAKE_ANSWER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &f, NULL);
+    ck_assert_int_eq(r.outcome, PROBE_FAIL);
+}
+END_TEST
+
+/* The status decides at once; the rest may take until the deadline. */
+START_TEST(a_body_without_an_end_does_not_hold_up_the_result)
+{
+    static const char *const texts[] = {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nxx",
+                                        "HTTP/1.1 200 OK\r\n\r\n"};
+    uv_loop_t loop;
+    struct net net;
+    struct fake f;
+    struct result r;
+    struct server s;
+    struct config_health h = http_health();
+    begin(&loop, &net);
+    fake_open(&f, &loop, FAKE_ANSWER, texts[_i % 2]);
+    h.timeout_ms = _i < 2 ? SLOW_MS : 200;
+    struct probe *p = start(&net, &h, &f, &s, &r);
+    run_until(&loop, &r.done);
+    ck_assert_int_eq(r.outcome, PROBE_PASS);
+    ck_assert(!r.closed);
+    if (_i < 2)
+        probe_cancel(p);
+    run_until(&loop, &r.closed);
+    if (_i >= 2)
+        ck_assert_uint_ge(clock_ms() - r.began_ms + 1, 200);
+    end(&loop, &net, &f);
+    ck_assert_uint_eq(f.resets, 0);
+}
+END_TEST
+
+START_TEST(a_body_is_not_read_for_ever)
+{
+    static char text[200000];
+    struct fake f;
+    struct config_health h = http_health();
+    text[0] = 0;
+    append(text, "HTTP/1.1 200 OK\r\n\r\n");
+    append_body(text, sizeof text - 200);
+    uint64_t began = clock_ms();
+    struct result r = check(&h, FAKE_ANSWER, text, &f, NULL);
+    ck_assert_int_eq(r.outcome, PROBE_PASS);
+    ck_assert_uint_lt(clock_ms() - began, SLOW_MS);
+}
+END_TEST
+
+/* A server that greets is not reset by a check that only connects, or only sends. */
+START_TEST(a_greeting_is_taken)
+{
+    struct fake f;
+    struct config_health h = tcp_health(_i ? "QUIT\r\n" : NULL, NULL);
+    struct result r = check(&h, FAKE_GREET, "220 mail.example\r\n", &f, NULL);
+    ck_assert_int_eq(r.outcome, PROBE_PASS);
+    ck_assert_uint_eq(f.resets, 0);
+}
+END_TEST
+
+START_TEST(another_port_is_asked)
+{
+    uv_loop_t loop;
+    struct net net;
+    struct fake f, away;
+    struct result r;
+    struct server s = {.name = (char *)(uintptr_t) "b1"};
+    struct config_health h = http_health();
+    struct probe_callbacks cb = {.on_done = on_done, .on_closed = on_closed, .arg = &r};
+    char expected[100];
+    memset(&r, 0, sizeof r);
+    begin(&loop, &net);
+    fake_open(&f, &loop, FAKE_ANSWER, OK);
+    fake_open(&away, &loop, FAKE_REFUSE, "");
+    s.address = away.address;
+    s.address_text = (char *)(uintptr_t) "b1.example:80";
+    h.port = addr_port(&f.address);
+    const struct probe_plan plan = {&h, &s, h.timeout_ms, SEND_HEAD_OFF, &ticks};
+    probe_start(&net, &plan, &away.address, &cb);
+    run_until(&loop, &r.closed);
+    ck_assert_msg(r.outcome == PROBE_PASS, "%s", r.reason);
+    snprintf(expected, sizeof expected, "\r\nHost: b1.example:%u\r\n", h.port);
+    ck_assert_ptr_nonnull(strstr(f.received, expected));
+    fake_close(&away);
+    end(&loop, &net, &f);
 }
 END_TEST
 
@@ -264,6 +423,26 @@ START_TEST(a_tcp_check_goes_by_how_the_answer_begins)
                   r.reason);
     if (tcp_cases[_i].kind == FAKE_ANSWER)
         ck_assert_str_eq(f.received, tcp_cases[_i].send);
+}
+END_TEST
+
+START_TEST(a_tcp_check_takes_any_bytes)
+{
+    struct fake f;
+    struct config_health h = tcp_health("", "a");
+    static const char send[] = {0, 'a', 0, (char)0xff};
+    h.send = (char *)(uintptr_t)send;
+    h.send_len = sizeof send;
+    struct result r = check(&h, FAKE_ANSWER, "a\xfe", &f, NULL);
+    ck_assert_int_eq(r.outcome, PROBE_PASS);
+    ck_assert_uint_eq(f.received_len, sizeof send);
+    ck_assert_int_eq(memcmp(f.received, send, sizeof send), 0);
+    h.expect = (char *)(uintptr_t) "a\0b"; /* the fake's answer ends where a text does */
+    h.expect_len = 3;
+    r = check(&h, FAKE_ANSWER_CLOSE, "a", &f, NULL);
+    ck_assert_str_eq(r.reason, "closed before the expected answer");
+    r = check(&h, FAKE_ANSWER, "ab", &f, NULL);
+    ck_assert_str_eq(r.reason, "answer does not begin with the expected text");
 }
 END_TEST
 
@@ -509,6 +688,14 @@ static Suite *suite(void)
     tcase_add_loop_test(t, an_http_check_sends_exactly_this, 0, 2);
     tcase_add_test(t, several_ranges_are_expected);
     tcase_add_test(t, what_is_read_is_bounded);
+    tcase_add_loop_test(t, an_answer_is_read_to_its_end, 0,
+                        sizeof whole_cases / sizeof *whole_cases);
+    tcase_add_test(t, an_answer_to_head_has_no_body);
+    tcase_add_loop_test(t, a_body_without_an_end_does_not_hold_up_the_result, 0, 4);
+    tcase_add_test(t, a_body_is_not_read_for_ever);
+    tcase_add_loop_test(t, a_greeting_is_taken, 0, 2);
+    tcase_add_test(t, another_port_is_asked);
+    tcase_add_test(t, a_tcp_check_takes_any_bytes);
     tcase_add_loop_test(t, a_tcp_check_goes_by_how_the_answer_begins, 0,
                         sizeof tcp_cases / sizeof *tcp_cases);
     tcase_add_loop_test(t, a_check_sends_a_head_of_its_own_first, 0,
