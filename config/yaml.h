@@ -3,11 +3,11 @@
  * What for: the part of YAML that is independent of ringproxy's keys: syntax, anchors, bounds.
  * docs/configuration.md, How values are written.
  * Invariants: one document; the keys of mappings are scalars; no tags; a text with a NUL is of a
- * kind of its own, so that only those who take bytes take it; at most 32 levels deep. Merge keys are carried out: a mapping has the pairs that it merges behind its own
- * (yaml_merge.h). An alias is represented by the node of its anchor, so the tree is
- * in fact a directed graph without cycles. `weight` is the number of nodes that a traversal of a
- * value visits, with each alias followed. The total that aliases add is bounded, so that no file
- * makes a traversal long ("billion laughs").
+ * kind of its own, so that only those who take bytes take it; at most 32 levels deep. Merge keys
+ * are carried out: a mapping has the pairs that it merges behind its own (yaml_merge.h). An alias
+ * is represented by the node of its anchor, so the tree is in fact a directed graph without cycles.
+ * `weight` is the number of nodes that a traversal of a value visits, with each alias followed. The
+ * total that aliases add is bounded, so that no file makes a traversal long ("billion laughs").
  * Ownership: the tree owns its nodes and their texts. Threads: a plain value; the caller's.
  *
  * Functions begin with yaml_tree_ because libyaml uses the prefix yaml_. */
