@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/log.h"
+
 /* The text that is written. When memory is out `ok` becomes false and stays so, which callers need
  * not check after each line. */
 struct text {
@@ -253,6 +255,9 @@ bool prometheus_write(struct buffer *out, const struct snapshot *s)
     print(&t, "ringproxy_build_info{version=\"%s\"} 1\n", RINGPROXY_VERSION);
     family(&t, "ringproxy_generation", "gauge", "The generation of the configuration in service.");
     print(&t, "ringproxy_generation %" PRIu64 "\n", s->generation);
+    family(&t, "ringproxy_log_dropped_total", "counter",
+           "Lines of the log that nobody read in time, or that could not be written.");
+    print(&t, "ringproxy_log_dropped_total %" PRIu64 "\n", log_dropped());
     listeners(&t, s);
     pools(&t, s);
     return t.ok;

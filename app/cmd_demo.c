@@ -15,11 +15,13 @@
 #include "app/app.h"
 #include "app/control.h"
 #include "app/options.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "httpd/httpd.h"
 
 #define NSERVERS 5 /* the last one is the standby */
 #define CONFIG_MAX 4096
+#define TOUR_MAX 4096
 
 static const char *const names[NSERVERS] = {"b1", "b2", "b3", "b4", "s1"};
 
@@ -38,6 +40,13 @@ struct demo {
     struct demo_server servers[NSERVERS];
     uint16_t proxy_port, admin_port;
 };
+
+/* What is printed. Not in struct demo: a thread may still wait for its reader when all else ends.
+ */
+static struct {
+    char text[TOUR_MAX];
+    size_t n;
+} tour;
 
 /* --- backends --- */
 
@@ -110,15 +119,15 @@ static void backends_main(void *arg)
     uv_run(&d->loop, UV_RUN_DEFAULT);
 }
 
-/* Signals are handled by the main thread, so this one blocks them, as every worker does. */
-static int start_thread(struct demo *d)
+/* Signals are handled by the main thread, so others block them, as every worker does. */
+static int start_thread(uv_thread_t *thread, uv_thread_cb entry, void *arg)
 {
     sigset_t all, before;
     sigfillset(&all);
     int rc = -pthread_sigmask(SIG_SETMASK, &all, &before);
     if (rc < 0)
         return rc;
-    rc = uv_thread_create(&d->thread, backends_main, d);
+    rc = uv_thread_create(thread, entry, arg);
     int back = -pthread_sigmask(SIG_SETMASK, &before, NULL);
     assert(back == 0); /* the mask was just read from there */
     (void)back;
@@ -182,36 +191,61 @@ static struct config *make_config(const struct demo *d)
     return config;
 }
 
-static void print_tour(const struct demo *d)
+static void compose_tour(const struct demo *d, FILE *to)
 {
     unsigned proxy = d->proxy_port, admin = d->admin_port, b2 = d->servers[1].port;
-    printf("ringproxy demo: a proxy, four backends and a standby in this process\n\n"
-           "  proxy  http://127.0.0.1:%u  (key: the header X-Key)\n"
-           "  admin  http://127.0.0.1:%u  (/status, /metrics, /route?pool=demo&key=K)\n",
-           proxy, admin);
+    fprintf(to,
+            "ringproxy demo: a proxy, four backends and a standby in this process\n\n"
+            "  proxy  http://127.0.0.1:%u  (key: the header X-Key)\n"
+            "  admin  http://127.0.0.1:%u  (/status, /metrics, /route?pool=demo&key=K)\n",
+            proxy, admin);
     for (int i = 0; i < NSERVERS; i++)
-        printf("  %s     http://127.0.0.1:%u%s\n", d->servers[i].name, d->servers[i].port,
-               i == NSERVERS - 1 ? "  (standby)" : "");
-    printf("\nOne request:\n"
-           "  curl -H 'X-Key: alice' http://127.0.0.1:%u/\n"
-           "Who serves which key:\n"
-           "  for k in 1 2 3 4 5 6 7 8 9; do echo \"$k $(curl -s -H \"X-Key: $k\" "
-           "http://127.0.0.1:%u/)\"; done\n",
-           proxy, proxy);
-    printf("Let b2 fail its checks, look again (its keys are on s1, no other moved), heal it:\n"
-           "  curl -X POST http://127.0.0.1:%u/fail\n"
-           "  curl -X POST http://127.0.0.1:%u/recover\n"
-           "Take b3 out of service, and put it back:\n"
-           "  curl -X POST http://127.0.0.1:%u/pools/demo/backends/b3/drain\n"
-           "  curl -X POST http://127.0.0.1:%u/pools/demo/backends/b3/enable\n\n"
-           "Ctrl-C ends it.\n",
-           b2, b2, admin, admin);
+        fprintf(to, "  %s     http://127.0.0.1:%u%s\n", d->servers[i].name, d->servers[i].port,
+                i == NSERVERS - 1 ? "  (standby)" : "");
+    fprintf(to,
+            "\nOne request:\n"
+            "  curl -H 'X-Key: alice' http://127.0.0.1:%u/\n"
+            "Who serves which key:\n"
+            "  for k in 1 2 3 4 5 6 7 8 9; do echo \"$k $(curl -s -H \"X-Key: $k\" "
+            "http://127.0.0.1:%u/)\"; done\n",
+            proxy, proxy);
+    fprintf(to,
+            "Let b2 fail its checks, look again (its keys are on s1, no other moved), heal it:\n"
+            "  curl -X POST http://127.0.0.1:%u/fail\n"
+            "  curl -X POST http://127.0.0.1:%u/recover\n"
+            "Take b3 out of service, and put it back:\n"
+            "  curl -X POST http://127.0.0.1:%u/pools/demo/backends/b3/drain\n"
+            "  curl -X POST http://127.0.0.1:%u/pools/demo/backends/b3/enable\n\n"
+            "Ctrl-C ends it.\n",
+            b2, b2, admin, admin);
+}
+
+/* Runs on a thread of its own, as perhaps nobody reads. Not by stdio, which would be waited for
+ * when the process ends. */
+static void tour_main(void *arg)
+{
+    for (size_t off = 0; off < tour.n;) {
+        ssize_t n = write(STDOUT_FILENO, tour.text + off, tour.n - off);
+        if (n > 0) {
+            off += (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            log_event(LOG_WARN, "stdout", strerror(n == 0 ? EIO : errno));
+            return; /* the demo runs all the same */
+        }
+    }
 }
 
 static void on_ready(void *arg)
 {
-    print_tour(arg);
-    (void)options_flush("demo"); /* prints a message if it fails; the demo runs all the same */
+    uv_thread_t thread;
+    FILE *to = fmemopen(tour.text, sizeof tour.text, "w");
+    if (to) {
+        compose_tour(arg, to);
+        tour.n = (size_t)ftell(to);
+        fclose(to);
+    }
+    if (start_thread(&thread, tour_main, NULL) == 0)
+        pthread_detach(thread);
 }
 
 static int run_proxy(struct demo *d)
@@ -247,7 +281,7 @@ static int run(struct demo *d)
         goto close;
     d->proxy_port = ports[0];
     d->admin_port = ports[1];
-    rc = start_thread(d);
+    rc = start_thread(&d->thread, backends_main, d);
     if (rc < 0) {
         error_set(&e, -rc, "thread: %s", uv_strerror(rc));
         goto close;

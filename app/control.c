@@ -60,6 +60,25 @@ static void fail(struct control *c, const char *event, const char *reason)
     c->status = APP_FAILED;
 }
 
+/* At a second signal "at once" has to be short, even if nobody reads the log. */
+#define LOG_STOP_MS 1000
+#define LOG_LEAVE_MS 100
+
+static void leave_at_once(int signum)
+{
+    _exit(APP_FAILED);
+}
+
+/* libuv has given the signals back by now, but a second one still has to end the process with 1. */
+static void stop_log(void)
+{
+    signal(SIGTERM, leave_at_once);
+    signal(SIGINT, leave_at_once);
+    log_stop(LOG_STOP_MS);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
 /* ---- events ---- */
 
 static void post_all(struct control *c, enum worker_message kind)
@@ -138,6 +157,7 @@ static void on_signal(uv_signal_t *handle, int signum)
         log_event(LOG_INFO, "logs reopened", "events go to stderr, there is no file to reopen");
     } else if (c->state >= CONTROL_STOPPING) {
         log_event(LOG_WARN, "stop", "second signal, leaving at once");
+        log_stop(LOG_LEAVE_MS);
         _exit(APP_FAILED);
     } else {
         log_event(LOG_INFO, "stop", strsignal(signum));
@@ -384,22 +404,23 @@ static void deinit(struct control *c)
     snapshot_unref(c->snapshot);
 }
 
-int control_run(struct config *config, const struct control_hooks *hooks)
+/* A failure here ends the process, so nothing is undone. */
+static bool init(struct control *c, struct config *config, struct error *e)
 {
-    struct control control = {.hooks = hooks}, *c = &control;
-    struct error e;
-    log_set_level(config->log_level);
-    signal(SIGPIPE, SIG_IGN); /* a peer that has gone shows as EPIPE */
-    raise_descriptor_limit();
-    if (!init_loop(c, &e)) {
-        fail(c, "start failed", e.text); /* the process ends, so nothing is undone */
-        return c->status;
-    }
+    if (!init_loop(c, e))
+        return false;
     c->nworkers = config->workers;
-    c->snapshot = snapshot_new(config, NULL, 1, c->nworkers, on_notice, c, &e);
-    if (c->snapshot == NULL) {
+    c->snapshot = snapshot_new(config, NULL, 1, c->nworkers, on_notice, c, e);
+    return c->snapshot != NULL;
+}
+
+static void run(struct control *c, struct config *config)
+{
+    struct error e;
+    raise_descriptor_limit();
+    if (!init(c, config, &e)) {
         fail(c, "start failed", e.text);
-        return c->status;
+        return;
     }
     c->checkers = mem_zalloc_array(c->snapshot->npools, sizeof(struct checker *));
     log_event(LOG_INFO, "start", "ringproxy " RINGPROXY_VERSION);
@@ -412,5 +433,19 @@ int control_run(struct config *config, const struct control_hooks *hooks)
     uv_run(&c->loop, UV_RUN_DEFAULT);
     deinit(c);
     log_event(LOG_INFO, "stopped", c->status == APP_OK ? "clean" : "failed");
-    return c->status;
+}
+
+int control_run(struct config *config, const struct control_hooks *hooks)
+{
+    struct control control = {.hooks = hooks};
+    struct error e;
+    log_set_level(config->log_level);
+    signal(SIGPIPE, SIG_IGN); /* a peer that has gone shows as EPIPE */
+    if (!log_start(&e)) {
+        fail(&control, "start failed", e.text);
+        return control.status;
+    }
+    run(&control, config);
+    stop_log();
+    return control.status;
 }

@@ -8,6 +8,8 @@
 #pragma once
 #include <stddef.h>
 
+/* What an allocation by other means returned; aborts if that is NULL. */
+void *mem_check(void *p);
 /* n zeroed bytes. Never NULL, not even for n 0. */
 void *mem_zalloc(size_t n);
 /* An array of count zeroed elements of size bytes; aborts if the product overflows. Never NULL, not

@@ -1,7 +1,6 @@
 #include "pool/server.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,10 +147,5 @@ void *server_zalloc_lines(size_t count, size_t size)
     assert(size > 0 && count <= (SIZE_MAX - SERVER_LINE) / size);
     size_t lines = (count * size + SERVER_LINE - 1) / SERVER_LINE;
     size_t bytes = (lines ? lines : 1) * SERVER_LINE;
-    void *p = aligned_alloc(SERVER_LINE, bytes);
-    if (p == NULL) {
-        fputs("ringproxy: out of memory\n", stderr);
-        abort();
-    }
-    return memset(p, 0, bytes);
+    return memset(mem_check(aligned_alloc(SERVER_LINE, bytes)), 0, bytes);
 }

@@ -1,4 +1,5 @@
 /* The event log writes to stderr: a test puts a pipe in its place for one line. */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -84,6 +85,44 @@ START_TEST(levels_below_the_wanted_one_are_not_written)
 }
 END_TEST
 
+START_TEST(a_started_log_writes_all_before_it_stops)
+{
+    struct error e;
+    char text[64 * 1024], expected[32];
+    int ends[2], saved = dup(STDERR_FILENO);
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    bool started = log_start(&e);
+    for (int i = 0; i < 100; i++) {
+        struct log_line l;
+        log_begin(&l, LOG_INFO, "x");
+        log_u64(&l, "i", (uint64_t)i);
+        log_end(&l);
+    }
+    log_last_words("the end\n");
+    log_event(LOG_INFO, "written", "directly");
+    ck_assert_int_eq(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    ck_assert(started);
+    size_t n = 0;
+    for (ssize_t r; (r = read(ends[0], text + n, sizeof text - 1 - n)) > 0;)
+        n += (size_t)r;
+    text[n] = 0;
+    close(ends[0]);
+    const char *at = text;
+    for (int i = 0; i < 100; i++) {
+        snprintf(expected, sizeof expected, " i=%d\n", i);
+        at = strstr(at, expected);
+        ck_assert_ptr_nonnull(at);
+    }
+    at = strstr(at, "\nthe end\ntime=");
+    ck_assert_ptr_nonnull(at);
+    ck_assert_ptr_nonnull(strstr(at, " event=written reason=directly\n"));
+    ck_assert_uint_eq(log_dropped(), 0);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("log");
@@ -92,6 +131,7 @@ static Suite *build(void)
     tcase_add_test(t, nothing_can_forge_a_line);
     tcase_add_test(t, a_long_line_is_cut);
     tcase_add_test(t, levels_below_the_wanted_one_are_not_written);
+    tcase_add_test(t, a_started_log_writes_all_before_it_stops);
     suite_add_tcase(s, t);
     return s;
 }
