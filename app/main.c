@@ -3,6 +3,7 @@
 
 #include "app/app.h"
 #include "app/options.h"
+#include "base/streams.h"
 
 static const struct command {
     const char *name;
@@ -38,6 +39,10 @@ static void print_help(FILE *to)
 
 int main(int argc, char **argv)
 {
+    if (!streams_open_missing()) {
+        perror("ringproxy: /dev/null");
+        return APP_FAILED;
+    }
     const char *word = argc > 1 ? argv[1] : "";
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
         print_help(stdout);

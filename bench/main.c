@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/streams.h"
 #include "bench/bench.h"
 
 static const struct command {
@@ -42,6 +43,10 @@ static int finish(int code)
 
 int main(int argc, char **argv)
 {
+    if (!streams_open_missing()) {
+        perror("ringbench: /dev/null");
+        return BENCH_FAILED;
+    }
     if (argc < 2) {
         print_usage(stderr);
         return BENCH_USAGE;

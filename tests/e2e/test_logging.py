@@ -256,3 +256,47 @@ def test_stderr_may_be_non_blocking(rig):
         check_sum(pipe.rest(), 200, behind=2)
     finally:
         pipe.close()
+
+
+# --- no stderr at all -----------------------------------------------------------------------------
+
+def without(argv, missing):
+    return ['sh', '-c', f'exec "$@" {" ".join(f"{n}>&-" for n in missing)}', 'sh', *argv]
+
+
+def check_streams(pid, missing):
+    for n in range(3):
+        is_null = os.readlink(f'/proc/{pid}/fd/{n}') == '/dev/null'
+        assert is_null or n not in missing, (n, os.readlink(f'/proc/{pid}/fd/{n}'))
+
+
+@pytest.mark.parametrize('missing', [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_what_a_process_is_started_without_is_dev_null(rig, missing):
+    proxy = rig.proxy([rig.backend('b1')], start=False)
+    proxy.argv = without(proxy.argv, missing)
+    proxy.start()
+    check_streams(proxy.pid, missing)
+    assert get(proxy.port).text == 'b1'
+    assert (' event=listening ' in proxy.err()) == (2 not in missing)
+    assert proxy.out() == ''
+
+
+def test_ringbench_is_started_without_any(tmp_path):
+    serve = harness.Serve(tmp_path, 'b1')
+    serve.argv = without(serve.argv, (0, 1, 2))
+    serve.start()
+    try:
+        check_streams(serve.process.pid, (0, 1, 2))
+        assert get(serve.port).status == 200
+    finally:
+        serve.stop()
+
+
+def test_results_of_a_command_go_nowhere_else(rig):
+    """A file that the command opens must not get the number of stdout."""
+    config = rig.proxy([rig.backend('b1')], start=False).config
+    for missing in ((1,), (2,), (0, 1, 2)):
+        done = subprocess.run(without([harness.RINGPROXY, 'check', '-c', str(config)], missing),
+                              check=False, stdin=subprocess.DEVNULL, capture_output=True)
+        assert done.returncode == 0 and done.stderr == b'', (missing, done)
+        assert bool(done.stdout) == (1 not in missing)
