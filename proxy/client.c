@@ -31,7 +31,6 @@ static void on_closed(struct conn *conn)
     struct client *c = container_of(conn, struct client, conn);
     struct worker *w = client_worker(c);
     list_remove(&c->all);
-    descriptors_give(c->descriptors);
     generation_unref(c->wl->generation);
     free(c->given);
     free(c);
@@ -45,6 +44,8 @@ void client_end(struct client *c)
     cell_add(&c->wl->cell->connections, (uint64_t)-1);
     atomic_fetch_sub_explicit(&c->wl->shared->stats->connections, 1, memory_order_relaxed);
     conn_close(&c->conn, on_closed);
+    /* The socket is closed by now, and clients that are accepted before on_closed() may have it. */
+    descriptors_give(c->descriptors);
 }
 
 /* A whole head is kept in the conn while it comes in parts, and the byte too many must be seen. */

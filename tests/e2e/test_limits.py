@@ -1,8 +1,10 @@
 """What is bounded stays bounded: descriptors, connections, the load of a backend, memory."""
 
 import os
+import pathlib
 import random
 import re
+import signal
 import threading
 import time
 import zlib
@@ -32,6 +34,13 @@ def refusals(proxy):
 
 def refused(proxy):
     return proxy.admin.metric('ringproxy_requests_total', listener='web', code='503')
+
+
+def stopped(proxy):
+    """All of its threads."""
+    states = [(t / 'stat').read_text().rpartition(')')[2].split()[0]
+              for t in pathlib.Path(f'/proc/{proxy.pid}/task').iterdir()]
+    return set(states) == {'T'}
 
 
 def check_refused(answer):
@@ -72,6 +81,38 @@ def test_few_descriptors_shed_new_clients_and_recover(rig):
     assert told[0][1] == 1 and {reason for reason, _ in told} == {'out of descriptors'}
     assert 'backend down' not in proxy.err() and 'accept failed' not in proxy.err()
     assert proxy.server('b1')['errors'] == 0
+
+
+def test_client_takes_the_descriptor_of_one_that_has_just_left(rig):
+    """Even if the proxy hears of both at the same time."""
+    proxy = rig.proxy([rig.backend('b1')], pool={'health': CHECK_OFF}, top={'workers': 1},
+                      start=False)
+    proxy.argv = ['prlimit', '--nofile=100:100', *proxy.argv]
+    proxy.start()
+    wait_until(lambda: connections(proxy) == 0, 'no connection')
+    clients = []
+    try:
+        while refused(proxy) == 0:
+            if len(clients) == 1:  # from now on there is a connection to the backend, too
+                assert clients[0].request('GET', '/').text == 'b1'
+            clients.append(Client(proxy.port))
+            wait_until(lambda: connections(proxy) + refused(proxy) >= len(clients), 'it to be seen')
+        clients.pop().close()  # the one that was refused
+        # The kernel has forgotten that the listener was ready, and tells first of those that leave.
+        assert clients[-1].request('GET', '/').text == 'b1'
+        proxy.signal(signal.SIGSTOP)
+        wait_until(lambda: stopped(proxy), 'the proxy to stand still')
+        for c in clients[:20]:
+            c.close()
+        clients[:20] = [Client(proxy.port) for _ in range(20)]
+        proxy.signal(signal.SIGCONT)
+        for c in clients[:20]:
+            assert c.request('GET', '/').text == 'b1'
+        assert refused(proxy) == 1 and connections(proxy) == len(clients)
+    finally:
+        proxy.signal(signal.SIGCONT)
+        for c in clients:
+            c.close()
 
 
 def test_kept_connections_give_way_when_descriptors_are_few(rig):
