@@ -1,6 +1,10 @@
 /* The event log writes to stderr: a test puts a pipe in its place for one line. */
+#include <assert.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -123,6 +127,49 @@ START_TEST(a_started_log_writes_all_before_it_stops)
 }
 END_TEST
 
+/* Takes nothing more until somebody reads. */
+static void open_full_pipe(int ends[2])
+{
+    static const char much[4096];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(ends[1], much, sizeof much) > 0)
+        ;
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, 0), 0);
+}
+
+static void die(int err, bool start)
+{
+    struct error e;
+    dup2(err, STDERR_FILENO);
+    if (start && !log_start(&e))
+        _exit(1);
+    assert(!"so");
+}
+
+/* _i: whether the log was started. Only then it makes the pipe larger. */
+START_TEST(a_failed_assertion_ends_the_process_though_nobody_reads)
+{
+    int ends[2], status;
+    char text[128 * 1024];
+    open_full_pipe(ends);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        die(ends[1], _i);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    close(ends[1]);
+    size_t n = 0;
+    for (ssize_t r; (r = read(ends[0], text + n, sizeof text - n)) > 0;)
+        n += (size_t)r;
+    close(ends[0]);
+    static const char end[] = ": die: Assertion `!\"so\"' failed.\n";
+    bool said = memcmp(text + n - strlen(end), end, strlen(end)) == 0;
+    ck_assert_int_eq(said, _i);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("log");
@@ -132,6 +179,7 @@ static Suite *build(void)
     tcase_add_test(t, a_long_line_is_cut);
     tcase_add_test(t, levels_below_the_wanted_one_are_not_written);
     tcase_add_test(t, a_started_log_writes_all_before_it_stops);
+    tcase_add_loop_test(t, a_failed_assertion_ends_the_process_though_nobody_reads, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }
