@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "base/limit.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "bench/backend/behaviour.h"
 #include "bench/backend/serve_http.h"
@@ -20,6 +21,7 @@
 
 #define MAX_NAME 200
 #define MAX_BACKENDS 256
+#define LOG_STOP_MS 1000
 
 enum mode { MODE_HTTP, MODE_ECHO, MODE_SINK, MODE_SOURCE };
 
@@ -346,7 +348,8 @@ static int run(struct serve *v)
     rc = uv_signal_init(&v->loop, &v->intr);
     assert(rc == 0); /* only the first one of a loop needs descriptors */
     net_init(&v->net, &v->loop);
-    bool ok = open_all(v, &e) && watch_signal(v, &v->term, SIGTERM, &e) &&
+    /* the HTTP server logs when it can't accept */
+    bool ok = log_start(&e) && open_all(v, &e) && watch_signal(v, &v->term, SIGTERM, &e) &&
               watch_signal(v, &v->intr, SIGINT, &e) && announce(v, &e);
     if (!ok) {
         fprintf(stderr, "ringbench serve: %s\n", e.text);
@@ -356,6 +359,7 @@ static int run(struct serve *v)
     for (unsigned i = 0; i < v->nopen; i++)
         backend_free(&v->backends[i]);
     net_deinit(&v->net);
+    log_stop(LOG_STOP_MS);
     return ok ? BENCH_OK : BENCH_FAILED;
 }
 

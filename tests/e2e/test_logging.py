@@ -10,6 +10,7 @@ import pytest
 
 import harness
 import pace
+from chaos import descriptors
 from client import Client, get
 from harness import CHECK_OFF, wait_until
 from test_limits import check_refused, connections
@@ -208,6 +209,26 @@ def test_demo_prints_what_nobody_reads(tmp_path, pipe):
     finally:
         demo.kill()
         demo.wait()
+
+
+def test_ringbench_serve_has_something_to_say_that_nobody_reads(tmp_path, pipe):
+    serve = harness.Serve(tmp_path, 'b1')
+    serve.argv = ['prlimit', '--nofile=24:24', *serve.argv]
+    launch(serve, pipe.writer, ready=False)
+    clients = []
+    try:
+        wait_until(lambda: harness.accepts(serve.port), 'it to listen')
+        clients += [Client(serve.port) for _ in range(30)]
+        wait_until(lambda: descriptors(serve) == 24, 'the last descriptor to be taken')
+        for _ in range(3):
+            assert clients[0].request('GET', '/').status == 200
+        serve.signal(signal.SIGTERM)
+        assert serve.wait() == 0
+    finally:
+        serve.kill()
+        for c in clients:
+            c.close()
+    assert 'event="accept failed" reason="too many open files"' in pipe.rest()
 
 
 # --- other things that stderr may be --------------------------------------------------------------
