@@ -128,6 +128,21 @@ enum addr_result addr_parse(struct str s, struct addr *out)
     return brackets ? parse_v6(text, port, out) : parse_v4(text, port, out);
 }
 
+bool addr_parse_ip(struct str s, struct addr *out)
+{
+    char text[ADDR_IP_MAX];
+    memset(out, 0, sizeof *out);
+    if (s.n == 0 || s.n >= sizeof text || memchr(s.p, 0, s.n) || memchr(s.p, '%', s.n))
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    bool v6 = strchr(text, ':') != NULL;
+    if (v6 ? parse_v6(text, 0, out) == ADDR_OK : parse_v4(text, 0, out) == ADDR_OK)
+        return true;
+    out->len = 0;
+    return false;
+}
+
 uint16_t addr_port(const struct addr *a)
 {
     if (a->sa.sa_family == AF_UNIX)

@@ -49,6 +49,9 @@ enum addr_result {
  * interface, which is looked up: that is a system call. Overwrites *out in any case; only ADDR_OK
  * and ADDR_NAME leave something to use in it. */
 enum addr_result addr_parse(struct str s, struct addr *out);
+/* Parses an IP address without brackets, interface and port; the port becomes 0. No system call.
+ * False: it is none, and *out has len 0. */
+bool addr_parse_ip(struct str s, struct addr *out);
 /* Writes "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80" or "unix:/run/x" and a NUL; returns the
  * length. The name of an interface takes a system call. */
 int addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);

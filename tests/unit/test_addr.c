@@ -166,6 +166,38 @@ START_TEST(a_client_on_a_unix_socket_has_no_ip)
 }
 END_TEST
 
+START_TEST(an_ip_alone_is_parsed)
+{
+    static const struct {
+        const char *text, *ip;
+    } good[] = {
+        {"1.2.3.4", "1.2.3.4"},
+        {"::1", "::1"},
+        {"0:0::0:1", "::1"},
+        {"2001:DB8::A", "2001:db8::a"},
+        {"::ffff:1.2.3.4", "1.2.3.4"},
+        {"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    };
+    static const char *const bad[] = {"",     "1.2.3",     "1.2.3.4:80", "[::1]",   "::1%lo",
+                                      "name", "1.2.3.256", "1.2.3.4.5",  " ::1",    "::1 ",
+                                      ":",    "unix:",     "unix:/x",    "1.2.3.04"};
+    struct addr a;
+    char text[ADDR_IP_MAX];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        ck_assert_msg(addr_parse_ip(str_of(good[i].text), &a), "%s", good[i].text);
+        addr_format_ip(&a, text);
+        ck_assert_str_eq(text, good[i].ip);
+        ck_assert_uint_eq(addr_port(&a), 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_msg(!addr_parse_ip(str_of(bad[i]), &a), "%s", bad[i]);
+        ck_assert_uint_eq(a.len, 0);
+    }
+    ck_assert(!addr_parse_ip((struct str){"::1\0", 4}, &a));
+}
+END_TEST
+
 START_TEST(only_the_slice_is_read)
 {
     struct addr a;
@@ -200,6 +232,7 @@ static Suite *build(void)
     tcase_add_test(t, a_name_leaves_its_port_and_no_address);
     tcase_add_test(t, a_unix_path_has_the_kernels_length_at_most);
     tcase_add_test(t, a_client_on_a_unix_socket_has_no_ip);
+    tcase_add_test(t, an_ip_alone_is_parsed);
     tcase_add_test(t, only_the_slice_is_read);
     tcase_add_test(t, very_long_hosts_are_refused);
     suite_add_tcase(s, t);
