@@ -59,7 +59,9 @@ enum field_id field_identify(const char *name, size_t n)
     case 12:
         return IS("max-forwards") ? FIELD_MAX_FORWARDS : FIELD_OTHER;
     case 14:
-        return IS("content-length") ? FIELD_CONTENT_LENGTH : FIELD_OTHER;
+        return IS("content-length")   ? FIELD_CONTENT_LENGTH
+               : IS("http2-settings") ? FIELD_HTTP2_SETTINGS
+                                      : FIELD_OTHER;
     case 15:
         return IS("x-forwarded-for") ? FIELD_X_FORWARDED_FOR : FIELD_OTHER;
     case 16:
@@ -125,6 +127,24 @@ bool field_list_next(struct str *rest, struct str *element)
         *rest = (struct str){comma + 1, rest->n - n - 1};
     }
     return true;
+}
+
+/* The names of HTTP and TLS in Upgrade, in any version. All ALPN names of HTTP are h, a digit and
+ * more: h2, h2c, h2c-14, h3-29 (RFC 9113 3.1, RFC 9114 3.1). */
+static bool is_http_or_tls(struct str name)
+{
+    return str_eq_nocase(name, STR("http")) || str_eq_nocase(name, STR("https")) ||
+           str_eq_nocase(name, STR("tls")) || str_eq_nocase(name, STR("ssl")) ||
+           (name.n > 1 && (name.p[0] | 0x20) == 'h' && char_is(name.p[1], CHAR_DIGIT));
+}
+
+bool field_is_protocol(struct str element)
+{
+    const char *slash = element.n ? memchr(element.p, '/', element.n) : NULL;
+    struct str name = {element.p, slash ? (size_t)(slash - element.p) : element.n};
+    if (slash && !chars_are_token((struct str){slash + 1, element.n - name.n - 1}))
+        return false;
+    return chars_are_token(name) && !is_http_or_tls(name);
 }
 
 bool field_parse_length(struct str value, uint64_t *length)

@@ -18,7 +18,8 @@ static inline bool field_is_hop(enum field_id id)
 {
     const unsigned hop = 1u << FIELD_CONNECTION | 1u << FIELD_KEEP_ALIVE |
                          1u << FIELD_PROXY_CONNECTION | 1u << FIELD_TE |
-                         1u << FIELD_TRANSFER_ENCODING | 1u << FIELD_UPGRADE;
+                         1u << FIELD_TRANSFER_ENCODING | 1u << FIELD_UPGRADE |
+                         1u << FIELD_HTTP2_SETTINGS;
     return (hop >> id & 1) != 0;
 }
 /* True if a field must not be a trailer: fields for framing, routing, authentication,
@@ -30,6 +31,10 @@ bool field_not_in_trailers(enum field_id id, struct str name);
  * value, with p not NULL. True: *element is the next element without white space around it,
  * possibly empty. False: there are no more elements. */
 bool field_list_next(struct str *rest, struct str *element);
+/* True if an element of Upgrade is a protocol that may follow through the proxy: protocol-name
+ * ["/" protocol-version] (RFC 9110 7.8), and neither HTTP (HTTP/2.0, h2c, h3-29, ...) nor TLS. What
+ * those carry is requests, and a tunnel would take them past the rules of the proxy. */
+bool field_is_protocol(struct str element);
 /* Parses a Content-Length or Max-Forwards: 1*DIGIT up to 2^63-1. False: it is anything else. */
 bool field_parse_length(struct str value, uint64_t *length);
 /* Checks the value of one Transfer-Encoding field. `chunked` is the only known coding; it must

@@ -23,6 +23,7 @@ enum field_id {
     FIELD_DATE,
     FIELD_EXPECT,
     FIELD_HOST,
+    FIELD_HTTP2_SETTINGS,
     FIELD_KEEP_ALIVE,
     FIELD_MAX_FORWARDS,
     FIELD_PROXY_CONNECTION,
@@ -80,6 +81,7 @@ struct head {
     struct head_slice host;  /* of an absolute-form target, else of Host; len 0: none */
     bool has_host;           /* host is set */
     bool expect_continue;
+    bool te_trailers;      /* HTTP/1.1, and TE has `trailers` (RFC 9110 10.1.4) */
     bool limited;          /* OPTIONS or TRACE with a Max-Forwards (RFC 9110 7.6.2) */
     uint32_t max_forwards; /* its value; at 0 the request must not be forwarded */
     /* answers */
@@ -87,7 +89,8 @@ struct head {
     struct head_slice reason;
     /* both */
     bool keep_alive; /* the connection may persist, by version and Connection: RFC 9112 9.3 */
-    bool upgrade;    /* HTTP/1.1, Connection has "upgrade", and there is an Upgrade field */
+    bool upgrade;    /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may
+                        follow through the proxy (field_is_protocol()); that of a 101 no other */
     bool has_date;   /* there is a Date field */
     bool has_length; /* there is a Content-Length field (answers to HEAD and 304 keep it) */
     uint8_t body;    /* enum body_kind; of an answer by its fields alone: framing_of_answer() */

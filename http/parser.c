@@ -139,6 +139,20 @@ static int forwards_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
+/* Looks for `trailers` in TE. It has no parameters, so what follows a ';' is not examined. HTTP/1.0
+ * has no trailers. */
+static void te_rule(struct feed *x, const struct head_field *f)
+{
+    struct str rest = head_value(x->base, f), element;
+    while (x->h->minor && field_list_next(&rest, &element)) {
+        const char *semicolon = element.n ? memchr(element.p, ';', element.n) : NULL;
+        if (semicolon)
+            element = str_trim((struct str){element.p, (size_t)(semicolon - element.p)});
+        if (str_eq_nocase(element, STR("trailers")))
+            x->h->te_trailers = true;
+    }
+}
+
 /* Applies the rule of a field to the message, at the end of its line. Returns 0, or -1 if the head
  * is refused. */
 static int field_rule(struct feed *x, const struct head_field *f)
@@ -161,6 +175,10 @@ static int field_rule(struct feed *x, const struct head_field *f)
     case FIELD_EXPECT: /* ignored in HTTP/1.0, RFC 9110 10.1.1 */
         if (x->h->minor && str_eq_nocase(head_value(x->base, f), STR("100-continue")))
             x->h->expect_continue = true;
+        return 0;
+    case FIELD_TE:
+        if (kind == PARSER_REQUEST)
+            te_rule(x, f);
         return 0;
     default:
         return 0;
@@ -309,11 +327,29 @@ static void mark_hop(struct head *h, const char *base, struct str option)
     }
 }
 
+/* True if the Upgrade fields name a protocol that may follow through the proxy. Those of a 101 must
+ * name no other: it switches to all of them. */
+static bool names_protocol(const struct head *h, const char *base)
+{
+    bool good = false, bad = false;
+    for (unsigned i = 0; i < h->nfields; i++) {
+        if (h->fields[i].id != FIELD_UPGRADE)
+            continue;
+        struct str rest = head_value(base, &h->fields[i]), element;
+        while (field_list_next(&rest, &element)) {
+            bool is = field_is_protocol(element);
+            good = good || is;
+            bad = bad || (!is && element.n);
+        }
+    }
+    return good && !(bad && h->status == 101);
+}
+
 /* Reads all Connection fields (RFC 9112 9.3, RFC 9110 7.6.1 and 7.8). This waits for the end of the
  * head, because an option may name a field that comes later. */
 static enum parse_result connection_rule(struct parser *p, struct head *h, const char *base)
 {
-    bool close = false, keep_alive = false;
+    bool close = false, keep_alive = false, upgrade = false;
     unsigned options = 0;
     for (unsigned i = 0; i < h->nfields; i++) {
         if (h->fields[i].id != FIELD_CONNECTION)
@@ -327,12 +363,13 @@ static enum parse_result connection_rule(struct parser *p, struct head *h, const
             else if (str_eq_nocase(option, STR("keep-alive")))
                 keep_alive = true;
             else if (str_eq_nocase(option, STR("upgrade")))
-                h->upgrade = h->minor && seen(p, FIELD_UPGRADE);
+                upgrade = true;
             else
                 mark_hop(h, base, option);
         }
     }
     h->keep_alive = !close && (h->minor || keep_alive);
+    h->upgrade = upgrade && h->minor && seen(p, FIELD_UPGRADE) && names_protocol(h, base);
     return PARSE_DONE;
 }
 

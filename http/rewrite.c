@@ -2,10 +2,13 @@
 
 #include <assert.h>
 
+#include "http/field.h"
+
 /* Memory is reserved once for the greatest possible result, so that the put_*() below need not
  * check it and a failure leaves the buffer unchanged. That is every field line as received plus a
- * space after its colon, the host once more in X-Forwarded-Host, the caller's texts (`more`), and
- * the lines that this module adds itself, which are far below OWN_LINES bytes. */
+ * space after its colon, the host once more in X-Forwarded-Host, an Upgrade at most twice as long,
+ * the caller's texts (`more`), and the lines that this module adds itself, which are far below
+ * OWN_LINES bytes. */
 #define OWN_LINES 512
 
 static bool reserve(struct buffer *out, const struct head *h, size_t more)
@@ -52,14 +55,43 @@ static void put_field(struct buffer *out, const char *base, const struct head_fi
     PUT(out, "\r\n");
 }
 
-/* A forwarded Upgrade must be named by a new Connection field, as it is hop-by-hop (RFC
- * 9110 7.8). */
-static void put_upgrade(struct buffer *out, const struct head *h, const char *base)
+/* The protocols of one Upgrade line that may follow through the proxy; no line if there is none.
+ * The result is at most twice as long as the line. */
+static void put_protocols(struct buffer *out, const char *base, const struct head_field *f)
 {
-    PUT(out, "Connection: Upgrade\r\n");
-    for (unsigned i = 0; i < h->nfields; i++)
+    struct str rest = head_value(base, f), element;
+    bool first = true;
+    while (field_list_next(&rest, &element)) {
+        if (!field_is_protocol(element))
+            continue;
+        if (first) {
+            put_str(out, head_name(base, f));
+            PUT(out, ": ");
+        } else {
+            PUT(out, ", ");
+        }
+        put_str(out, element);
+        first = false;
+    }
+    if (!first)
+        PUT(out, "\r\n");
+}
+
+/* Upgrade and TE are hop-by-hop: they are said anew, and named by a new Connection (RFC 9110 7.8,
+ * 10.1.4). */
+static void put_hop(struct buffer *out, const struct head *h, const char *base, bool upgrade)
+{
+    if (upgrade && h->te_trailers)
+        PUT(out, "Connection: Upgrade, TE\r\n");
+    else if (upgrade)
+        PUT(out, "Connection: Upgrade\r\n");
+    else
+        PUT(out, "Connection: TE\r\n");
+    for (unsigned i = 0; upgrade && i < h->nfields; i++)
         if (h->fields[i].id == FIELD_UPGRADE)
-            put_field(out, base, &h->fields[i]);
+            put_protocols(out, base, &h->fields[i]);
+    if (h->te_trailers)
+        PUT(out, "TE: trailers\r\n");
 }
 
 static void put_via(struct buffer *out)
@@ -177,8 +209,8 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
         put_number(out, h->max_forwards - 1);
         PUT(out, "\r\n");
     }
-    if (r->upgrade)
-        put_upgrade(out, h, base);
+    if (r->upgrade || h->te_trailers)
+        put_hop(out, h, base, r->upgrade);
     /* A request without a body keeps its "Content-Length: 0", if it has one. */
     if (h->body == BODY_CHUNKED)
         PUT(out, "Transfer-Encoding: chunked\r\n");
@@ -218,9 +250,9 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
             put_length(out, h->content_length);
     }
     /* persistence is the default of HTTP/1.1 and must be said only to HTTP/1.0 clients */
-    if (r->upgrade)
-        put_upgrade(out, h, base);
-    else if (r->close)
+    if (r->upgrade || (h->status == 426 && h->upgrade))
+        put_hop(out, h, base, true);
+    if (r->close)
         PUT(out, "Connection: close\r\n");
     else if (r->keep_alive_10)
         PUT(out, "Connection: keep-alive\r\n");

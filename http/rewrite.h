@@ -16,7 +16,7 @@
 struct rewrite_request {
     struct str peer;  /* the client's address in canonical text; empty: it is on a unix socket */
     struct str proto; /* the value of X-Forwarded-Proto: "http" */
-    bool upgrade;     /* forward the Upgrade field */
+    bool upgrade;     /* forward the Upgrade field, of a head with `upgrade` */
 };
 
 /* Appends the head of a request for a backend, always HTTP/1.1, but without the blank line at its

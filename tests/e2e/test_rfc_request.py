@@ -18,7 +18,7 @@ BEFORE = b'GET /before HTTP/1.1\r\nHost: t\r\n\r\n'
 AFTER = b'GET /after HTTP/1.1\r\nHost: t\r\n\r\n'
 AGAIN = b'GET /again HTTP/1.1\r\nHost: t\r\n\r\n'
 OWN_FIELDS = ('x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'via', 'connection', 'upgrade',
-              'transfer-encoding', 'content-length')
+              'te', 'transfer-encoding', 'content-length')
 
 
 class Field:
@@ -93,7 +93,8 @@ def check_seen(message, seen, recorder):
     assert own['x-forwarded-host'] == ([] if seen.host is None else [seen.host])
     assert own['via'] == list(seen.via + ('1.1 ringproxy',))
     assert own['upgrade'] == list(seen.upgrade)
-    assert own['connection'] == (['Upgrade'] if seen.upgrade else [])
+    assert own['te'] == (['trailers'] if seen.te else [])
+    assert own['connection'] == (['Upgrade'] if seen.upgrade else ['TE'] if seen.te else [])
     if seen.framing == 'length':
         assert own['content-length'] == [str(len(seen.body))]
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/field.h"
 #include "http/framing.h"
 #include "http/parser.h"
 #include "http/rewrite.h"
@@ -89,11 +90,22 @@ static unsigned passed_on(const struct head *h)
     return n;
 }
 
+/* No protocol that carries requests goes on. */
+static void check_protocols(const struct head *h, const char *in)
+{
+    for (unsigned i = 0; i < h->nfields; i++) {
+        struct str rest = head_value(in, &h->fields[i]), element;
+        while (h->fields[i].id == FIELD_UPGRADE && field_list_next(&rest, &element))
+            MUST(field_is_protocol(element));
+    }
+}
+
 static void check_request(const struct head *h, const char *in)
 {
     static struct outcome again;
     struct buffer out = {0};
-    struct rewrite_request r = {STR("192.0.2.1"), STR("http"), h->upgrade};
+    struct rewrite_request r = {
+        .peer = STR("192.0.2.1"), .proto = STR("http"), .upgrade = h->upgrade};
     MUST(rewrite_request(&out, h, in, &r));
     if (!h->has_host)
         MUST(buffer_append(&out, "Host: x\r\n", 9));
@@ -104,6 +116,8 @@ static void check_request(const struct head *h, const char *in)
         MUST(g->minor == 1 && g->body == h->body && g->content_length == h->content_length);
         MUST(g->has_length == h->has_length && g->method == h->method && g->keep_alive);
         MUST(g->upgrade == h->upgrade && g->expect_continue == h->expect_continue);
+        MUST(g->te_trailers == h->te_trailers);
+        check_protocols(g, out.data);
         if (h->has_host)
             MUST(str_eq_nocase(head_str(in, h->host), head_str(out.data, g->host)));
         if (in[h->path.off] != '*' && out.data[g->target.off] != '*')
@@ -124,6 +138,7 @@ static void check_answer(const struct head *h, const char *in)
         parse_again(&again, ANSWER, &out);
         const struct head *g = &again.head;
         MUST(g->minor == 1 && g->status == h->status && g->keep_alive == h->keep_alive);
+        check_protocols(g, out.data);
         MUST(framing_of_answer(g, false) == framing_of_answer(h, false));
         if (framing_of_answer(h, false) == BODY_LENGTH)
             MUST(g->content_length == h->content_length);

@@ -363,7 +363,9 @@ static void check_request(const struct backend *b)
     MUST(ends_with(http_message_field(got, "X-Forwarded-For"), b->client->ip));
     MUST(ends_with(http_message_field(got, "Via"), "1.1 ringproxy"));
     MUST(got->head.upgrade == sent->head.upgrade);
-    MUST(got->head.upgrade || http_message_field(got, "Connection").n == 0);
+    MUST(got->head.te_trailers == sent->head.te_trailers);
+    MUST(got->head.upgrade || got->head.te_trailers ||
+         http_message_field(got, "Connection").n == 0);
     MUST(got->kind == sent->kind && got->head.expect_continue == sent->head.expect_continue);
 }
 

@@ -599,6 +599,102 @@ START_TEST(connection_says_what_follows)
 }
 END_TEST
 
+/* RFC 9110 7.8: h2c, HTTP and TLS are not what a tunnel may carry. */
+START_TEST(an_upgrade_is_to_a_protocol_that_may_follow)
+{
+    static const struct {
+        const char *value;
+        bool request, answer;
+    } cases[] = {
+        {"websocket", true, true},
+        {"WebSocket", true, true},
+        {"tcp", true, true},
+        {"TLSA", true, true},
+        {"echo/1.0", true, true},
+        {"httpx", true, true},
+        {"h", true, true},
+        {"hx2", true, true},
+        {"a/h2c", true, true},
+        {"SPDY/3.1", true, true},
+        {"websocket, tcp", true, true},
+        {",,\twebsocket\t, ", true, true},
+        {"h2c", false, false},
+        {"H2C", false, false},
+        {"\th2c\t", false, false},
+        {"h2", false, false},
+        {"h2c-14", false, false},
+        {"h3", false, false},
+        {"h3-29", false, false},
+        {"HTTP/2.0", false, false},
+        {"http/2.0", false, false},
+        {"HTTP/1.1", false, false},
+        {"HTTP/3.0", false, false},
+        {"HTTP", false, false},
+        {"HTTPS", false, false},
+        {"TLS/1.0", false, false},
+        {"TLS/1.3", false, false},
+        {"tls", false, false},
+        {"SSL/3", false, false},
+        {"TLS/1.0, HTTP/1.1", false, false},
+        {"h2c, websocket", true, false},
+        {"websocket,h2c", true, false},
+        {"websocket, TLS/1.2", true, false},
+        {"", false, false},
+        {", ,", false, false},
+        {"h2c;q=1", false, false},
+        {"\"websocket\"", false, false},
+        {"web socket", false, false},
+        {"websocket/", false, false},
+        {"/13", false, false},
+        {"a/b/c", false, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char in[256];
+        int n = snprintf(in, sizeof(in), GET "Connection: Upgrade\r\nUpgrade: %s\r\n\r\n",
+                         cases[i].value);
+        ck_assert_msg(parse(REQUEST, in, (size_t)n).head.upgrade == cases[i].request, "%s", in);
+        n = snprintf(in, sizeof(in), "HTTP/1.1 101 S\r\nUpgrade: %s\r\nConnection: Upgrade\r\n\r\n",
+                     cases[i].value);
+        ck_assert_msg(parse(ANSWER, in, (size_t)n).head.upgrade == cases[i].answer, "%s", in);
+    }
+    static const char lines[] = GET "Upgrade: h2c\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    ck_assert(parse(REQUEST, IN(lines)).head.upgrade);
+}
+END_TEST
+
+/* RFC 9110 10.1.4. */
+START_TEST(trailers_are_asked_for_by_te)
+{
+    static const struct {
+        const char *version, *lines;
+        bool trailers;
+    } cases[] = {
+        {"1.1", "TE: trailers", true},
+        {"1.1", "te:\tTrailers\t", true},
+        {"1.1", "TE: trailers\r\nConnection: TE", true},
+        {"1.1", "TE: gzip;q=0.5, trailers, deflate", true},
+        {"1.1", "TE: gzip\r\nTE:trailers", true},
+        {"1.1", "TE: trailers;q=0.5", true},
+        {"1.1", "TE: trailers ;q=1", true},
+        {"1.1", "TE: gzip", false},
+        {"1.1", "TE:", false},
+        {"1.1", "TE: ;", false},
+        {"1.1", "TE: trailer", false},
+        {"1.1", "TE: trailersx", false},
+        {"1.1", "TE: x;trailers", false},
+        {"1.1", "Trailer: trailers", false},
+        {"1.0", "TE: trailers\r\nConnection: TE", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char in[256];
+        int n = snprintf(in, sizeof(in), "GET / HTTP/%s\r\nHost: h\r\n%s\r\n\r\n", cases[i].version,
+                         cases[i].lines);
+        struct outcome o = parse(REQUEST, in, (size_t)n);
+        ck_assert_msg(o.result == PARSE_DONE && o.head.te_trailers == cases[i].trailers, "%s", in);
+    }
+}
+END_TEST
+
 /* The names of the fields in order; '-' marks those that are not forwarded. */
 static void check_hops(const char *in, const char *expected)
 {
@@ -627,6 +723,8 @@ START_TEST(hop_by_hop_fields_are_marked)
     check_hops(GET "A: 1\r\nB: 2\r\nConnection: close\r\nConnection: b\r\n\r\n",
                "Host A -B -Connection -Connection");
     check_hops(GET "Connection: host, close\r\nClose: 1\r\n\r\n", "Host -Connection Close");
+    check_hops(GET "http2-settings: x\r\nHTTP2-Setting: x\r\nHTTP2-Settingss: x\r\n\r\n",
+               "Host -http2-settings HTTP2-Setting HTTP2-Settingss");
     check_hops(GET "Connection: aa\r\nA: 1\r\nAaa: 1\r\n\r\n", "Host -Connection A Aaa");
 }
 END_TEST
@@ -639,6 +737,7 @@ START_TEST(fields_are_known_in_any_case)
     } names[] = {
         {"Connection", FIELD_CONNECTION},
         {"Content-Length", FIELD_CONTENT_LENGTH},
+        {"HTTP2-Settings", FIELD_HTTP2_SETTINGS},
         {"Cookie", FIELD_COOKIE},
         {"Expect", FIELD_EXPECT},
         {"Keep-Alive", FIELD_KEEP_ALIVE},
@@ -1039,6 +1138,8 @@ static Suite *build(void)
     tcase_add_test(t, content_length_is_one_plain_number);
     tcase_add_test(t, transfer_encoding_is_chunked_alone);
     tcase_add_test(t, connection_says_what_follows);
+    tcase_add_test(t, an_upgrade_is_to_a_protocol_that_may_follow);
+    tcase_add_test(t, trailers_are_asked_for_by_te);
     tcase_add_test(t, hop_by_hop_fields_are_marked);
     tcase_add_test(t, fields_are_known_in_any_case);
     tcase_add_test(t, values_lose_white_space_at_both_ends_only);

@@ -21,17 +21,16 @@ static void check_text(struct buffer *out, const char *expected, const char *in)
 }
 
 /* Expects the request `in` to become `expected`; both are given without the blank line. */
-static void check_request_of(struct str peer, const char *in, bool upgrade, const char *expected)
+static void check_rewritten(const char *in, const struct rewrite_request *r, const char *expected)
 {
     struct parser p;
     struct head h, again;
     struct buffer out = {0};
     char head[2048];
     int n = snprintf(head, sizeof(head), "%s\r\n", in);
-    struct rewrite_request r = {.peer = peer, .proto = STR("http"), .upgrade = upgrade};
     parser_init_request(&p, &h, 2048);
     ck_assert_msg(parser_execute(&p, &h, head, (size_t)n) == PARSE_DONE, "%s: %s", in, p.reason);
-    ck_assert(rewrite_request(&out, &h, head, &r));
+    ck_assert(rewrite_request(&out, &h, head, r));
     size_t end = out.end;
     if (!h.has_host)
         ck_assert(buffer_append(&out, "Host: x\r\n", 9));
@@ -40,8 +39,15 @@ static void check_request_of(struct str peer, const char *in, bool upgrade, cons
     ck_assert_msg(parser_execute(&p, &again, out.data, out.end) == PARSE_DONE, "%s", out.data);
     ck_assert_int_eq(again.body, h.body);
     ck_assert_uint_eq(again.content_length, h.content_length);
+    ck_assert_int_eq(again.upgrade, r->upgrade);
     out.end = end;
     check_text(&out, expected, in);
+}
+
+static void check_request_of(struct str peer, const char *in, bool upgrade, const char *expected)
+{
+    struct rewrite_request r = {.peer = peer, .proto = STR("http"), .upgrade = upgrade};
+    check_rewritten(in, &r, expected);
 }
 
 static void check_request(const char *in, bool upgrade, const char *expected)
@@ -106,8 +112,9 @@ START_TEST(hop_by_hop_fields_end_here)
         {GET "Connection: close\r\n", GET FORWARDED_H VIA},
         {GET "Connection: keep-alive, X, y\r\nx: 1\r\nX: 2\r\nXX: 3\r\nY: 4\r\n",
          GET "XX: 3\r\n" FORWARDED_H VIA},
-        {GET "Keep-Alive: 5\r\nProxy-Connection: close\r\nTE: trailers\r\nUpgrade: websocket\r\n",
+        {GET "Keep-Alive: 5\r\nProxy-Connection: close\r\nTE: gzip\r\nUpgrade: websocket\r\n",
          GET FORWARDED_H VIA},
+        {GET "HTTP2-Settings: AAA\r\n", GET FORWARDED_H VIA},
         {GET "Connection: Host\r\n", GET FORWARDED_H VIA},
         {GET "Trailer: A\r\nProxy-Authorization: x\r\n",
          GET "Trailer: A\r\nProxy-Authorization: x\r\n" FORWARDED_H VIA},
@@ -175,9 +182,37 @@ END_TEST
 /* RFC 9110 7.8. */
 START_TEST(an_upgrade_is_passed_on_when_asked_for)
 {
-    check_request(
-        GET "Connection: Upgrade, x\r\nX: 1\r\nUpgrade: websocket\r\nupgrade:  h2c \r\n", true,
-        GET FORWARDED_H VIA "Connection: Upgrade\r\nUpgrade: websocket\r\nupgrade: h2c\r\n");
+#define ASKS "Connection: Upgrade, HTTP2-Settings\r\n"
+#define SAYS "Connection: Upgrade\r\n"
+    static const struct request_case cases[] = {
+        {GET "Connection: Upgrade, x\r\nX: 1\r\nUpgrade: websocket\r\nupgrade:  tcp \r\n",
+         GET FORWARDED_H VIA SAYS "Upgrade: websocket\r\nupgrade: tcp\r\n"},
+        {GET ASKS "Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nupgrade:  websocket \r\n",
+         GET FORWARDED_H VIA SAYS "upgrade: websocket\r\n"},
+        {GET ASKS "HTTP2-Settings: AAA\r\nUpgrade: h2c,websocket , HTTP/2.0,,tcp\r\n",
+         GET FORWARDED_H VIA SAYS "Upgrade: websocket, tcp\r\n"},
+        {GET ASKS "Upgrade: TLS/1.0, x/1\r\nTE: trailers\r\n",
+         GET FORWARDED_H VIA "Connection: Upgrade, TE\r\nUpgrade: x/1\r\nTE: trailers\r\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        check_request(cases[i].in, true, cases[i].out);
+}
+END_TEST
+
+/* RFC 9110 10.1.4. */
+START_TEST(trailers_are_asked_for_anew)
+{
+#define TE "Connection: TE\r\nTE: trailers\r\n"
+    static const struct request_case cases[] = {
+        {GET TE, GET FORWARDED_H VIA TE},
+        {GET "TE: trailers\r\n", GET FORWARDED_H VIA TE},
+        {GET "te: gzip;q=0.5,\ttrailers\r\nTE: x\r\nConnection: close, te\r\n",
+         GET FORWARDED_H VIA TE},
+        {GET "TE: gzip\r\nConnection: TE\r\n", GET FORWARDED_H VIA},
+        {"GET / HTTP/1.0\r\nHost: h\r\n" TE, GET FORWARDED_H VIA},
+        {POST TE "Content-Length: 2\r\n", POST FORWARDED_H VIA TE "Content-Length: 2\r\n"},
+    };
+    CHECK_REQUESTS(cases);
 }
 END_TEST
 
@@ -212,6 +247,27 @@ START_TEST(answers_go_out_as_1_1)
     check_answer(OK "Connection: close, X\r\nX: 1\r\nKeep-Alive: 1\r\nUpgrade: y\r\nTrailer: A\r\n",
                  plain, OK "Trailer: A\r\n" VIA "\r\n");
     check_answer(OK "Via: 1.1 a\r\n", plain, OK "Via: 1.1 a\r\n" VIA "\r\n");
+}
+END_TEST
+
+/* RFC 9110 7.8, 15.5.22: an answer that demands an Upgrade says which; others say nothing. */
+START_TEST(a_426_says_which_protocol)
+{
+#define DEMAND "HTTP/1.1 426 U\r\n"
+#define LENGTH_0 "Content-Length: 0\r\n"
+    struct rewrite_answer r = {.body = BODY_NONE};
+    check_answer(DEMAND LENGTH_0 "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n", r,
+                 DEMAND VIA LENGTH_0 "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    check_answer(DEMAND LENGTH_0 "Upgrade: websocket\r\nConnection: Upgrade\r\n", r,
+                 DEMAND VIA LENGTH_0 "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    check_answer(DEMAND LENGTH_0 "Upgrade: h2c\r\nConnection: Upgrade\r\n", r,
+                 DEMAND VIA LENGTH_0 "\r\n");
+    check_answer(OK LENGTH_0 "Upgrade: websocket\r\nConnection: Upgrade\r\n", r,
+                 OK VIA LENGTH_0 "\r\n");
+    r.close = true;
+    check_answer(DEMAND LENGTH_0 "Upgrade: websocket\r\nConnection: Upgrade\r\n", r,
+                 DEMAND VIA LENGTH_0
+                 "Connection: Upgrade\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n");
 }
 END_TEST
 
@@ -273,14 +329,16 @@ END_TEST
 START_TEST(the_room_reserved_is_enough)
 {
     for (int fields = 0; fields < HEAD_MAX_FIELDS; fields++)
-        for (int kind = 0; kind < 3; kind++) {
-            static const char *const lines[] = {"a:\r\n", "X-Forwarded-For:b\r\n", "Upgrade:\r\n"};
+        for (int kind = 0; kind < 5; kind++) {
+            static const char *const lines[] = {
+                "a:\r\n", "X-Forwarded-For:b\r\n", "Upgrade:\r\n", "Upgrade:a\r\n",
+                "Upgrade:a,b,c,d,e,f,g,h,i,j,k,h2\r\nTE:trailers\r\n"};
             char in[8192];
             struct parser p;
             struct head h;
             struct buffer out = {0};
             size_t n = (size_t)sprintf(in, "P / HTTP/1.1\r\nhost:%0*d\r\n", fields * 8 + 1, 0);
-            for (int i = 1; i < fields; i++)
+            for (int i = 1; i < (kind == 4 ? fields / 2 : fields); i++)
                 n += (size_t)sprintf(in + n, "%s", lines[kind]);
             n += (size_t)sprintf(in + n, "\r\n");
             parser_init_request(&p, &h, sizeof(in));
@@ -313,6 +371,8 @@ static Suite *build(void)
     tcase_add_test(t, a_peer_without_an_address_is_unix);
     tcase_add_test(t, request_bodies_keep_their_kind_of_framing);
     tcase_add_test(t, an_upgrade_is_passed_on_when_asked_for);
+    tcase_add_test(t, trailers_are_asked_for_anew);
+    tcase_add_test(t, a_426_says_which_protocol);
     tcase_add_test(t, answers_go_out_as_1_1);
     tcase_add_test(t, answers_have_the_framing_for_the_client);
     tcase_add_test(t, answers_say_what_becomes_of_the_connection);

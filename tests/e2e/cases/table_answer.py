@@ -296,6 +296,10 @@ good('interim: 101 as asked', '9110 7.8', (b'HTTP/1.1 101 S\r\nUpgrade: x\r\nCon
 good('interim: 103 before 101', '9110 7.8', (EARLY + b'HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n'
                                              b'\r\n', TUNNEL), 101, request=UPGRADE, end='tunnel',
      interim=(103,), pool='closed')
+for name, said in {'h2c': b'h2c', 'HTTP/2.0': b'HTTP/2.0', 'TLS': b'TLS/1.2, HTTP/1.1', 'h2c beside it': b'x, h2c',
+                   'nothing': b''}.items():
+    broken(f'interim: 101 to {name}', '9110 7.8', b'HTTP/1.1 101 S\r\nUpgrade: ' + said +
+           b'\r\nConnection: Upgrade\r\n\r\n', CLOSE, request=UPGRADE)
 good('interim: an upgrade not granted', '9110 7.8', LENGTH_2 + b'\r\nhi', 200, b'hi', request=UPGRADE)
 broken('interim: an upgrade that breaks', '9110 7.8', b'HTTP/1.1 101\r\nX : y\r\n\r\n', CLOSE, request=UPGRADE)
 

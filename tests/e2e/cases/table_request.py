@@ -27,6 +27,7 @@ class Seen:
     forwarded: tuple = ()  # X-Forwarded-For before the client itself
     via: tuple = ()  # before the proxy's own
     upgrade: tuple = ()
+    te: bool = False  # TE: trailers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -541,8 +542,15 @@ passes('connection: empty elements', '9110 5.6.1', GET + b'Connection: , ,\r\n\r
 passes('connection: empty', '9110 5.6.1', GET + b'Connection:\r\n\r\n', get())
 refuse('connection: too many names', '9110 7.6.1', GET + b'Connection: ' + b'a,' * 65 + b'a\r\n\r\n', 431)
 passes('hop-by-hop: fields by themselves', '9110 7.6.1',
-       GET + b'Keep-Alive: x\r\nTE: trailers\r\nProxy-Connection: x\r\nUpgrade: x\r\nX: y\r\n\r\n',
-       get('/', ('X', 'y')))
+       GET + b'Keep-Alive: x\r\nTE: gzip\r\nProxy-Connection: x\r\nUpgrade: x\r\nHTTP2-Settings: x\r\n'
+       b'X: y\r\n\r\n', get('/', ('X', 'y')))
+for name, lines in {
+        'as it should be': b'TE: trailers\r\nConnection: TE\r\n', 'alone': b'TE: trailers\r\n',
+        'among codings': b'te: gzip;q=0.5,\tTrailers\r\nTE: deflate\r\n', 'beside another': b'Connection: te, x\r\n'
+        b'TE: trailers\r\nX: y\r\n'}.items():
+    passes(f'hop-by-hop: TE says trailers, {name}', '9110 10.1.4', GET + lines + END, get(te=True))
+passes('hop-by-hop: TE says trailers in HTTP/1.0', '9110 6.5.1', b'GET / HTTP/1.0\r\n' + HOST +
+       b'TE: trailers\r\nConnection: TE\r\n\r\n', get(), end='close')
 passes('hop-by-hop: TE that Connection names', '9110 10.1.4', GET + b'TE: gzip\r\nConnection: te\r\n\r\n',
        get())
 passes('forwarded: fields are appended or replaced', '9110 7.6.3',
@@ -572,8 +580,8 @@ passes('upgrade: in HTTP/1.0', '9110 7.8', b'GET / HTTP/1.0\r\n' + HOST +
 passes('upgrade: granted', '9110 7.8', b'GET /upgrade HTTP/1.1\r\n' + HOST +
        b'Upgrade: x\r\nConnection: Upgrade\r\n\r\n', get('/upgrade', upgrade=('x',)), got=(101,),
        end='tunnel')
-passes('upgrade: to HTTP/2 loses its settings', '9110 7.8, 9113 3.1', GET + b'Upgrade: h2c\r\n'
-       b'HTTP2-Settings: AAA\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n', get(upgrade=('h2c',)))
+passes('upgrade: to HTTP/2 is dropped', '9110 7.8, 9113 3.1', GET + b'Upgrade: h2c\r\n'
+       b'HTTP2-Settings: AAA\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n', get())
 
 # --- one after another --------------------------------------------------------------------------
 
