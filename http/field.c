@@ -77,14 +77,21 @@ enum field_id field_identify(const char *name, size_t n)
     }
 }
 
-bool field_not_in_trailers(enum field_id id, struct str name)
+static bool is_among(struct str name, const char *const *names, size_t n)
 {
-    static const char *const names[] = {
-        "authorization",
-        "proxy-authorization",
-        "proxy-authenticate",
-        "www-authenticate",
-        "set-cookie",
+    for (size_t i = 0; i < n; i++)
+        if (str_eq_nocase(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+enum field_trailer field_as_trailer(enum field_id id, struct str name)
+{
+    static const char *const refused[] = {
+        "authorization",    "proxy-authorization", "proxy-authenticate",
+        "www-authenticate", "set-cookie",          "forwarded",
+    };
+    static const char *const useless[] = {
         "content-encoding",
         "content-type",
         "content-range",
@@ -101,15 +108,23 @@ bool field_not_in_trailers(enum field_id id, struct str name)
         "location",
         "retry-after",
         "vary",
-        "forwarded",
     };
-    /* all fields with an id are about framing, routing or control, except for Via */
-    if (id != FIELD_OTHER)
-        return id != FIELD_VIA;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (str_eq_nocase(name, str_of(names[i])))
-            return true;
-    return false;
+    switch (id) {
+    case FIELD_OTHER:
+        break;
+    case FIELD_VIA:
+        return TRAILER_PASSES;
+    case FIELD_DATE:
+    case FIELD_EXPECT:
+    case FIELD_TRAILER:
+        return TRAILER_USELESS;
+    default: /* about framing, the connection, routing or authentication */
+        return TRAILER_REFUSED;
+    }
+    if (is_among(name, refused, sizeof(refused) / sizeof(refused[0])))
+        return TRAILER_REFUSED;
+    return is_among(name, useless, sizeof(useless) / sizeof(useless[0])) ? TRAILER_USELESS
+                                                                         : TRAILER_PASSES;
 }
 
 bool field_list_next(struct str *rest, struct str *element)

@@ -22,10 +22,17 @@ static inline bool field_is_hop(enum field_id id)
                          1u << FIELD_HTTP2_SETTINGS;
     return (hop >> id & 1) != 0;
 }
-/* True if a field must not be a trailer: fields for framing, routing, authentication,
- * request modification, response control, and those that say how to process the content (RFC
- * 9110 6.5.1). */
-bool field_not_in_trailers(enum field_id id, struct str name);
+
+enum field_trailer {
+    TRAILER_PASSES,
+    TRAILER_USELESS, /* it comes too late to mean anything: request modifiers, response control, how
+                        to process the content (RFC 9110 6.5.1); a reader that merges it into the
+                        head is misled, so it is not passed on */
+    TRAILER_REFUSED, /* framing, the connection, routing, authentication: an attack */
+};
+
+/* What is to be done with a field of a trailer section. */
+enum field_trailer field_as_trailer(enum field_id id, struct str name);
 
 /* Iterates over a comma-separated list (RFC 9110 5.6.1). For the first call *rest is the whole
  * value, with p not NULL. True: *element is the next element without white space around it,

@@ -116,12 +116,20 @@ static enum state line_end(const struct framing *f, char c)
     }
 }
 
-static enum state check_trailers(const struct trailers *t)
+/* Applies RFC 9110 6.5.1 to a whole trailer section. */
+static enum state check_trailers(struct trailers *t)
 {
     for (unsigned i = 0; i < t->head.nfields; i++) {
-        const struct head_field *field = &t->head.fields[i];
-        if (field_not_in_trailers(field->id, head_name(t->bytes.data, field)))
+        struct head_field *field = &t->head.fields[i];
+        switch (field_as_trailer(field->id, head_name(t->bytes.data, field))) {
+        case TRAILER_PASSES:
+            break;
+        case TRAILER_USELESS:
+            field->hop = true;
+            break;
+        case TRAILER_REFUSED:
             return MALFORMED;
+        }
     }
     return END;
 }

@@ -53,6 +53,6 @@ enum framing_result framing_decode(struct framing *f, char *data, size_t len, si
 /* After FRAMING_ERROR: 400 or 431. */
 int framing_status(const struct framing *f);
 /* The trailers of a chunked body, after FRAMING_DONE: *trailers has the fields, *base the bytes
- * that their offsets refer to; both live until framing_deinit(). None of the fields is one that
- * must not be a trailer (RFC 9110 6.5.1). False: there are no trailers. */
+ * that their offsets refer to; both live until framing_deinit(). Those that are useless as trailers
+ * (field_as_trailer()) have `hop` set: they are not passed on. False: there are no trailers. */
 bool framing_trailers(const struct framing *f, const struct head **trailers, const char **base);

@@ -38,7 +38,7 @@ struct feed {
 /* A library parser that has already read a start line. Each head begins with a copy of it, so that
  * the library only ever sees field lines. */
 static http_parser primed;
-static http_parser_settings settings;
+static http_parser_settings settings, no_callbacks;
 
 _Static_assert(sizeof(http_parser) == sizeof(((struct parser *)0)->impl), "room for http_parser");
 
@@ -275,8 +275,9 @@ __attribute__((constructor)) static void prime(void)
     static const char start_line[] = "GET / HTTP/1.1\r\n";
     http_parser_set_max_header_size(UINT32_MAX);
     http_parser_settings_init(&settings);
+    http_parser_settings_init(&no_callbacks);
     http_parser_init(&primed, HTTP_REQUEST);
-    size_t n = http_parser_execute(&primed, &settings, start_line, sizeof(start_line) - 1);
+    size_t n = http_parser_execute(&primed, &no_callbacks, start_line, sizeof(start_line) - 1);
     assert(n == sizeof(start_line) - 1 && primed.http_errno == HPE_OK);
     (void)n;
     settings.on_header_field = on_field;
@@ -417,6 +418,48 @@ static size_t plain_line(const char *base, size_t at, size_t end, struct head_fi
     return i + 2 - at;
 }
 
+/* Takes what stands before base[at] as the first piece of a value. Returns 0, or -1 if the head is
+ * refused. */
+static int begin_value(struct feed *x, http_parser *hp, size_t at)
+{
+    const struct head_field *f = &x->h->fields[x->h->nfields];
+    const char *end = x->end;
+    size_t value = f->name + f->name_len + 1u;
+    while (value < at && strchr(" \t\r\n", x->base[value]))
+        value++;
+    x->end = x->base + at;
+    int r = on_value(hp, x->base + value, at - value);
+    x->end = end;
+    return r;
+}
+
+/* The library has stopped at base[at]. It refuses a tab behind the number of a Content-Length,
+ * although a tab is optional white space just as a space is (RFC 9110 5.6.3). True: base[at] is
+ * such a tab, and the library was given a space for it, so that it can go on behind it. */
+static bool pass_tab(struct feed *x, http_parser *hp, size_t at)
+{
+    if (HTTP_PARSER_ERRNO(hp) != HPE_INVALID_CONTENT_LENGTH || x->base[at] != '\t')
+        return false;
+    if (x->p->state == FIELDS_GAP && begin_value(x, hp, at) != 0)
+        return false;
+    if (x->p->state != FIELDS_VALUE)
+        return false;
+    hp->http_errno = HPE_OK;
+    http_parser_execute(hp, &no_callbacks, " ", 1);
+    return true;
+}
+
+/* Lets the library read base[at, x->end). Returns the index at which it has stopped. */
+static size_t let_read(struct feed *x, http_parser *hp, size_t at)
+{
+    size_t end = (size_t)(x->end - x->base);
+    at += http_parser_execute(hp, &settings, x->base + at, end - at);
+    while (at < end && pass_tab(x, hp, at))
+        if (++at < end)
+            at += http_parser_execute(hp, &settings, x->base + at, end - at);
+    return at;
+}
+
 /* Lets the library read base[p->taken, end). */
 static enum parse_result read_fields(struct parser *p, struct head *h, const char *base, size_t end)
 {
@@ -426,12 +469,12 @@ static enum parse_result read_fields(struct parser *p, struct head *h, const cha
         p->state = FIELDS_ENDED;
     memcpy(&hp, p->impl, sizeof(hp));
     hp.data = &x;
-    size_t n = http_parser_execute(&hp, &settings, base + p->taken, end - p->taken);
+    size_t n = let_read(&x, &hp, p->taken);
     if (p->status) /* a callback refused */
         return PARSE_ERROR;
     switch (HTTP_PARSER_ERRNO(&hp)) {
     case HPE_CB_headers_complete:
-        n += x.from; /* the index at which the LF of the blank line must be */
+        /* n is the index at which the LF of the blank line must be */
         if (base[n] != '\n' || n == 0 || base[n - 1] != '\r')
             return parser_refuse(p, 400, "malformed end of the head");
         p->taken = (uint32_t)n + 1;

@@ -39,6 +39,8 @@ static void note_trailers(struct http_message *m)
     if (!framing_trailers(&m->framing, &h, &base))
         return;
     for (unsigned i = 0; i < h->nfields; i++) {
+        if (h->fields[i].hop) /* not passed on */
+            continue;
         struct str name = head_name(base, &h->fields[i]), value = head_value(base, &h->fields[i]);
         append(&m->trailers, name.p, name.n);
         append(&m->trailers, ":", 1);

@@ -152,6 +152,10 @@ for name, lines in {
 broken('framing: chunked in HTTP/1.0', '6.1',
        b'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n', CLOSE)
 good('framing: by length', '6.2', LENGTH_2 + b'\r\nhi', 200, b'hi', framing='length')
+good('framing: tabs around the length', '9110 5.6.3', OK + b'Content-Length:\t2\t\r\n\r\nhi', 200, b'hi',
+     framing='length')
+good('framing: tabs around the coding', '9110 5.6.3', OK + b'Transfer-Encoding:\tchunked\t\r\n\r\n'
+     b'2\r\nhi\r\n0\r\n\r\n', 200, b'hi', framing='chunked')
 good('framing: length 0', '6.2', OK + b'Content-Length: 0\r\n\r\n', framing='length')
 good('framing: chunked', '7.1', CHUNKED + b'1\r\nh\r\n1;x=y\r\ni\r\n0\r\n\r\n', 200, b'hi',
      framing='chunked')
@@ -170,6 +174,10 @@ good('framing: Connection: close by length', '9.6', (LENGTH_2 + b'Connection: cl
      framing='length', pool='closed')
 good('framing: trailers pass', '7.1.2', CHUNKED + b'2\r\nhi\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n', 200, b'hi',
      trailers=(('X-Sum', '1'), ('Y', '2')))
+for name in ('Content-Type: a/b', 'Content-Encoding: gzip', 'Cache-Control: no-store', 'Date: x', 'Trailer: X'):
+    good(f'framing: trailer {name} is dropped', '9110 6.5.1',
+         CHUNKED + b'2\r\nhi\r\n0\r\nX-Sum: 1\r\n' + name.encode() + b'\r\nY: 2\r\n\r\n', 200, b'hi',
+         trailers=(('X-Sum', '1'), ('Y', '2')))
 good('framing: answer in pieces', '6', (OK[:9], WAIT, OK[9:] + b'Content-Le', WAIT,
                                         b'ngth: 4\r\n\r\nab', WAIT, b'cd'), 200, b'abcd')
 good('framing: chunks in pieces', '7.1', (CHUNKED + b'2', WAIT, b'\r', WAIT, b'\nh', WAIT, b'i\r\n0', WAIT,
