@@ -57,3 +57,6 @@ static inline size_t chars_skip_text(const char *base, size_t i, size_t end)
 bool chars_are_token(struct str s);
 /* True for uri-host [":" port] with a host that is not empty (RFC 9110 7.2, RFC 3986 3.2.2). */
 bool chars_are_authority(struct str s);
+/* True if two authorities name the same host, in any case, and the same port; one without a port
+ * has this one (RFC 9110 4.2.3). Both must have passed chars_are_authority(). */
+bool chars_same_authority(struct str a, struct str b, unsigned port);

@@ -77,8 +77,10 @@ struct head {
     struct head_slice method_text, target;
     struct head_slice path;  /* the target without query, scheme and authority; "*" stays "*", the
                                 empty path of an absolute-form target is "/"; never empty */
-    struct head_slice query; /* without the '?', which precedes query.off if there is a query */
-    struct head_slice host;  /* of an absolute-form target, else of Host; len 0: none */
+    struct head_slice query; /* without the '?', which precedes query.off if there is a query; else
+                                query.off is the end of the target */
+    struct head_slice host;  /* of an absolute-form target, else of Host; len 0: none. Where they
+                                differ, which only the default port can, it is of Host */
     bool has_host;           /* host is set */
     bool expect_continue;
     bool te_trailers;      /* HTTP/1.1, and TE has `trailers` (RFC 9110 10.1.4) */
@@ -102,6 +104,19 @@ struct head {
 static inline struct str head_str(const char *base, struct head_slice s)
 {
     return (struct str){base + s.off, s.len};
+}
+
+/* True if the target has a '?'. */
+static inline bool head_has_query(const struct head *h, const char *base)
+{
+    return base[h->query.off - 1] == '?';
+}
+
+/* True if the path stands in the target in front of the query, or of the end. Otherwise it is the
+ * "/" that an absolute-form target without a path means. */
+static inline bool head_path_is_sent(const struct head *h, const char *base)
+{
+    return h->path.off + h->path.len + head_has_query(h, base) == h->query.off;
 }
 
 static inline struct str head_name(const char *base, const struct head_field *f)

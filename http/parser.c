@@ -16,7 +16,7 @@
  *              Transfer-Encoding is `chunked` once and nothing else, never in HTTP/1.0
  *   Host       (requests) exactly one in HTTP/1.1, at most one in HTTP/1.0, host[:port] with a host
  *              that is not empty (an http URI has one, RFC 9110 4.2.1), the same as the authority
- *              of an absolute-form target
+ *              of an absolute-form target, where the default port may be said or not
  *
  * The library as packaged is built without HTTP_PARSER_STRICT. It accepts, and the callbacks below
  * refuse: spaces in names, a control character as the first byte of a value, LF without CR at the
@@ -79,6 +79,13 @@ static bool gap_is_clean(const char *base, size_t from, size_t to)
     return true;
 }
 
+/* True if a Host names the host of an absolute-form target by its scheme's default port. */
+static bool is_host_of_target(const struct head *h, const char *base, struct str host)
+{
+    bool https = (base[h->target.off + 4] | 0x20) == 's';
+    return chars_same_authority(host, head_str(base, h->host), https ? 443 : 80);
+}
+
 /* The rules of single fields. Each is called at the end of a line, so that the head is refused at
  * the first field that contradicts one before it. Returns 0, or -1 if the head is refused. */
 static int host_rule(struct feed *x, const struct head_field *f)
@@ -89,9 +96,10 @@ static int host_rule(struct feed *x, const struct head_field *f)
         return stop(x->p, 400, "repeated Host");
     if (!chars_are_authority(value))
         return stop(x->p, 400, "malformed Host");
-    if (h->has_host && !str_eq_nocase(value, head_str(x->base, h->host)))
+    bool same = h->has_host && str_eq_nocase(value, head_str(x->base, h->host));
+    if (h->has_host && !same && !is_host_of_target(h, x->base, value))
         return stop(x->p, 400, "Host differs from the target's authority");
-    if (!h->has_host)
+    if (!same) /* the one that is passed on */
         h->host = (struct head_slice){f->value, f->value_len};
     h->has_host = true;
     return 0;

@@ -114,10 +114,8 @@ static void put_target(struct buffer *out, const struct head *h, const char *bas
         put_str(out, target);
         return;
     }
-    /* the parser represents an empty path by the '/' before the authority */
-    bool no_path = h->path.off < h->host.off;
-    bool query = base[h->query.off - 1] == '?';
-    if (no_path && !query && h->method == METHOD_OPTIONS) {
+    bool query = head_has_query(h, base);
+    if (h->method == METHOD_OPTIONS && !query && !head_path_is_sent(h, base)) {
         PUT(out, "*");
         return;
     }

@@ -37,18 +37,29 @@ static struct str find_query(struct str query, struct str name)
     return (struct str){0};
 }
 
-/* The host without its port, in the case as sent; an IPv6 literal keeps its brackets. */
+/* The host without its port and one dot at its end, which names the same host; in the case as sent.
+ * An IPv6 literal keeps its brackets. */
 static struct str host_name(struct str host)
 {
     const char *end = host.n && host.p[0] == '[' ? memchr(host.p, ']', host.n) : NULL;
     if (end)
         return (struct str){host.p, (size_t)(end - host.p) + 1};
     const char *colon = host.n ? memchr(host.p, ':', host.n) : NULL;
-    return (struct str){host.p, colon ? (size_t)(colon - host.p) : host.n};
+    size_t n = colon ? (size_t)(colon - host.p) : host.n;
+    return (struct str){host.p, n && host.p[n - 1] == '.' ? n - 1 : n};
 }
 
-/* The value of a part as it was sent; put_part() turns a host into lower case. Empty: it
- * is absent. */
+/* The path and the query as they stand in the target. */
+static struct str find_uri(const struct head *h, const char *base)
+{
+    uint32_t end = h->query.off + h->query.len;
+    if (head_path_is_sent(h, base))
+        return (struct str){base + h->path.off, end - h->path.off};
+    uint32_t question = h->query.off - head_has_query(h, base); /* see lacks_path() */
+    return (struct str){base + question, end - question};
+}
+
+/* The value of a part as it was sent; put_part() changes some of them. Empty: it is absent. */
 static struct str find_in_head(const struct config_key_part *part, const struct head *h,
                                const char *base)
 {
@@ -64,9 +75,8 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
         return find_query(head_str(base, h->query), name);
     case KEY_PATH:
         return head_str(base, h->path);
-    case KEY_URI: /* one slice, from the beginning of the path to the end of the query */
-        return (struct str){base + h->path.off,
-                            h->query.len ? h->query.off + h->query.len - h->path.off : h->path.len};
+    case KEY_URI:
+        return find_uri(h, base);
     case KEY_HOST:
         return host_name(head_str(base, h->host));
     case KEY_SOURCE_IP:
@@ -85,33 +95,49 @@ static struct str find_part(const struct config_key_part *part, const struct key
     return from->head ? find_in_head(part, from->head, from->base) : (struct str){0};
 }
 
-/* Appends the value of a part, a host in lower case. False: out of memory. */
-static bool put_part(struct buffer *out, enum config_key_kind kind, struct str value)
+/* True if the uri begins with a "/" that was not sent: http://h?q means http://h/?q. */
+static bool lacks_path(const struct config_key_part *part, const struct key_source *from)
 {
+    return part->kind == KEY_URI && from->head && !head_path_is_sent(from->head, from->base);
+}
+
+/* Appends the value of a part, a host in lower case. False: it is absent, or memory is out. */
+static bool put_part(struct buffer *out, const struct config_key_part *part,
+                     const struct key_source *from)
+{
+    struct str value = find_part(part, from);
+    if (lacks_path(part, from) && !buffer_append(out, "/", 1))
+        return false;
+    if (value.n == 0)
+        return lacks_path(part, from);
     if (!buffer_append(out, value.p, value.n))
         return false;
     char *p = out->data + out->end - value.n;
-    for (size_t i = 0; kind == KEY_HOST && i < value.n; i++)
+    for (size_t i = 0; part->kind == KEY_HOST && i < value.n; i++)
         if (p[i] >= 'A' && p[i] <= 'Z')
             p[i] = (char)(p[i] | 0x20);
     return true;
 }
 
+/* True if the value of a part is a slice of the source. */
+static bool is_slice(const struct config_key_part *part, const struct key_source *from)
+{
+    return part->kind != KEY_HOST && !lacks_path(part, from);
+}
+
 /* Composes the key of one alternative. A single part is returned as a slice of the source, without
- * a copy; only joined parts, and a host, which must be changed, go through scratch. */
+ * a copy, if it is one; joined parts, and values that have to be changed, go through scratch. */
 static bool extract_one(const struct config_key *key, const struct key_source *from,
                         struct buffer *scratch, struct str *out)
 {
-    if (key->nparts == 1 && key->parts[0].kind != KEY_HOST) {
+    if (key->nparts == 1 && is_slice(&key->parts[0], from)) {
         *out = find_part(&key->parts[0], from);
         return out->n > 0;
     }
     buffer_clear(scratch);
-    for (size_t i = 0; i < key->nparts; i++) {
-        struct str value = find_part(&key->parts[i], from);
-        if (value.n == 0 || !put_part(scratch, key->parts[i].kind, value))
+    for (size_t i = 0; i < key->nparts; i++)
+        if (!put_part(scratch, &key->parts[i], from))
             return false;
-    }
     *out = (struct str){buffer_head(scratch), buffer_len(scratch)};
     return true;
 }

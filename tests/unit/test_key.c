@@ -69,6 +69,30 @@ static const struct one table[] = {
     {KEY_URI, NULL, GET("/a?c=d", ""), "/a?c=d"},
     {KEY_URI, NULL, GET("/a", ""), "/a"},
     {KEY_URI, NULL, "GET http://h/a?b HTTP/1.1\r\nHost: h\r\n\r\n", "/a?b"},
+    {KEY_URI, NULL, "GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", "/?b"},
+    {KEY_URI, NULL, "GET http://h?b/c?d HTTP/1.1\r\nHost: h\r\n\r\n", "/?b/c?d"},
+    {KEY_URI, NULL, "GET http://h:80?b HTTP/1.1\r\nHost: h\r\n\r\n", "/?b"},
+    {KEY_URI, NULL, "GET http://h? HTTP/1.1\r\nHost: h\r\n\r\n", "/?"},
+    {KEY_URI, NULL, "GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "/"},
+    {KEY_URI, NULL, "GET https://[::1] HTTP/1.1\r\nHost: [::1]:443\r\n\r\n", "/"},
+    {KEY_URI, NULL, "GET http://h/ HTTP/1.0\r\n\r\n", "/"},
+    {KEY_URI, NULL, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "*"},
+    {KEY_URI, NULL, "OPTIONS http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", "/?b"},
+    {KEY_URI, NULL, GET("/?b", ""), "/?b"},
+    {KEY_URI, NULL, GET("/a?", ""), "/a?"},
+    {KEY_URI, NULL, GET("//h?b", ""), "//h?b"},
+    {KEY_PATH, NULL, "GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", "/"},
+    {KEY_PATH, NULL, "GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "/"},
+    {KEY_PATH, NULL, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "*"},
+    {KEY_QUERY, "b", "GET http://h?b=1 HTTP/1.1\r\nHost: h\r\n\r\n", "1"},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: A.B.\r\n\r\n", "a.b"},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: a.b.:80\r\n\r\n", "a.b"},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: a.b..\r\n\r\n", "a.b."},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: 192.0.2.1.\r\n\r\n", "192.0.2.1"},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: .\r\n\r\n", NULL},
+    {KEY_HOST, NULL, "GET http://A.:80/ HTTP/1.1\r\nHost: a.\r\n\r\n", "a"},
+    {KEY_HOST, NULL, "GET http://A.:80/ HTTP/1.0\r\n\r\n", "a"},
+    {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n", "[::1]"},
     {KEY_HOST, NULL, GET("/", ""), "shop.example"},
     {KEY_HOST, NULL, "GET http://A.B:1/ HTTP/1.1\r\nHost: A.B:1\r\n\r\n", "a.b"},
     {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n", "[2001:db8::1]"},
@@ -117,6 +141,17 @@ START_TEST(a_client_without_an_address_has_no_source_ip)
     struct str none = {0};
     check_of(none, GET("/p", ""), keys, 3, "/p");
     check_of(none, GET("/p", ""), keys, 2, NULL);
+}
+END_TEST
+
+START_TEST(a_uri_without_a_path_can_be_joined)
+{
+    struct config_key_part parts[] = {part(KEY_HOST, NULL), part(KEY_URI, NULL)};
+    const struct config_key key = {parts, 2};
+    check("GET http://H.?b HTTP/1.1\r\nHost: h.\r\n\r\n", &key, 1, "h/?b");
+    check("GET http://H HTTP/1.1\r\nHost: h\r\n\r\n", &key, 1, "h/");
+    check("GET /?b HTTP/1.1\r\nHost: h\r\n\r\n", &key, 1, "h/?b");
+    check("GET /?b HTTP/1.0\r\n\r\n", &key, 1, NULL);
 }
 END_TEST
 
@@ -173,6 +208,7 @@ static Suite *build(void)
     Suite *s = suite_create("key");
     TCase *c = tcase_create("key");
     tcase_add_loop_test(c, each_kind_takes_what_the_contract_says, 0, sizeof table / sizeof *table);
+    tcase_add_test(c, a_uri_without_a_path_can_be_joined);
     tcase_add_test(c, first_alternative_present_wins);
     tcase_add_test(c, joined_parts_are_one_key_without_separator);
     tcase_add_test(c, a_client_without_an_address_has_no_source_ip);

@@ -287,7 +287,7 @@ START_TEST(targets_have_the_form_for_their_method)
         {IN("GET /a" BAD "\r\n"), 400}, /* HTTP/0.9 */
         {IN("GET /a" BAD "\n"), 400},
         {IN("GET http://g/ HTTP/1.1\r\nHost: h" BAD "\r\n\r\n"), 400},
-        {IN("GET http://h:80/ HTTP/1.1\r\nHost: h" BAD "\r\n\r\n"), 400},
+        {IN("GET http://h:81/ HTTP/1.1\r\nHost: h" BAD "\r\n\r\n"), 400},
         {IN("GET http://h/ HTTP/1.1\r\n\r" BAD "\n"), 400}, /* Host is needed all the same */
     };
     CHECK_ACCEPTANCES(REQUEST, good);
@@ -425,6 +425,21 @@ START_TEST(host_is_there_once_and_well_formed)
         {IN("GET / HTTP/1.1\r\nHost: a_b-c~d.e%41!$&'()*+,;=\r\n\r\n"),
          "GET 1 [/] [] [a_b-c~d.e%41!$&'()*+,;=] 1.1 keep none"},
         {IN("GET http://H/ HTTP/1.1\r\nHost: h\r\n\r\n"), "GET 1 [/] [] [H] 1.1 keep none"},
+        {IN("GET http://h:80/ HTTP/1.1\r\nHost:\th\t\r\n\r\n"), "GET 1 [/] [] [h] 1.1 keep none"},
+        {IN("GET http://h/ HTTP/1.1\r\nHost: H:80\r\n\r\n"), "GET 1 [/] [] [H:80] 1.1 keep none"},
+        {IN("GET HTTP://h:?q HTTP/1.1\r\nHost: h:80\r\n\r\n"),
+         "GET 1 [/] [q] [h:80] 1.1 keep none"},
+        {IN("GET http://h:080/a HTTP/1.1\r\nHost: h:\r\n\r\n"), "GET 1 [/a] [] [h:] 1.1 keep none"},
+        {IN("GET https://h:443/ HTTP/1.1\r\nHost: h\r\n\r\n"), "GET 1 [/] [] [h] 1.1 keep none"},
+        {IN("GET HTTPS://h/ HTTP/1.1\r\nHost: h:443\r\n\r\n"),
+         "GET 1 [/] [] [h:443] 1.1 keep none"},
+        {IN("GET http://[::A]:80/ HTTP/1.1\r\nHost: [::a]\r\n\r\n"),
+         "GET 1 [/] [] [[::a]] 1.1 keep none"},
+        {IN("GET http://[::1] HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"),
+         "GET 1 [/] [] [[::1]:80] 1.1 keep none"},
+        {IN("GET http://h:81/ HTTP/1.1\r\nHost: h:081\r\n\r\n"),
+         "GET 1 [/] [] [h:081] 1.1 keep none"},
+        {IN("GET http://h:80/ HTTP/1.0\r\nHost: h\r\n\r\n"), "GET 1 [/] [] [h] 1.0 end none"},
     };
     static const struct refusal bad[] = {
         {IN("GET / HTTP/1.1\r\n\r" BAD "\n"), 400},
@@ -448,6 +463,15 @@ START_TEST(host_is_there_once_and_well_formed)
         {IN("GET / HTTP/1.1\r\nHost: h:80:80" BAD "\r\n\r\n"), 400},
         {IN("GET / HTTP/1.1\r\nHost: h:8x" BAD "\r\n\r\n"), 400},
         {IN("GET / HTTP/1.1\r\nHost: h:-1" BAD "\r\n\r\n"), 400},
+        {IN("GET http://h:443/ HTTP/1.1\r\nHost: h" BAD "\r\n\r\n"), 400},
+        {IN("GET https://h:80/ HTTP/1.1\r\nHost: h" BAD "\r\n\r\n"), 400},
+        {IN("GET https://h/ HTTP/1.1\r\nHost: h:80" BAD "\r\n\r\n"), 400},
+        {IN("GET http://h:80/ HTTP/1.1\r\nHost: h." BAD "\r\n\r\n"), 400},
+        {IN("GET http://h:80/ HTTP/1.1\r\nHost: g" BAD "\r\n\r\n"), 400},
+        {IN("GET http://h:8/ HTTP/1.1\r\nHost: h:80" BAD "\r\n\r\n"), 400},
+        {IN("GET http://[::1]:80/ HTTP/1.1\r\nHost: [::1]:81" BAD "\r\n\r\n"), 400},
+        {IN("GET http://[::1]:80/ HTTP/1.1\r\nHost: ::1" BAD "\r\n\r\n"), 400},
+        {IN("GET http://h:80/ HTTP/1.1\r\nHost: h\r\nHost: h" BAD "\r\n\r\n"), 400},
         {IN("GET / HTTP/1.1\r\nHost: h:65536" BAD "\r\n\r\n"), 400},
         {IN("GET / HTTP/1.1\r\nHost: h:99999999999999999999" BAD "\r\n\r\n"), 400},
         {IN("GET / HTTP/1.1\r\nHost: a%4" BAD "\r\n\r\n"), 400},

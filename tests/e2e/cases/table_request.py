@@ -402,8 +402,9 @@ for name, target in {
         b'http://u:p@t/', 'bad port': b'http://t:x/', 'port too large': b'http://t:65536/',
         'backslash in the authority': b'http://t\\a/', 'bad encoding in the authority': b'http://t%/',
         'bracket open': b'http://[::1/', 'javascript': b'javascript:x', 'Host is another':
-        b'http://other/', 'Host is another by its port': b'http://t:80/', 'Host is a part':
-        b'http://t.example/', 'comma in front': b',/', 'fragment in absolute-form': b'http://t/#a',
+        b'http://other/', 'Host is another by its port': b'http://t:81/', 'Host is another by its scheme':
+        b'https://t:80/', 'Host is another by a dot': b'http://t./', 'Host is a part': b'http://t.example/',
+         'comma in front': b',/', 'fragment in absolute-form': b'http://t/#a',
         'quote first': b'"/"',
 }.items():
     refuse(f'target: {name}', '3.2', b'GET ' + target + b' HTTP/1.1\r\n' + HOST + END)
@@ -428,6 +429,12 @@ passes('target: asterisk, OPTIONS', '3.2.4', b'OPTIONS * HTTP/1.1\r\n' + HOST + 
        Seen('OPTIONS', '*'))
 passes('target: absolute-form without a path, OPTIONS', '3.2.4',
        b'OPTIONS http://t HTTP/1.1\r\n' + HOST + END, Seen('OPTIONS', '*'))
+for name, target, host in [
+        ('said in the target', b'http://t:80/a', b't'), ('said in Host', b'http://t/a', b't:80'),
+        ('said in the target, https', b'https://t:443/a', b't'), ('said in Host, https', b'HTTPS://T/a', b't:443'),
+        ('empty', b'http://t:/a', b't'), ('of IPv6', b'http://[::1]:80/a', b'[::1]')]:
+    passes(f'target: the default port, {name}', '9110 4.2.3', b'GET ' + target + b' HTTP/1.1\r\nHost: ' + host +
+           b'\r\n\r\n', Seen('GET', '/a', (('Host', host.decode()),), host=host.decode()))
 passes('target: absolute-form gives the Host of HTTP/1.0', '3.2.2', b'GET http://a.b:81/c HTTP/1.0\r\n\r\n',
        Seen('GET', '/c', (('Host', 'a.b:81'),), host='a.b:81'), end='close')
 
