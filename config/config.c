@@ -110,6 +110,7 @@ static void free_listener(struct config_listener *l)
     free(l->name);
     free(l->listen_text);
     read_keys_free(l->keys, l->nkeys);
+    free(l->trusted_proxies);
 }
 
 void config_unref(struct config *c)

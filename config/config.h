@@ -17,6 +17,7 @@
 #include "base/addr.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/network.h"
 
 #define CONFIG_MAX_POINTS 4194304 /* of a pool, the sum of weight x vnodes; ring/ has the same */
 #define CONFIG_MAX_SERVERS 4096   /* backends and standbys of a pool together */
@@ -29,6 +30,7 @@ enum config_key_kind {
     KEY_URI,
     KEY_HOST,
     KEY_SOURCE_IP,
+    KEY_CLIENT_IP,
     KEY_SNI,
 };
 
@@ -54,9 +56,12 @@ struct config_listener {
     size_t pool; /* index into config.pools */
     struct config_key *keys;
     size_t nkeys;
-    uint32_t max_connections; /* 1 to 1,000,000 */
-    uint32_t max_header_size; /* bytes of a head's fields; mode tcp: of a ClientHello */
-    bool accept_head;         /* connections must begin with a PROXY head */
+    uint32_t max_connections;        /* 1 to 1,000,000 */
+    uint32_t max_header_size;        /* bytes of a head's fields; mode tcp: of a ClientHello */
+    bool accept_head;                /* connections must begin with a PROXY head */
+    bool via;                        /* heads get a Via */
+    struct network *trusted_proxies; /* whose X-Forwarded-* are believed; by networks_sort() */
+    size_t ntrusted_proxies;
     uint64_t request_timeout_ms, idle_timeout_ms;
 };
 

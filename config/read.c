@@ -398,11 +398,15 @@ static void read_array(const struct value *v, void *fields)
 {
     struct config_range *ranges = NULL;
     struct config_key *keys = NULL;
+    struct network *networks = NULL;
     char *at = (char *)fields + v->key->offset;
     size_t n = 0;
     if (v->key->type == SCHEMA_STATUSES) {
         read_statuses(v->r, v->node, v->path, &ranges, &n);
         memcpy(at, &ranges, sizeof ranges);
+    } else if (v->key->type == SCHEMA_NETWORKS) {
+        read_networks(v->r, v->node, v->path, &networks, &n);
+        memcpy(at, &networks, sizeof networks);
     } else {
         read_keys(v->r, v->node, v->path, &keys, &n);
         memcpy(at, &keys, sizeof keys);
@@ -430,6 +434,7 @@ static void read_value(const struct value *v, void *fields)
         [SCHEMA_BYTES] = {read_byte_string},
         [SCHEMA_STATUSES] = {read_array},
         [SCHEMA_KEYS] = {read_array},
+        [SCHEMA_NETWORKS] = {read_array},
         [SCHEMA_MAP] = {read_inner},
         [SCHEMA_MAP_OR_OFF] = {read_inner},
         [SCHEMA_LIST] = {read_list, .list = true},

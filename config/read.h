@@ -8,6 +8,7 @@
 #pragma once
 #include <stdbool.h>
 
+#include "base/network.h"
 #include "config/report.h"
 #include "config/schema.h"
 
@@ -36,6 +37,10 @@ bool read_statuses(struct report *r, const struct yaml_node *node, const struct 
 bool read_keys(struct report *r, const struct yaml_node *node, const struct report_path *path,
                struct config_key **out, size_t *count);
 void read_keys_free(struct config_key *keys, size_t count);
+
+/* IP networks, one or a list, which may be empty; *out is a set by networks_sort(). */
+bool read_networks(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                   struct network **out, size_t *count);
 
 /* Reports a node of the wrong kind, such as a list in place of a number. allowed: what the key
  * takes, "a name" or "off or 1 to 2". */

@@ -444,7 +444,7 @@ static void resolve_pools(struct report *r, const struct yaml_node *listeners, s
 
 static const char *const mode_names[] = {[MODE_HTTP] = "http", [MODE_TCP] = "tcp"};
 static const char *const mode_keys[] = {
-    [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip",
+    [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip",
     [MODE_TCP] = "source_ip, sni"};
 
 /* True if all parts of a key exist in a mode: there is no request head in mode tcp, and no
@@ -478,6 +478,21 @@ static void check_keys(struct report *r, const struct config_listener *l,
     }
 }
 
+/* Mode tcp has no heads: a key that says what is done with them is surely a mistake there. */
+static void check_head_keys(struct report *r, const struct config_listener *l,
+                            const struct yaml_node *node, const struct report_path *path)
+{
+    const struct yaml_node *trusted = yaml_tree_get(node, "trusted_proxies");
+    const struct yaml_node *via = yaml_tree_get(node, "via");
+    struct report_path at_trusted = path_key(path, "trusted_proxies"),
+                       at_via = path_key(path, "via");
+    if (l->mode == MODE_TCP && l->ntrusted_proxies)
+        report_node(r, trusted, &at_trusted,
+                    "means nothing with mode: tcp, allowed with mode: http");
+    if (l->mode == MODE_TCP && via && !l->via)
+        report_node(r, via, &at_via, "off means nothing with mode: tcp, allowed with mode: http");
+}
+
 /* An address in canonical text, so that different spellings of one address (an IPv6 address has
  * many) count as duplicates. NULL if the value was wrong. The caller frees. */
 static char *canonical(const struct addr *a)
@@ -506,6 +521,7 @@ static void check_listeners(struct report *r, const struct yaml_node *root, stru
             (struct claim){texts[i], yaml_tree_get(node, "listen"), "listeners", i, "listen"};
         struct report_path item = path_index(&path, i);
         check_keys(r, l, node, &item);
+        check_head_keys(r, l, node, &item);
     }
     check_claims(r, NULL, names, n, "names of listeners must differ");
     check_claims(r, NULL, addrs, n, "addresses of listeners must differ");

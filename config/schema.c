@@ -19,6 +19,7 @@ static const struct schema_word log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL}};
 static const struct schema_word access_logs[] = {{"off"}, {NULL, 0, true}};
 static const struct schema_word listener_modes[] = {{"http", MODE_HTTP}, {"tcp", MODE_TCP}, {NULL}};
+static const struct schema_word switches[] = {{"on", true}, {"off", false}, {NULL}};
 static const struct schema_word accept_heads[] = {{"off", false}, {"accept", true}, {NULL}};
 static const struct schema_word send_heads[] = {
     {"off", SEND_HEAD_OFF}, {"v1", SEND_HEAD_V1}, {"v2", SEND_HEAD_V2}, {NULL}};
@@ -71,6 +72,9 @@ static const struct schema_key listener_keys[] = {
      FIELD(config_listener, max_header_size)},
     {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_listener, accept_head),
      .words = accept_heads},
+    {"trusted_proxies", SCHEMA_NETWORKS, FIELD(config_listener, trusted_proxies),
+     AND(config_listener, ntrusted_proxies)},
+    {"via", SCHEMA_WORD, .fallback = "on", FIELD(config_listener, via), .words = switches},
     {"timeouts", SCHEMA_MAP, .inner = &listener_timeouts},
 };
 static const struct schema listener = KEYS(listener_keys, config_listener);

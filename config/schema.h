@@ -22,6 +22,7 @@ enum schema_type {
     SCHEMA_ADDRESS,    /* -> struct addr, max is SCHEMA_TAKES_*; its text to char * at `second` */
     SCHEMA_STATUSES,   /* -> struct config_range *; their number to size_t at `second` */
     SCHEMA_KEYS,       /* -> struct config_key *; their number to size_t at `second` */
+    SCHEMA_NETWORKS,   /* -> struct network *, sorted; their number to size_t at `second` */
     SCHEMA_MAP,        /* a mapping of `inner`, whose struct begins at `offset` */
     SCHEMA_MAP_OR_OFF, /* the same; the word `off` zeroes that struct */
     SCHEMA_LIST, /* -> an array of `inner`, at least min; their number to size_t at `second` */

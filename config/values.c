@@ -1,4 +1,4 @@
-/* Readers of the values with a syntax of their own: names, texts, statuses, keys. */
+/* Readers of the values with a syntax of their own: names, texts, statuses, networks, keys. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -161,6 +161,53 @@ bool read_statuses(struct report *r, const struct yaml_node *node, const struct 
     return true;
 }
 
+/* ---- networks ---- */
+
+#define NETWORKS "ADDRESS, ADDRESS/BITS or unix"
+
+static bool read_network(struct report *r, const struct yaml_node *node,
+                         const struct report_path *path, struct network *out)
+{
+    char text[REPORT_QUOTE_MAX];
+    if (node->kind != YAML_SCALAR || node->text.n == 0) {
+        read_wrong_kind(r, node, path, NETWORKS);
+        return false;
+    }
+    report_quote(node->text, text);
+    switch (network_parse(node->text, out)) {
+    case NETWORK_OK:
+        return true;
+    case NETWORK_LENGTH:
+        report_node(r, node, path,
+                    "%s is longer than an address, allowed 0 to 32 bits, IPv6 0 to 128", text);
+        break;
+    case NETWORK_BAD:
+        report_node(r, node, path, "%s is not an IP address or network, allowed " NETWORKS, text);
+        break;
+    }
+    return false;
+}
+
+bool read_networks(struct report *r, const struct yaml_node *node, const struct report_path *path,
+                   struct network **out, size_t *count)
+{
+    bool list = node->kind == YAML_LIST, ok = true;
+    size_t n = list ? node->count : 1;
+    struct network *networks = mem_zalloc_array(n, sizeof *networks);
+    for (size_t i = 0; i < n; i++) {
+        struct report_path at = {path, .index = i};
+        const struct yaml_node *item = list ? node->items[i] : node;
+        ok = read_network(r, item, list ? &at : path, &networks[i]) && ok;
+    }
+    if (!ok) {
+        free(networks);
+        return false;
+    }
+    *out = networks;
+    *count = networks_sort(networks, n);
+    return true;
+}
+
 /* ---- keys ---- */
 
 /* A field name or cookie name that is no token can never occur in a request. */
@@ -199,6 +246,7 @@ static const struct {
     {"uri", KEY_URI, NULL},
     {"host", KEY_HOST, NULL},
     {"source_ip", KEY_SOURCE_IP, NULL},
+    {"client_ip", KEY_CLIENT_IP, NULL},
     {"sni", KEY_SNI, NULL},
 };
 
@@ -218,7 +266,7 @@ static bool read_part(struct report *r, const struct yaml_node *node,
     if (k == kinds) {
         report_node(r, node, path,
                     "%s is not a key, allowed header:NAME, cookie:NAME, query:NAME, path, uri, "
-                    "host, source_ip, sni, joined with '+'",
+                    "host, source_ip, client_ip, sni, joined with '+'",
                     text);
     } else if (key_kinds[k].name_ok == NULL && named) {
         report_node(r, node, path, "%s takes no name, allowed %s", text, key_kinds[k].word);

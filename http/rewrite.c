@@ -127,16 +127,17 @@ static void put_target(struct buffer *out, const struct head *h, const char *bas
 }
 
 /* True if a field is copied as it is. */
-static bool passes_to_backend(const struct head *h, const struct head_field *f)
+static bool passes_to_backend(const struct head *h, const struct head_field *f, bool trusted)
 {
     if (f->hop)
         return false;
     switch (f->id) {
-    case FIELD_CONTENT_LENGTH: /* this one and the next three are composed anew */
+    case FIELD_CONTENT_LENGTH: /* this one and the next are composed anew */
     case FIELD_X_FORWARDED_FOR:
+        return false;
     case FIELD_X_FORWARDED_PROTO:
     case FIELD_X_FORWARDED_HOST:
-        return false;
+        return trusted && f->value_len;
     case FIELD_MAX_FORWARDS:
         return !h->limited;
     case FIELD_EXPECT: /* ignored in HTTP/1.0 (RFC 9110 10.1.1), but the head says HTTP/1.1 */
@@ -164,14 +165,17 @@ static void put_forwarded_for(struct buffer *out, const struct head *h, const ch
     PUT(out, "\r\n");
 }
 
+/* passed: the fields that were copied, a bit for each enum field_id. */
 static void put_forwarded(struct buffer *out, const struct head *h, const char *base,
-                          const struct rewrite_request *r)
+                          const struct rewrite_request *r, unsigned passed)
 {
     put_forwarded_for(out, h, base, r->peer);
-    PUT(out, "X-Forwarded-Proto: ");
-    put_str(out, r->proto);
-    PUT(out, "\r\n");
-    if (h->host.len) {
+    if (!(passed & 1u << FIELD_X_FORWARDED_PROTO)) {
+        PUT(out, "X-Forwarded-Proto: ");
+        put_str(out, r->proto);
+        PUT(out, "\r\n");
+    }
+    if (h->host.len && !(passed & 1u << FIELD_X_FORWARDED_HOST)) {
         PUT(out, "X-Forwarded-Host: ");
         put_str(out, head_str(base, h->host));
         PUT(out, "\r\n");
@@ -187,20 +191,23 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     PUT(out, " ");
     put_target(out, h, base);
     PUT(out, " HTTP/1.1\r\n");
-    bool host = false;
+    unsigned passed = 0;
     for (unsigned i = 0; i < h->nfields; i++) {
         const struct head_field *f = &h->fields[i];
-        host = host || f->id == FIELD_HOST;
-        if (passes_to_backend(h, f))
+        if (passes_to_backend(h, f, r->trusted)) {
             put_field(out, base, f);
+            passed |= 1u << f->id;
+        }
     }
+    bool host = passed & 1u << FIELD_HOST;
     if (!host && h->host.len) { /* HTTP/1.0 with an absolute-form target and without a Host field */
         PUT(out, "Host: ");
         put_str(out, head_str(base, h->host));
         PUT(out, "\r\n");
     }
-    put_forwarded(out, h, base, r);
-    put_via(out);
+    put_forwarded(out, h, base, r, passed);
+    if (!r->no_via)
+        put_via(out);
     if (h->limited) {
         assert(h->max_forwards > 0); /* at 0 the proxy answers itself */
         PUT(out, "Max-Forwards: ");
@@ -237,7 +244,8 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
         if (!f->hop && f->id != FIELD_CONTENT_LENGTH)
             put_field(out, base, f);
     }
-    put_via(out);
+    if (!r->no_via)
+        put_via(out);
     if (!h->has_date && h->status >= 200) /* a recipient with a clock adds it: RFC 9110 6.6.1 */
         put_str(out, r->date);
     /* neither field may be in a 1xx or 204 (RFC 9110 8.6, RFC 9112 6.1) */

@@ -17,6 +17,8 @@ struct rewrite_request {
     struct str peer;  /* the client's address in canonical text; empty: it is on a unix socket */
     struct str proto; /* the value of X-Forwarded-Proto: "http" */
     bool upgrade;     /* forward the Upgrade field, of a head with `upgrade` */
+    bool trusted;     /* keep X-Forwarded-Proto and -Host if they are there */
+    bool no_via;      /* add no Via */
 };
 
 /* Appends the head of a request for a backend, always HTTP/1.1, but without the blank line at its
@@ -31,6 +33,7 @@ struct rewrite_answer {
     bool close;         /* add Connection: close */
     bool keep_alive_10; /* add Connection: keep-alive, for an HTTP/1.0 client that stays */
     bool upgrade;       /* of a 101: add Connection: Upgrade, and Upgrade as sent */
+    bool no_via;        /* add no Via */
     struct str date; /* the present "Date: ...\r\n" for an answer without Date; at most 64 bytes */
     uint8_t body;    /* enum body_kind, the framing to the client: LENGTH and NONE keep a sent
                         Content-Length, CHUNKED writes Transfer-Encoding, CLOSE neither */

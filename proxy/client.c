@@ -56,6 +56,18 @@ static void make_room_for_heads(struct client *c)
         c->conn.in_limit = most + 1;
 }
 
+/* Nothing is looked at where no proxy is trusted. */
+static bool is_trusted(const struct client *c)
+{
+    const struct config_listener *l = c->wl->config;
+    struct addr a;
+    if (l->ntrusted_proxies == 0)
+        return false;
+    if (!addr_parse_ip(client_source(c), &a))
+        a.sa.sa_family = AF_UNIX;
+    return networks_contain(l->trusted_proxies, l->ntrusted_proxies, &a);
+}
+
 void client_renew(struct client *c)
 {
     struct worker_listener *old = c->wl, *now = c->wl->listener->now;
@@ -64,6 +76,7 @@ void client_renew(struct client *c)
     assert(!deadline_armed(&c->deadline) && c->tunnel == NULL);
     generation_ref(now->generation);
     c->wl = now;
+    c->trusted = is_trusted(c);
     make_room_for_heads(c);
     generation_unref(old->generation);
 }
@@ -145,6 +158,7 @@ static void set_source(struct client *c, const struct addr *a)
     assert((size_t)n < sizeof c->source);
     memcpy(c->source, text, (size_t)n + 1);
     c->source_len = (uint8_t)n;
+    c->trusted = is_trusted(c);
 }
 
 static void store(union ip_address *to, const struct addr *from)

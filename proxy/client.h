@@ -65,6 +65,7 @@ struct client {
     uint32_t extended_ms; /* lower bits of the time to which the idle deadline was last extended */
     uint32_t unsent;      /* ops->unsent() at that time */
     uint8_t descriptors;  /* how many are counted for this client */
+    bool trusted;         /* one of the listener's `trusted_proxies` */
     bool in_head;         /* the PROXY head is not complete, and the mode has not begun */
     bool has_begun;       /* a part of that head has come */
     uint8_t source_len;

@@ -20,9 +20,19 @@ static uv_buf_t buf_of(struct buffer *b)
 /* Composes the head up to what differs from try to try, and finds the key. False: no memory. */
 static bool compose(struct exchange *x, const struct head *h, const char *base)
 {
-    struct str peer = client_source(x->lease.client);
-    struct key_source from = {.head = h, .base = base, .peer = peer};
-    const struct rewrite_request r = {peer, STR("http"), h->upgrade};
+    const struct client *c = x->lease.client;
+    const struct config_listener *l = x->wl->config;
+    struct str peer = client_source(c);
+    struct key_source from = {.head = h,
+                              .base = base,
+                              .peer = peer,
+                              .trusted = l->trusted_proxies,
+                              .ntrusted = c->trusted ? l->ntrusted_proxies : 0};
+    const struct rewrite_request r = {.peer = peer,
+                                      .proto = STR("http"),
+                                      .upgrade = h->upgrade,
+                                      .trusted = c->trusted,
+                                      .no_via = !l->via};
     lease_set_key(&x->lease, x->wl, &from);
     buffer_clear(&x->out);
     if (!rewrite_request(&x->out, h, base, &r))

@@ -1,5 +1,7 @@
 #include "proxy/key.h"
 
+#include "base/network.h"
+
 /* The value of the first cookie with this name, not decoded. RFC 6265 4.2.1 has one Cookie field in
  * a request; HTTP/2 clients behind another proxy may send several (RFC 9113 8.2.3). */
 static struct str find_cookie(const struct head *h, const char *base, struct str name)
@@ -49,6 +51,80 @@ static struct str host_name(struct str host)
     return (struct str){host.p, n && host.p[n - 1] == '.' ? n - 1 : n};
 }
 
+/* ---- client_ip ---- */
+
+/* Parses an element of X-Forwarded-For: an IP address, in brackets or not, with or without a
+ * port. */
+static bool parse_forwarded(struct str s, struct addr *out)
+{
+    const char *close = s.n && s.p[0] == '[' ? memchr(s.p, ']', s.n) : NULL;
+    const char *colon = s.n ? memchr(s.p, ':', s.n) : NULL;
+    struct str ip = s, port = {0};
+    if (close) {
+        ip = (struct str){s.p + 1, (size_t)(close - s.p) - 1};
+        port = (struct str){close + 1, s.n - ip.n - 2};
+        if (ip.n == 0 || memchr(ip.p, ':', ip.n) == NULL)
+            return false;
+    } else if (colon && memchr(colon + 1, ':', s.n - (size_t)(colon - s.p) - 1) == NULL) {
+        ip.n = (size_t)(colon - s.p); /* one colon: a port, as IPv6 has two at least */
+        port = (struct str){colon, s.n - ip.n};
+        if (ip.n == 0)
+            return false;
+    }
+    if (port.n && (port.p[0] != ':' || port.n < 2 || port.n > 6))
+        return false;
+    for (size_t i = 1; i < port.n; i++)
+        if (port.p[i] < '0' || port.p[i] > '9')
+            return false;
+    return addr_parse_ip(ip, out);
+}
+
+/* Cuts the last element off a list; empty elements mean nothing (RFC 9110 5.6.1). False: there is
+ * none. */
+static bool last_element(struct str *list, struct str *element)
+{
+    while (list->n) {
+        size_t from = list->n;
+        while (from && list->p[from - 1] != ',')
+            from--;
+        *element = str_trim((struct str){list->p + from, list->n - from});
+        list->n = from ? from - 1 : 0;
+        if (element->n)
+            return true;
+    }
+    return false;
+}
+
+/* What the trusted proxies say of the client, from the right: each has appended the address that it
+ * saw. The first address that is not theirs is the client; what stands left of it, or of an element
+ * that is no address, the client may have invented. False: they name none. */
+static bool find_forwarded(const struct key_source *from, struct addr *out)
+{
+    const struct head *h = from->head;
+    for (unsigned i = h->nfields; i-- > 0;) {
+        if (h->fields[i].id != FIELD_X_FORWARDED_FOR || h->fields[i].hop)
+            continue;
+        struct str list = head_value(from->base, &h->fields[i]), element;
+        while (last_element(&list, &element)) {
+            if (!parse_forwarded(element, out))
+                return false;
+            if (!networks_contain(from->trusted, from->ntrusted, out))
+                return true;
+        }
+    }
+    return false;
+}
+
+static struct str find_client_ip(const struct key_source *from, char *text)
+{
+    struct addr a;
+    if (from->ntrusted == 0 || from->head == NULL || !find_forwarded(from, &a))
+        return from->peer;
+    return (struct str){text, (size_t)addr_format_ip(&a, text)};
+}
+
+/* ---- parts ---- */
+
 /* The path and the query as they stand in the target. */
 static struct str find_uri(const struct head *h, const char *base)
 {
@@ -80,16 +156,21 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
     case KEY_HOST:
         return host_name(head_str(base, h->host));
     case KEY_SOURCE_IP:
+    case KEY_CLIENT_IP:
     case KEY_SNI: /* not in the head: see find_part() */
         break;
     }
     return (struct str){0};
 }
 
-static struct str find_part(const struct config_key_part *part, const struct key_source *from)
+/* text: room for ADDR_IP_MAX bytes, where the value of client_ip is written. */
+static struct str find_part(const struct config_key_part *part, const struct key_source *from,
+                            char *text)
 {
     if (part->kind == KEY_SOURCE_IP)
         return from->peer;
+    if (part->kind == KEY_CLIENT_IP)
+        return find_client_ip(from, text);
     if (part->kind == KEY_SNI)
         return from->sni;
     return from->head ? find_in_head(part, from->head, from->base) : (struct str){0};
@@ -105,7 +186,8 @@ static bool lacks_path(const struct config_key_part *part, const struct key_sour
 static bool put_part(struct buffer *out, const struct config_key_part *part,
                      const struct key_source *from)
 {
-    struct str value = find_part(part, from);
+    char text[ADDR_IP_MAX];
+    struct str value = find_part(part, from, text);
     if (lacks_path(part, from) && !buffer_append(out, "/", 1))
         return false;
     if (value.n == 0)
@@ -122,7 +204,7 @@ static bool put_part(struct buffer *out, const struct config_key_part *part,
 /* True if the value of a part is a slice of the source. */
 static bool is_slice(const struct config_key_part *part, const struct key_source *from)
 {
-    return part->kind != KEY_HOST && !lacks_path(part, from);
+    return part->kind != KEY_HOST && part->kind != KEY_CLIENT_IP && !lacks_path(part, from);
 }
 
 /* Composes the key of one alternative. A single part is returned as a slice of the source, without
@@ -131,7 +213,7 @@ static bool extract_one(const struct config_key *key, const struct key_source *f
                         struct buffer *scratch, struct str *out)
 {
     if (key->nparts == 1 && is_slice(&key->parts[0], from)) {
-        *out = find_part(&key->parts[0], from);
+        *out = find_part(&key->parts[0], from, NULL);
         return out->n > 0;
     }
     buffer_clear(scratch);
@@ -153,6 +235,7 @@ bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_s
 
 bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key_source *from)
 {
+    char text[ADDR_IP_MAX];
     for (size_t i = 0; i < nkeys; i++) {
         bool sni = false, rest = true;
         for (size_t p = 0; p < keys[i].nparts; p++) {
@@ -160,7 +243,7 @@ bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key
             if (part->kind == KEY_SNI)
                 sni = true;
             else
-                rest = rest && find_part(part, from).n > 0;
+                rest = rest && find_part(part, from, text).n > 0;
         }
         if (rest)
             return sni;

@@ -8,10 +8,13 @@
 
 /* Everything that a key can be composed of. An empty slice means that there is no such thing. */
 struct key_source {
-    const struct head *head; /* NULL: mode tcp, there is no request */
-    const char *base;        /* the bytes that the offsets of the head refer to */
-    struct str peer;         /* the client's address as text, `source_ip` */
-    struct str sni;          /* the server name of the client's ClientHello, `sni` */
+    const struct head *head;       /* NULL: mode tcp, there is no request */
+    const char *base;              /* the bytes that the offsets of the head refer to */
+    struct str peer;               /* the client's address as text, `source_ip` */
+    const struct network *trusted; /* a sorted set; empty if the peer is not in it, so that what the
+                                      peer says of others does not count for `client_ip` */
+    size_t ntrusted;
+    struct str sni; /* the server name of the client's ClientHello, `sni` */
 };
 
 /* Finds the first alternative all of whose parts are present and not empty. True: *key is the key.

@@ -370,7 +370,8 @@ static enum front_result pass_interim(struct front *f, const struct head *h, con
 {
     struct session *s = of_front(f);
     struct buffer *out = &worker_of(s)->scratch;
-    const struct rewrite_answer r = {.upgrade = h->status == 101, .body = BODY_NONE};
+    const struct rewrite_answer r = {
+        .upgrade = h->status == 101, .no_via = !s->client.wl->config->via, .body = BODY_NONE};
     if (s->minor == 0)
         return FRONT_OK;
     buffer_clear(out);
@@ -425,6 +426,7 @@ static enum front_result pass_answer(struct front *f, const struct front_answer 
     s->close = !s->keep_alive || s->down == BODY_CLOSE || !a->request_is_done || w->stopping;
     const struct rewrite_answer r = {.close = s->close,
                                      .keep_alive_10 = s->minor == 0 && !s->close,
+                                     .no_via = !s->client.wl->config->via,
                                      .date = worker_date(w),
                                      .body = s->down};
     buffer_clear(&w->scratch);

@@ -100,12 +100,12 @@ static void check_protocols(const struct head *h, const char *in)
     }
 }
 
-static void check_request(const struct head *h, const char *in)
+static void check_request(const struct head *h, const char *in, bool trusted)
 {
     static struct outcome again;
     struct buffer out = {0};
     struct rewrite_request r = {
-        .peer = STR("192.0.2.1"), .proto = STR("http"), .upgrade = h->upgrade};
+        .peer = STR("192.0.2.1"), .proto = STR("http"), .upgrade = h->upgrade, .trusted = trusted};
     MUST(rewrite_request(&out, h, in, &r));
     if (!h->has_host)
         MUST(buffer_append(&out, "Host: x\r\n", 9));
@@ -178,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (whole.result != PARSE_DONE)
         return 0;
     if (kind == REQUEST)
-        check_request(&whole.head, in);
+        check_request(&whole.head, in, data[0] & 4);
     else if (kind == ANSWER)
         check_answer(&whole.head, in);
     else

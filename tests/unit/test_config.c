@@ -41,6 +41,8 @@ static const char full[] =
     "    max_connections: 10001\n"
     "    max_header_size: 17KiB\n"
     "    proxy_protocol: off\n"
+    "    trusted_proxies: [10.0.0.0/8, \"::1\", 10.1.2.3]\n"
+    "    via: off\n"
     "    timeouts: {request: 11s, idle: 61s}\n"
     "pools:\n"
     "  - name: cache\n"
@@ -208,6 +210,8 @@ START_TEST(the_examples_listener_has_its_values)
     ck_assert_int_eq(l->keys[2].parts[0].kind, KEY_SOURCE_IP);
     ck_assert_uint_eq(l->max_connections, 10001);
     ck_assert_uint_eq(l->max_header_size, 17 * 1024);
+    ck_assert_uint_eq(l->ntrusted_proxies, 2); /* one is within another */
+    ck_assert(!l->via);
     ck_assert_uint_eq(l->request_timeout_ms, 11000);
     ck_assert_uint_eq(l->idle_timeout_ms, 61000);
     config_unref(c);
@@ -319,6 +323,8 @@ START_TEST(a_minimal_listener_has_the_defaults)
     ck_assert_uint_eq(l->nkeys, 0);
     ck_assert_uint_eq(l->max_connections, 10000);
     ck_assert_uint_eq(l->max_header_size, 16384);
+    ck_assert_uint_eq(l->ntrusted_proxies, 0);
+    ck_assert(l->via);
     ck_assert_uint_eq(l->request_timeout_ms, 10000);
     ck_assert_uint_eq(l->idle_timeout_ms, 60000);
     config_unref(c);
@@ -392,6 +398,28 @@ START_TEST(a_longer_after_alone_takes_max_after_with_it)
     struct config *c = parse(POOL("failback: {after: 10m}"));
     ck_assert_uint_eq(c->pools[0].failback.after_ms, 600000);
     ck_assert_uint_eq(c->pools[0].failback.max_after_ms, 600000);
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(trusted_proxies_are_a_set_of_networks)
+{
+    struct config *c = parse(LISTENER("trusted_proxies: []"));
+    ck_assert_uint_eq(c->listeners[0].ntrusted_proxies, 0);
+    config_unref(c);
+    c = parse(LISTENER("trusted_proxies: 10.1.2.3/8"));
+    ck_assert_uint_eq(c->listeners[0].ntrusted_proxies, 1);
+    config_unref(c);
+    c = parse(LISTENER("trusted_proxies: [unix, \"fd00::/8\", 192.0.2.1, 10.0.0.0/8]"));
+    const struct config_listener *l = &c->listeners[0];
+    struct addr a;
+    ck_assert_uint_eq(l->ntrusted_proxies, 4);
+    ck_assert(addr_parse_ip(STR("10.9.9.9"), &a));
+    ck_assert(networks_contain(l->trusted_proxies, 4, &a));
+    ck_assert(addr_parse_ip(STR("192.0.2.2"), &a));
+    ck_assert(!networks_contain(l->trusted_proxies, 4, &a));
+    config_unref(c);
+    c = parse(LISTENER("trusted_proxies: [], via: on, mode: tcp")); /* as good as not given */
     config_unref(c);
 }
 END_TEST
@@ -802,7 +830,8 @@ static const struct {
      {"t.yaml:2:7: listeners[0].mode: tpc is unknown, allowed http, tcp"}},
     {LISTENER("key: [source_ip, sni+source_ip]"),
      {"t.yaml:2:18: listeners[0].key[1]: sni+source_ip means nothing with mode: http, allowed "
-      "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, joined with '+'"}},
+      "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip, joined with "
+      "'+'"}},
     {LISTENER("mode: tcp, key: sni:x"),
      {"t.yaml:2:17: listeners[0].key: sni:x takes no name, allowed sni"}},
     {LISTENER("key: header"),
@@ -812,7 +841,7 @@ static const struct {
     {LISTENER("key: path:x"), {"t.yaml:2:6: listeners[0].key: path:x takes no name, allowed path"}},
     {LISTENER("key: path+"),
      {"t.yaml:2:6: listeners[0].key: \"\" is not a key, allowed header:NAME, cookie:NAME, "
-      "query:NAME, path, uri, host, source_ip, sni, joined with '+'"}},
+      "query:NAME, path, uri, host, source_ip, client_ip, sni, joined with '+'"}},
     {LISTENER("key: \"\""),
      {"t.yaml:2:6: listeners[0].key: found nothing, allowed a key such as header:NAME or "
       "source_ip"}},
@@ -825,7 +854,7 @@ static const struct {
      {"t.yaml:2:6: listeners[0].key: cookie:a=b has no valid name, allowed cookie:NAME"}},
     {LISTENER("key: ip"),
      {"t.yaml:2:6: listeners[0].key: ip is not a key, allowed header:NAME, cookie:NAME, "
-      "query:NAME, path, uri, host, source_ip, sni, joined with '+'"}},
+      "query:NAME, path, uri, host, source_ip, client_ip, sni, joined with '+'"}},
     {LISTENER("max_connections: 0"),
      {"t.yaml:2:18: listeners[0].max_connections: 0 is out of range, allowed 1 to 1000000"}},
     {LISTENER("max_connections: 1000001"),
@@ -839,6 +868,40 @@ static const struct {
       "allowed 1KiB to 1MiB"}},
     {LISTENER("proxy_protocol: v1"),
      {"t.yaml:2:17: listeners[0].proxy_protocol: v1 is unknown, allowed off, accept"}},
+    {LISTENER("key: client_ip, mode: tcp"),
+     {"t.yaml:2:6: listeners[0].key: client_ip means nothing with mode: tcp, allowed source_ip, "
+      "sni, joined with '+'"}},
+    {LISTENER("key: client_ip:x"),
+     {"t.yaml:2:6: listeners[0].key: client_ip:x takes no name, allowed client_ip"}},
+    {LISTENER("trusted_proxies: [10.0.0.0/33, \"::1/129\", localhost, 10.0.0.1:80, {}]"),
+     {"t.yaml:2:19: listeners[0].trusted_proxies[0]: 10.0.0.0/33 is longer than an address, "
+      "allowed "
+      "0 to 32 bits, IPv6 0 to 128",
+      "t.yaml:2:32: listeners[0].trusted_proxies[1]: ::1/129 is longer than an address, allowed "
+      "0 to 32 bits, IPv6 0 to 128",
+      "t.yaml:2:43: listeners[0].trusted_proxies[2]: localhost is not an IP address or network, "
+      "allowed ADDRESS, ADDRESS/BITS or unix",
+      "t.yaml:2:54: listeners[0].trusted_proxies[3]: 10.0.0.1:80 is not an IP address or network, "
+      "allowed ADDRESS, ADDRESS/BITS or unix",
+      "t.yaml:2:67: listeners[0].trusted_proxies[4]: found a mapping, allowed ADDRESS, "
+      "ADDRESS/BITS "
+      "or unix"}},
+    {LISTENER("trusted_proxies: 10.0.0.0/x"),
+     {"t.yaml:2:18: listeners[0].trusted_proxies: 10.0.0.0/x is not an IP address or network, "
+      "allowed ADDRESS, ADDRESS/BITS or unix"}},
+    {LISTENER("trusted_proxies:"),
+     {"t.yaml:3:1: listeners[0].trusted_proxies: found nothing, allowed ADDRESS, ADDRESS/BITS or "
+      "unix"}},
+    {LISTENER("trusted_proxies: [10.0.0.0/8], mode: tcp"),
+     {"t.yaml:2:18: listeners[0].trusted_proxies: means nothing with mode: tcp, allowed with mode: "
+      "http"}},
+    {LISTENER("via: off, mode: tcp"),
+     {"t.yaml:2:6: listeners[0].via: off means nothing with mode: tcp, allowed with mode: http"}},
+    {LISTENER("via: no"), {"t.yaml:2:6: listeners[0].via: no is unknown, allowed on, off"}},
+    {LISTENER("via: [off]"), {"t.yaml:2:6: listeners[0].via: found a list, allowed on, off"}},
+    {LISTENER("trusted_proxy: []"),
+     {"t.yaml:2:1: listeners[0].trusted_proxy: unknown key, allowed name, listen, mode, pool, key, "
+      "max_connections, max_header_size, proxy_protocol, trusted_proxies, via, timeouts"}},
     {LISTENER("timeouts: {request: 0s}"),
      {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
     {LISTENER("timeouts: {response: 1s}"),
@@ -1369,6 +1432,7 @@ static Suite *build(void)
     tcase_add_test(t, a_tcp_check_sends_and_expects_texts);
     tcase_add_test(t, passive_checks_can_be_off);
     tcase_add_test(t, a_longer_after_alone_takes_max_after_with_it);
+    tcase_add_test(t, trusted_proxies_are_a_set_of_networks);
     tcase_add_test(t, quotes_do_not_matter);
     tcase_add_test(t, bounds_themselves_are_allowed);
     tcase_add_test(t, slots_do_not_depend_on_the_order_of_the_file);

@@ -1,5 +1,8 @@
 #include "proxy/key.h"
 
+#include <stdio.h>
+
+#include "base/network.h"
 #include "http/parser.h"
 #include "tests/lib/unit.h"
 
@@ -98,6 +101,7 @@ static const struct one table[] = {
     {KEY_HOST, NULL, "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n", "[2001:db8::1]"},
     {KEY_HOST, NULL, "GET / HTTP/1.0\r\n\r\n", NULL},
     {KEY_SOURCE_IP, NULL, GET("/", "X-Forwarded-For: 203.0.113.9\r\n"), "192.0.2.7"},
+    {KEY_CLIENT_IP, NULL, GET("/", "X-Forwarded-For: 203.0.113.9\r\n"), "192.0.2.7"},
 };
 
 START_TEST(each_kind_takes_what_the_contract_says)
@@ -141,6 +145,102 @@ START_TEST(a_client_without_an_address_has_no_source_ip)
     struct str none = {0};
     check_of(none, GET("/p", ""), keys, 3, "/p");
     check_of(none, GET("/p", ""), keys, 2, NULL);
+}
+END_TEST
+
+/* Behind trusted proxies in 192.0.2.0/24 and 2001:db8::/32. */
+static const struct {
+    const char *fields, *key;
+} forwarded[] = {
+    {"", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: 203.0.113.9, 192.0.2.8\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: 198.51.100.1, 203.0.113.9,192.0.2.8\t, 2001:db8::1\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: 198.51.100.1, 203.0.113.9\r\nx-forwarded-for: 192.0.2.8\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: 198.51.100.1\r\nA: b\r\nX-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: 203.0.113.9:4711\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: 203.0.113.9:0\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: [2001:DB9::0:1]:80\r\n", "2001:db9::1"},
+    {"X-Forwarded-For: [2001:db9::1]\r\n", "2001:db9::1"},
+    {"X-Forwarded-For: 2001:db9:0::1\r\n", "2001:db9::1"},
+    {"X-Forwarded-For: ::ffff:203.0.113.9\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: [::ffff:203.0.113.9]:1, ::ffff:192.0.2.8\r\n", "203.0.113.9"},
+    {"X-Forwarded-For: , 203.0.113.9 ,, 192.0.2.8 ,\t, \r\nX-Forwarded-For:\r\n", "203.0.113.9"},
+    /* all trusted: nobody else is named */
+    {"X-Forwarded-For: 192.0.2.9, 192.0.2.8\r\n", "192.0.2.7"},
+    /* what stands left of an element that is no address counts as little as that */
+    {"X-Forwarded-For: unknown\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9, unknown\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9, unknown, 192.0.2.8\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9, unix:\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: x\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9:\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9:x\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9:123456\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.9 198.51.100.1\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: 203.0.113.999\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: [203.0.113.9]:80\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: [2001:db9::1\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: [2001:db9::1]x\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: [2001:db9::1]80\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: []:80\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: [\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: :80\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: fe80::1%eth0\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: \"203.0.113.9\"\r\n", "192.0.2.7"},
+    {"X-Forwarded-For: for=203.0.113.9\r\n", "192.0.2.7"},
+    /* named by Connection it goes no further, and counts for nothing */
+    {"X-Forwarded-For: 203.0.113.9\r\nConnection: x-forwarded-for\r\n", "192.0.2.7"},
+    {"Forwarded: for=203.0.113.9\r\nX-Real-IP: 203.0.113.9\r\n", "192.0.2.7"},
+};
+
+static void check_client_ip(struct str peer, bool is_trusted, const char *fields,
+                            const char *expected)
+{
+    struct network trusted[3];
+    struct config_key_part ip = part(KEY_CLIENT_IP, NULL);
+    struct config_key_part both[] = {ip, part(KEY_PATH, NULL)};
+    const struct config_key single = {&ip, 1}, joined = {both, 2};
+    char request[512], with_path[64];
+    struct parser p;
+    struct head h;
+    struct buffer scratch = {0};
+    struct str key;
+    network_parse(STR("192.0.2.0/24"), &trusted[0]);
+    network_parse(STR("2001:db8::/32"), &trusted[1]);
+    network_parse(STR("unix"), &trusted[2]);
+    snprintf(request, sizeof request, "GET /p HTTP/1.1\r\nHost: h\r\n%s\r\n", fields);
+    parser_init_request(&p, &h, 4096);
+    ck_assert_msg(parser_execute(&p, &h, request, strlen(request)) == PARSE_DONE, "%s", request);
+    size_t n = networks_sort(trusted, 3);
+    struct key_source from = {.head = &h,
+                              .base = request,
+                              .peer = peer,
+                              .trusted = trusted,
+                              .ntrusted = is_trusted ? n : 0};
+    ck_assert_int_eq(key_extract(&single, 1, &from, &scratch, &key), expected != NULL);
+    if (expected)
+        ck_assert_msg(str_eq(key, str_of(expected)), "%s: %.*s", fields, (int)key.n, key.p);
+    snprintf(with_path, sizeof with_path, "%s/p", expected ? expected : "");
+    ck_assert_int_eq(key_extract(&joined, 1, &from, &scratch, &key), expected != NULL);
+    if (expected)
+        ck_assert_msg(str_eq(key, str_of(with_path)), "%s: %.*s", fields, (int)key.n, key.p);
+    buffer_release(&scratch);
+}
+
+START_TEST(the_client_is_the_last_that_is_not_trusted)
+{
+    check_client_ip(PEER, true, forwarded[_i].fields, forwarded[_i].key);
+    check_client_ip(PEER, false, forwarded[_i].fields, "192.0.2.7");
+}
+END_TEST
+
+START_TEST(a_trusted_peer_on_a_unix_socket_has_clients)
+{
+    struct str none = {0};
+    check_client_ip(none, true, "X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9");
+    check_client_ip(none, true, "X-Forwarded-For: x\r\n", NULL);
+    check_client_ip(none, false, "X-Forwarded-For: 203.0.113.9\r\n", NULL);
 }
 END_TEST
 
@@ -208,6 +308,9 @@ static Suite *build(void)
     Suite *s = suite_create("key");
     TCase *c = tcase_create("key");
     tcase_add_loop_test(c, each_kind_takes_what_the_contract_says, 0, sizeof table / sizeof *table);
+    tcase_add_loop_test(c, the_client_is_the_last_that_is_not_trusted, 0,
+                        sizeof forwarded / sizeof *forwarded);
+    tcase_add_test(c, a_trusted_peer_on_a_unix_socket_has_clients);
     tcase_add_test(c, a_uri_without_a_path_can_be_joined);
     tcase_add_test(c, first_alternative_present_wins);
     tcase_add_test(c, joined_parts_are_one_key_without_separator);

@@ -224,6 +224,35 @@ START_TEST(trailers_are_asked_for_anew)
 }
 END_TEST
 
+START_TEST(what_a_trusted_proxy_says_is_kept)
+{
+    static const struct request_case cases[] = {
+        {GET, GET FORWARDED_H VIA},
+        {GET "X-Forwarded-Proto: https\r\n", GET
+         "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: h\r\n" VIA},
+        {GET "x-forwarded-host:  a:1, b\r\n", GET "x-forwarded-host: a:1, b\r\n" FORWARDED VIA},
+        {GET "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"
+             "X-Forwarded-Host: b\r\n",
+         GET "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\nX-Forwarded-Host: b\r\n"
+             "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n" VIA},
+        {GET "X-Forwarded-Proto:\r\nX-Forwarded-Host: \t\r\n", GET FORWARDED_H VIA},
+        {GET "Connection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n", GET FORWARDED_H VIA},
+    };
+    struct rewrite_request r = {.peer = STR("192.0.2.7"), .proto = STR("http"), .trusted = true};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        check_rewritten(cases[i].in, &r, cases[i].out);
+}
+END_TEST
+
+/* That of others is not ours to take out. */
+START_TEST(our_via_can_be_left_out)
+{
+    struct rewrite_request r = {.peer = STR("192.0.2.7"), .proto = STR("http"), .no_via = true};
+    check_rewritten(GET, &r, GET FORWARDED_H);
+    check_rewritten(GET "Via: 1.1 a\r\n", &r, GET "Via: 1.1 a\r\n" FORWARDED_H);
+}
+END_TEST
+
 static void check_answer(const char *in, struct rewrite_answer r, const char *expected)
 {
     struct parser p;
@@ -255,6 +284,15 @@ START_TEST(answers_go_out_as_1_1)
     check_answer(OK "Connection: close, X\r\nX: 1\r\nKeep-Alive: 1\r\nUpgrade: y\r\nTrailer: A\r\n",
                  plain, OK "Trailer: A\r\n" VIA "\r\n");
     check_answer(OK "Via: 1.1 a\r\n", plain, OK "Via: 1.1 a\r\n" VIA "\r\n");
+}
+END_TEST
+
+START_TEST(answers_can_have_no_via_of_ours)
+{
+    struct rewrite_answer r = {.body = BODY_CLOSE, .no_via = true};
+    check_answer(OK, r, OK "\r\n");
+    check_answer(OK "Via: 1.1 a\r\n", r, OK "Via: 1.1 a\r\n\r\n");
+    check_answer("HTTP/1.1 103 E\r\n", r, "HTTP/1.1 103 E\r\n\r\n");
 }
 END_TEST
 
@@ -380,6 +418,9 @@ static Suite *build(void)
     tcase_add_test(t, request_bodies_keep_their_kind_of_framing);
     tcase_add_test(t, an_upgrade_is_passed_on_when_asked_for);
     tcase_add_test(t, trailers_are_asked_for_anew);
+    tcase_add_test(t, what_a_trusted_proxy_says_is_kept);
+    tcase_add_test(t, our_via_can_be_left_out);
+    tcase_add_test(t, answers_can_have_no_via_of_ours);
     tcase_add_test(t, a_426_says_which_protocol);
     tcase_add_test(t, answers_go_out_as_1_1);
     tcase_add_test(t, answers_have_the_framing_for_the_client);
