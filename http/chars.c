@@ -38,20 +38,17 @@ bool chars_are_token(struct str s)
     return s.n > 0;
 }
 
-/* port = *DIGIT, at most 65535; *port is its value. The grammar allows an empty port (RFC
- * 3986 3.2.3), which leaves *port as it is. */
-static bool read_port(struct str s, unsigned *port)
+/* port = *DIGIT, at most 65535. The grammar allows an empty port (RFC 3986 3.2.3). */
+static bool is_port(struct str s)
 {
-    unsigned n = 0;
+    unsigned port = 0;
     for (size_t i = 0; i < s.n; i++) {
         if (!char_is(s.p[i], CHAR_DIGIT))
             return false;
-        n = n * 10 + (unsigned)(s.p[i] - '0');
-        if (n > 65535)
+        port = port * 10 + (unsigned)(s.p[i] - '0');
+        if (port > 65535)
             return false;
     }
-    if (s.n)
-        *port = n;
     return true;
 }
 
@@ -96,34 +93,37 @@ static bool is_ip_literal(struct str s)
     return inet_pton(AF_INET6, text, &unused) == 1;
 }
 
-/* The length of the host at the beginning of an authority; 0 if there is none. */
-static size_t host_len(struct str s)
-{
-    if (s.n == 0 || s.p[0] != '[')
-        return reg_name_len(s);
-    const char *close = memchr(s.p, ']', s.n);
-    if (close == NULL || !is_ip_literal((struct str){s.p + 1, (size_t)(close - s.p) - 1}))
-        return 0;
-    return (size_t)(close - s.p) + 1;
-}
-
 bool chars_are_authority(struct str s)
 {
-    unsigned unused;
-    size_t host = host_len(s);
+    size_t host = 0;
+    if (s.n && s.p[0] == '[') {
+        const char *close = memchr(s.p, ']', s.n);
+        if (close == NULL || !is_ip_literal((struct str){s.p + 1, (size_t)(close - s.p) - 1}))
+            return false;
+        host = (size_t)(close - s.p) + 1;
+    } else {
+        host = reg_name_len(s);
+    }
     if (host == 0 || host == s.n) /* no host, or no port */
         return host > 0;
-    return s.p[host] == ':' && read_port((struct str){s.p + host + 1, s.n - host - 1}, &unused);
+    return s.p[host] == ':' && is_port((struct str){s.p + host + 1, s.n - host - 1});
 }
 
-/* Cuts the port off an authority. Returns its number, or `port` if there is none. */
+/* Cuts the port off an authority: the digits behind a last colon, which no host ends with. Returns
+ * its number, or `port` if there is none. */
 static unsigned cut_port(struct str *authority, unsigned port)
 {
-    size_t host = host_len(*authority);
-    if (host < authority->n)
-        read_port((struct str){authority->p + host + 1, authority->n - host - 1}, &port);
-    authority->n = host;
-    return port;
+    size_t digits = authority->n;
+    while (digits && char_is(authority->p[digits - 1], CHAR_DIGIT))
+        digits--;
+    if (digits == 0 || authority->p[digits - 1] != ':')
+        return port;
+    unsigned n = 0;
+    for (size_t i = digits; i < authority->n; i++)
+        n = n * 10 + (unsigned)(authority->p[i] - '0');
+    bool empty = digits == authority->n;
+    authority->n = digits - 1;
+    return empty ? port : n;
 }
 
 bool chars_same_authority(struct str a, struct str b, unsigned port)

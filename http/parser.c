@@ -23,6 +23,10 @@
  * end of any line, CR without LF where a value is empty and at the blank line, and folded lines.
  * The library is stopped at the blank line, so it never reads a body. */
 
+/* What few heads need is kept out of line: inlined, its locals would give the functions that every
+ * field or head goes through a larger frame with a stack guard. */
+#define RARE __attribute__((noinline))
+
 /* The limit of options in Connection. Each is compared with every field, so that without a limit a
  * small head could cost a lot of time. */
 #define CONNECTION_OPTIONS_MAX 64
@@ -79,11 +83,20 @@ static bool gap_is_clean(const char *base, size_t from, size_t to)
     return true;
 }
 
-/* True if a Host names the host of an absolute-form target by its scheme's default port. */
-static bool is_host_of_target(const struct head *h, const char *base, struct str host)
+/* Host beside an absolute-form target, whose scheme's default port may be in one of the two alone.
+ * If they differ in that, Host counts, as it is passed on. Returns 0, or -1 if the head is refused.
+ */
+RARE static int host_of_target_rule(struct feed *x, const struct head_field *f)
 {
-    bool https = (base[h->target.off + 4] | 0x20) == 's';
-    return chars_same_authority(host, head_str(base, h->host), https ? 443 : 80);
+    struct head *h = x->h;
+    struct str value = head_value(x->base, f), authority = head_str(x->base, h->host);
+    bool https = (x->base[h->target.off + 4] | 0x20) == 's';
+    if (str_eq_nocase(value, authority))
+        return 0;
+    if (!chars_same_authority(value, authority, https ? 443 : 80))
+        return stop(x->p, 400, "Host differs from the target's authority");
+    h->host = (struct head_slice){f->value, f->value_len};
+    return 0;
 }
 
 /* The rules of single fields. Each is called at the end of a line, so that the head is refused at
@@ -96,11 +109,9 @@ static int host_rule(struct feed *x, const struct head_field *f)
         return stop(x->p, 400, "repeated Host");
     if (!chars_are_authority(value))
         return stop(x->p, 400, "malformed Host");
-    bool same = h->has_host && str_eq_nocase(value, head_str(x->base, h->host));
-    if (h->has_host && !same && !is_host_of_target(h, x->base, value))
-        return stop(x->p, 400, "Host differs from the target's authority");
-    if (!same) /* the one that is passed on */
-        h->host = (struct head_slice){f->value, f->value_len};
+    if (h->has_host)
+        return host_of_target_rule(x, f);
+    h->host = (struct head_slice){f->value, f->value_len};
     h->has_host = true;
     return 0;
 }
@@ -117,7 +128,7 @@ static int length_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
-static int coding_rule(struct feed *x, const struct head_field *f)
+RARE static int coding_rule(struct feed *x, const struct head_field *f)
 {
     if (x->h->minor == 0)
         return stop(x->p, 400, "Transfer-Encoding in HTTP/1.0");
@@ -147,20 +158,6 @@ static int forwards_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
-/* Looks for `trailers` in TE. It has no parameters, so what follows a ';' is not examined. HTTP/1.0
- * has no trailers. */
-static void te_rule(struct feed *x, const struct head_field *f)
-{
-    struct str rest = head_value(x->base, f), element;
-    while (x->h->minor && field_list_next(&rest, &element)) {
-        const char *semicolon = element.n ? memchr(element.p, ';', element.n) : NULL;
-        if (semicolon)
-            element = str_trim((struct str){element.p, (size_t)(semicolon - element.p)});
-        if (str_eq_nocase(element, STR("trailers")))
-            x->h->te_trailers = true;
-    }
-}
-
 /* Applies the rule of a field to the message, at the end of its line. Returns 0, or -1 if the head
  * is refused. */
 static int field_rule(struct feed *x, const struct head_field *f)
@@ -183,10 +180,6 @@ static int field_rule(struct feed *x, const struct head_field *f)
     case FIELD_EXPECT: /* ignored in HTTP/1.0, RFC 9110 10.1.1 */
         if (x->h->minor && str_eq_nocase(head_value(x->base, f), STR("100-continue")))
             x->h->expect_continue = true;
-        return 0;
-    case FIELD_TE:
-        if (kind == PARSER_REQUEST)
-            te_rule(x, f);
         return 0;
     default:
         return 0;
@@ -338,7 +331,7 @@ static void mark_hop(struct head *h, const char *base, struct str option)
 
 /* True if the Upgrade fields name a protocol that may follow through the proxy. Those of a 101 must
  * name no other: it switches to all of them. */
-static bool names_protocol(const struct head *h, const char *base)
+RARE static bool names_protocol(const struct head *h, const char *base)
 {
     bool good = false, bad = false;
     for (unsigned i = 0; i < h->nfields; i++) {
@@ -356,7 +349,7 @@ static bool names_protocol(const struct head *h, const char *base)
 
 /* Reads all Connection fields (RFC 9112 9.3, RFC 9110 7.6.1 and 7.8). This waits for the end of the
  * head, because an option may name a field that comes later. */
-static enum parse_result connection_rule(struct parser *p, struct head *h, const char *base)
+RARE static enum parse_result connection_rule(struct parser *p, struct head *h, const char *base)
 {
     bool close = false, keep_alive = false, upgrade = false;
     unsigned options = 0;
@@ -382,6 +375,25 @@ static enum parse_result connection_rule(struct parser *p, struct head *h, const
     return PARSE_DONE;
 }
 
+/* True if the TE fields have `trailers`. It has no parameters, so what follows a ';' is not
+ * examined. */
+RARE static bool wants_trailers(const struct head *h, const char *base)
+{
+    for (unsigned i = 0; i < h->nfields; i++) {
+        if (h->fields[i].id != FIELD_TE)
+            continue;
+        struct str rest = head_value(base, &h->fields[i]), element;
+        while (field_list_next(&rest, &element)) {
+            const char *semicolon = element.n ? memchr(element.p, ';', element.n) : NULL;
+            if (semicolon)
+                element = str_trim((struct str){element.p, (size_t)(semicolon - element.p)});
+            if (str_eq_nocase(element, STR("trailers")))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Applies the rules that concern the head as a whole, after the blank line. */
 static enum parse_result end_head(struct parser *p, struct head *h, const char *base)
 {
@@ -393,6 +405,8 @@ static enum parse_result end_head(struct parser *p, struct head *h, const char *
     else if (h->body != BODY_CHUNKED && p->kind == PARSER_ANSWER)
         h->body = BODY_CLOSE;
     h->keep_alive = h->minor;
+    if (seen(p, FIELD_TE) && h->minor && p->kind == PARSER_REQUEST) /* HTTP/1.0 has no trailers */
+        h->te_trailers = wants_trailers(h, base);
     if (seen(p, FIELD_CONNECTION) && p->kind != PARSER_TRAILERS &&
         connection_rule(p, h, base) == PARSE_ERROR)
         return PARSE_ERROR;
@@ -444,7 +458,7 @@ static int begin_value(struct feed *x, http_parser *hp, size_t at)
 /* The library has stopped at base[at]. It refuses a tab behind the number of a Content-Length,
  * although a tab is optional white space just as a space is (RFC 9110 5.6.3). True: base[at] is
  * such a tab, and the library was given a space for it, so that it can go on behind it. */
-static bool pass_tab(struct feed *x, http_parser *hp, size_t at)
+RARE static bool pass_tab(struct feed *x, http_parser *hp, size_t at)
 {
     if (HTTP_PARSER_ERRNO(hp) != HPE_INVALID_CONTENT_LENGTH || x->base[at] != '\t')
         return false;

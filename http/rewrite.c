@@ -11,6 +11,8 @@
  * OWN_LINES bytes. */
 #define OWN_LINES 512
 
+#define RARE __attribute__((noinline)) /* see parser.c */
+
 static bool reserve(struct buffer *out, const struct head *h, size_t more)
 {
     return buffer_reserve(out, 2 * (size_t)h->size + h->nfields + more + OWN_LINES);
@@ -79,7 +81,7 @@ static void put_protocols(struct buffer *out, const char *base, const struct hea
 
 /* Upgrade and TE are hop-by-hop: they are said anew, and named by a new Connection (RFC 9110 7.8,
  * 10.1.4). */
-static void put_hop(struct buffer *out, const struct head *h, const char *base, bool upgrade)
+RARE static void put_hop(struct buffer *out, const struct head *h, const char *base, bool upgrade)
 {
     if (upgrade && h->te_trailers)
         PUT(out, "Connection: Upgrade, TE\r\n");
@@ -127,17 +129,16 @@ static void put_target(struct buffer *out, const struct head *h, const char *bas
 }
 
 /* True if a field is copied as it is. */
-static bool passes_to_backend(const struct head *h, const struct head_field *f, bool trusted)
+static bool passes_to_backend(const struct head *h, const struct head_field *f)
 {
     if (f->hop)
         return false;
     switch (f->id) {
-    case FIELD_CONTENT_LENGTH: /* this one and the next are composed anew */
+    case FIELD_CONTENT_LENGTH: /* this one and the next three are composed anew */
     case FIELD_X_FORWARDED_FOR:
-        return false;
     case FIELD_X_FORWARDED_PROTO:
     case FIELD_X_FORWARDED_HOST:
-        return trusted && f->value_len;
+        return false;
     case FIELD_MAX_FORWARDS:
         return !h->limited;
     case FIELD_EXPECT: /* ignored in HTTP/1.0 (RFC 9110 10.1.1), but the head says HTTP/1.1 */
@@ -165,17 +166,31 @@ static void put_forwarded_for(struct buffer *out, const struct head *h, const ch
     PUT(out, "\r\n");
 }
 
-/* passed: the fields that were copied, a bit for each enum field_id. */
+/* Copies what a trusted proxy says in fields of this id. False: it says nothing. */
+RARE static bool put_kept(struct buffer *out, const struct head *h, const char *base,
+                          enum field_id id)
+{
+    bool any = false;
+    for (unsigned i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        if (f->id != id || f->hop || f->value_len == 0)
+            continue;
+        put_field(out, base, f);
+        any = true;
+    }
+    return any;
+}
+
 static void put_forwarded(struct buffer *out, const struct head *h, const char *base,
-                          const struct rewrite_request *r, unsigned passed)
+                          const struct rewrite_request *r)
 {
     put_forwarded_for(out, h, base, r->peer);
-    if (!(passed & 1u << FIELD_X_FORWARDED_PROTO)) {
+    if (!(r->trusted && put_kept(out, h, base, FIELD_X_FORWARDED_PROTO))) {
         PUT(out, "X-Forwarded-Proto: ");
         put_str(out, r->proto);
         PUT(out, "\r\n");
     }
-    if (h->host.len && !(passed & 1u << FIELD_X_FORWARDED_HOST)) {
+    if (!(r->trusted && put_kept(out, h, base, FIELD_X_FORWARDED_HOST)) && h->host.len) {
         PUT(out, "X-Forwarded-Host: ");
         put_str(out, head_str(base, h->host));
         PUT(out, "\r\n");
@@ -191,21 +206,19 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     PUT(out, " ");
     put_target(out, h, base);
     PUT(out, " HTTP/1.1\r\n");
-    unsigned passed = 0;
+    bool host = false;
     for (unsigned i = 0; i < h->nfields; i++) {
         const struct head_field *f = &h->fields[i];
-        if (passes_to_backend(h, f, r->trusted)) {
+        host = host || f->id == FIELD_HOST;
+        if (passes_to_backend(h, f))
             put_field(out, base, f);
-            passed |= 1u << f->id;
-        }
     }
-    bool host = passed & 1u << FIELD_HOST;
     if (!host && h->host.len) { /* HTTP/1.0 with an absolute-form target and without a Host field */
         PUT(out, "Host: ");
         put_str(out, head_str(base, h->host));
         PUT(out, "\r\n");
     }
-    put_forwarded(out, h, base, r, passed);
+    put_forwarded(out, h, base, r);
     if (!r->no_via)
         put_via(out);
     if (h->limited) {

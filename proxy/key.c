@@ -2,6 +2,8 @@
 
 #include "base/network.h"
 
+#define RARE __attribute__((noinline)) /* see http/parser.c */
+
 /* The value of the first cookie with this name, not decoded. RFC 6265 4.2.1 has one Cookie field in
  * a request; HTTP/2 clients behind another proxy may send several (RFC 9113 8.2.3). */
 static struct str find_cookie(const struct head *h, const char *base, struct str name)
@@ -115,18 +117,21 @@ static bool find_forwarded(const struct key_source *from, struct addr *out)
     return false;
 }
 
-static struct str find_client_ip(const struct key_source *from, char *text)
+/* Appends the client's address. False: it has none, or memory is out. */
+RARE static bool put_client_ip(struct buffer *out, const struct key_source *from)
 {
     struct addr a;
-    if (from->ntrusted == 0 || from->head == NULL || !find_forwarded(from, &a))
-        return from->peer;
-    return (struct str){text, (size_t)addr_format_ip(&a, text)};
+    char text[ADDR_IP_MAX];
+    struct str ip = from->peer;
+    if (from->ntrusted && from->head && find_forwarded(from, &a))
+        ip = (struct str){text, (size_t)addr_format_ip(&a, text)};
+    return ip.n && buffer_append(out, ip.p, ip.n);
 }
 
 /* ---- parts ---- */
 
 /* The path and the query as they stand in the target. */
-static struct str find_uri(const struct head *h, const char *base)
+RARE static struct str find_uri(const struct head *h, const char *base)
 {
     uint32_t end = h->query.off + h->query.len;
     if (head_path_is_sent(h, base))
@@ -157,20 +162,16 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
         return host_name(head_str(base, h->host));
     case KEY_SOURCE_IP:
     case KEY_CLIENT_IP:
-    case KEY_SNI: /* not in the head: see find_part() */
+    case KEY_SNI: /* not in the head: see find_part() and put_part() */
         break;
     }
     return (struct str){0};
 }
 
-/* text: room for ADDR_IP_MAX bytes, where the value of client_ip is written. */
-static struct str find_part(const struct config_key_part *part, const struct key_source *from,
-                            char *text)
+static struct str find_part(const struct config_key_part *part, const struct key_source *from)
 {
     if (part->kind == KEY_SOURCE_IP)
         return from->peer;
-    if (part->kind == KEY_CLIENT_IP)
-        return find_client_ip(from, text);
     if (part->kind == KEY_SNI)
         return from->sni;
     return from->head ? find_in_head(part, from->head, from->base) : (struct str){0};
@@ -186,8 +187,9 @@ static bool lacks_path(const struct config_key_part *part, const struct key_sour
 static bool put_part(struct buffer *out, const struct config_key_part *part,
                      const struct key_source *from)
 {
-    char text[ADDR_IP_MAX];
-    struct str value = find_part(part, from, text);
+    struct str value = find_part(part, from);
+    if (part->kind == KEY_CLIENT_IP)
+        return put_client_ip(out, from);
     if (lacks_path(part, from) && !buffer_append(out, "/", 1))
         return false;
     if (value.n == 0)
@@ -213,7 +215,7 @@ static bool extract_one(const struct config_key *key, const struct key_source *f
                         struct buffer *scratch, struct str *out)
 {
     if (key->nparts == 1 && is_slice(&key->parts[0], from)) {
-        *out = find_part(&key->parts[0], from, NULL);
+        *out = find_part(&key->parts[0], from);
         return out->n > 0;
     }
     buffer_clear(scratch);
@@ -235,7 +237,6 @@ bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_s
 
 bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key_source *from)
 {
-    char text[ADDR_IP_MAX];
     for (size_t i = 0; i < nkeys; i++) {
         bool sni = false, rest = true;
         for (size_t p = 0; p < keys[i].nparts; p++) {
@@ -243,7 +244,7 @@ bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key
             if (part->kind == KEY_SNI)
                 sni = true;
             else
-                rest = rest && find_part(part, from, text).n > 0;
+                rest = rest && find_part(part, from).n > 0;
         }
         if (rest)
             return sni;

@@ -226,17 +226,20 @@ END_TEST
 
 START_TEST(what_a_trusted_proxy_says_is_kept)
 {
+#define FOR "X-Forwarded-For: 192.0.2.7\r\n"
     static const struct request_case cases[] = {
         {GET, GET FORWARDED_H VIA},
-        {GET "X-Forwarded-Proto: https\r\n", GET
-         "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: h\r\n" VIA},
-        {GET "x-forwarded-host:  a:1, b\r\n", GET "x-forwarded-host: a:1, b\r\n" FORWARDED VIA},
-        {GET "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"
+        {GET "X-Forwarded-Proto: https\r\nA: b\r\n",
+         GET "A: b\r\n" FOR "X-Forwarded-Proto: https\r\nX-Forwarded-Host: h\r\n" VIA},
+        {GET "x-forwarded-host:  a:1, b\r\n", GET FORWARDED "x-forwarded-host: a:1, b\r\n" VIA},
+        {GET "X-Forwarded-Host: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
              "X-Forwarded-Host: b\r\n",
-         GET "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\nX-Forwarded-Host: b\r\n"
-             "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n" VIA},
+         GET "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n"
+             "X-Forwarded-Host: a\r\nX-Forwarded-Host: b\r\n" VIA},
         {GET "X-Forwarded-Proto:\r\nX-Forwarded-Host: \t\r\n", GET FORWARDED_H VIA},
         {GET "Connection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n", GET FORWARDED_H VIA},
+        {"GET / HTTP/1.0\r\nX-Forwarded-Host: a\r\n",
+         "GET / HTTP/1.1\r\n" FORWARDED "X-Forwarded-Host: a\r\n" VIA},
     };
     struct rewrite_request r = {.peer = STR("192.0.2.7"), .proto = STR("http"), .trusted = true};
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
