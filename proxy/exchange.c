@@ -233,8 +233,9 @@ static void watch_front(struct exchange *x)
 }
 
 /* Before the final head the server's time runs only while the server has what it needs to answer,
- * so not while the client owes its body. Once armed, this deadline stands over all tries. After the
- * final head it bounds each gap in the answer, whatever the request does. */
+ * so not while the client owes its body. Once armed, this deadline stands over all tries; a 1xx
+ * begins it anew. After the final head it bounds each gap in the answer, whatever the request does.
+ */
 static void watch_server(struct exchange *x)
 {
     if (x->answer == ANSWER_BODY) {
@@ -242,7 +243,7 @@ static void watch_server(struct exchange *x)
             deadline_arm(&x->lease.wp->response, &x->deadline);
     } else if (owes_body(x)) {
         deadline_cancel(&x->deadline);
-    } else if (!deadline_armed(&x->deadline) || x->moved & MOVED_SERVER) {
+    } else if (!deadline_armed(&x->deadline) || x->moved & (MOVED_SERVER | MOVED_ANSWER)) {
         arm_response(x);
     }
 }
@@ -473,8 +474,8 @@ void exchange_on_response_deadline(struct deadline *d)
     struct exchange *x = container_of(d, struct exchange, deadline);
     exchange_enter(x);
     /* Not the server's fault: the client does not read, or the server does read, only slowly. */
-    bool waits = x->answer == ANSWER_BODY ? conn_is_paused(exchange_server_conn(x), PAUSE_PEER)
-                                          : still_takes(x);
+    bool waits = conn_is_paused(exchange_server_conn(x), PAUSE_PEER) ||
+                 (x->answer == ANSWER_WAIT && still_takes(x));
     if (waits) {
         deadline_arm(&x->lease.wp->response, d);
     } else {

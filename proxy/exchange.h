@@ -54,7 +54,7 @@ enum exchange_answer { ANSWER_WAIT, ANSWER_BODY, ANSWER_DONE };
 enum exchange_moved {
     MOVED_REQUEST = 1, /* the client gave body bytes */
     MOVED_SERVER = 2,  /* the server took some of what was queued for it */
-    MOVED_ANSWER = 4,  /* the server gave bytes of its answer's body */
+    MOVED_ANSWER = 4,  /* the server gave a 1xx, or bytes of its answer's body */
     MOVED_CLIENT = 8,  /* the client took some of what was queued for it */
 };
 
@@ -84,7 +84,7 @@ struct exchange {
     bool answer_keep; /* by the answer's head the connection may serve again */
     bool own_answer;  /* the front is to compose the answer, with the record's status */
     bool heard;       /* in this attempt a byte came from the server */
-    uint8_t interim;  /* how many 1xx this attempt has brought */
+    uint16_t interim; /* how many 1xx this attempt has brought */
     size_t unsent;    /* bytes of the request in the kernel when the response deadline was armed;
                          0: they were not counted then */
     struct request_record record; /* the reason is END_OPEN until the exchange is over */

@@ -7,7 +7,8 @@
  */
 #include "proxy/exchange_parts.h"
 
-#define MAX_INTERIM 16 /* 1xx of one attempt; a server could send them for ever */
+/* 1xx of one attempt. Each gives the server more time, so there must be an end to them. */
+#define MAX_INTERIM 1000
 
 /* The front has the whole answer. The connection may serve again only if not a byte of this request
  * or answer is left on it. leftover: bytes came behind the answer. */
@@ -68,16 +69,19 @@ static size_t pass_body(struct exchange *x, char *data, size_t len)
     return piece_passed(x, x->front->ops->body(x->front, &p), piece, len);
 }
 
-/* Passes a 1xx on, but no second 100: each attempt may bring one. Returns how many bytes it had. */
+/* Passes a 1xx on, but no second 100: each attempt may bring one. The server has said that it is
+ * about the request, so its time begins anew. Too many of them are nobody's fault and would come
+ * from the next server, too: no other try. Returns how many bytes the 1xx had. */
 static size_t pass_interim(struct exchange *x, const char *base)
 {
     assert(x->answer == ANSWER_WAIT);
     size_t size = x->head.size;
     bool go_ahead = x->head.status == 100;
     if (++x->interim > MAX_INTERIM) {
-        exchange_attempt_failed(x, END_FAILED);
+        exchange_end_by_proxy(x, END_FAILED, 502);
         return size;
     }
+    x->moved |= MOVED_ANSWER;
     if (!go_ahead || !x->continued)
         passed(x, x->front->ops->interim(x->front, &x->head, base));
     if (exchange_is_over(x))

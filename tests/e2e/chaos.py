@@ -208,7 +208,7 @@ class Server:
         return True
 
     def do_many_interim(self, sock, answer):
-        sock.sendall(b'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n' * 30)
+        sock.sendall(b'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n' * 1001)
         return self.do_ok(sock, answer)
 
     def do_switch(self, sock, answer):

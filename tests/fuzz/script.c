@@ -3,6 +3,9 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+enum { OLD_REQUESTS = 26, OLD_ANSWERS = 30 };
 enum { SMALL = 5, MEDIUM = 3000, LARGE = 100000, HUGE = 400000 };
 
 /* In head and tail '@' stands for the serial and '$' for the body's size. */
@@ -11,6 +14,7 @@ struct script {
     size_t body;
     bool chunked; /* the body goes in two chunks */
     const char *tail;
+    unsigned hints; /* so many 1xx before the head */
 };
 
 #define R(line, fields) line "\r\nHost: h\r\nX-Serial: @\r\n" fields "\r\n"
@@ -18,7 +22,7 @@ struct script {
 #define CODED "Transfer-Encoding: chunked\r\n"
 #define LAST "0\r\n\r\n"
 
-static const struct script requests[SCRIPT_REQUESTS] = {
+static const struct script requests[] = {
     {R("GET /@ HTTP/1.1", "")},
     {R("GET /@?q=@ HTTP/1.1", "X-Key: one\r\n")},
     {R("POST /@ HTTP/1.1", LENGTH), SMALL},
@@ -45,11 +49,16 @@ static const struct script requests[SCRIPT_REQUESTS] = {
     {R("BREW /@ HTTP/1.1", "")},
     {R("POST /@ HTTP/1.1", LENGTH), HUGE},
     {R("PUT /@ HTTP/1.1", LENGTH), HUGE},
+    /* from here on: numbers of 96 and more */
+    {R("GET /@ HTTP/1.1", "Authorization: Negotiate b2s=\r\n")},
+    {R("GET /@ HTTP/1.1", "X-Key: one\r\nAuthorization: NTLM b2s=\r\n")},
+    {R("POST /@ HTTP/1.1", "X-Key: two\r\nAuthorization: kerberos b2s=\r\n" LENGTH), SMALL},
+    {R("GET /@ HTTP/1.1", "X-Key: three\r\n")},
 };
 
 #define A(status, fields) "HTTP/1.1 " status "\r\nX-Serial: @\r\n" fields "\r\n"
 
-static const struct script answers[SCRIPT_ANSWERS] = {
+static const struct script answers[] = {
     {A("200 OK", LENGTH), SMALL},
     {A("200 OK", CODED), SMALL, true, "0\r\nX-End: @\r\n\r\n"},
     {A("200 OK", ""), MEDIUM},
@@ -80,6 +89,14 @@ static const struct script answers[SCRIPT_ANSWERS] = {
     {"HTTP/1.1 200 OK\r\nX-Cut: "},
     {"HTTP/1.1 103 Early Hints\r\nLink: ", 60000, false, "\r\n\r\n"},
     {A("200 OK", LENGTH), HUGE},
+    /* from here on: numbers of 96 and more */
+    {A("200 OK", LENGTH), SMALL, .hints = 40},
+    {A("200 OK", LENGTH), SMALL, .hints = 1000},
+    {A("200 OK", LENGTH), SMALL, .hints = 1001},
+    {A("401 No", "WWW-Authenticate: Basic realm=\"x\", Negotiate\r\n" LENGTH), SMALL},
+    {A("200 OK", "WWW-Authenticate: nTLM b2s=\r\n" CODED), SMALL, true, LAST},
+    {A("407 No", "Proxy-Authenticate: Basic\r\nProxy-Authenticate: Kerberos\r\n" LENGTH), SMALL},
+    {A("503 Busy", LENGTH), SMALL},
 };
 
 static void append(struct buffer *out, const char *data, size_t n)
@@ -126,6 +143,8 @@ static void put_chunk(struct buffer *out, unsigned serial, size_t at, size_t n)
 
 static void put(struct buffer *out, const struct script *s, unsigned serial)
 {
+    for (unsigned i = 0; i < s->hints; i++)
+        put_text(out, "HTTP/1.1 102 Processing\r\nX-Hint: @\r\n\r\n", serial, 0);
     put_text(out, s->head, serial, s->body);
     if (s->chunked) {
         put_chunk(out, serial, 0, s->body / 2);
@@ -137,12 +156,19 @@ static void put(struct buffer *out, const struct script *s, unsigned serial)
         put_text(out, s->tail, serial, s->body);
 }
 
+/* The first `old` scripts wrap around below 96, so that what was found by their numbers stays what
+ * it was; the others share the numbers above. */
+static unsigned pick(unsigned n, unsigned old, unsigned all)
+{
+    return n < 96 ? n % old : old + n % (all - old);
+}
+
 void script_request(struct buffer *out, unsigned n, unsigned serial)
 {
-    put(out, &requests[n % SCRIPT_REQUESTS], serial);
+    put(out, &requests[pick(n, OLD_REQUESTS, COUNT(requests))], serial);
 }
 
 void script_answer(struct buffer *out, unsigned n, unsigned serial)
 {
-    put(out, &answers[n % SCRIPT_ANSWERS], serial);
+    put(out, &answers[pick(n, OLD_ANSWERS, COUNT(answers))], serial);
 }

@@ -4,9 +4,6 @@
 #pragma once
 #include "base/buffer.h"
 
-#define SCRIPT_REQUESTS 26
-#define SCRIPT_ANSWERS 30
-
-/* Appends request or answer n (any number: it wraps around). */
+/* Appends request or answer n (any number). */
 void script_request(struct buffer *out, unsigned n, unsigned serial);
 void script_answer(struct buffer *out, unsigned n, unsigned serial);

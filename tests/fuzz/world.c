@@ -128,12 +128,15 @@ static void check_passed_head(const struct http_message *a, const struct request
               head_str(a->bytes.data, a->head.reason)));
     MUST(same(http_message_field(said, "X-Serial"), http_message_field(a, "X-Serial")));
     MUST(r->m.head.minor == 1 || a->kind != BODY_CHUNKED);
+    MUST(r->m.head.minor == 0 || r->interim_got >= r->interim - r->hundreds);
+    MUST(r->interim <= 1000);
 }
 
 static void check_interim(const struct http_message *a, struct request *r)
 {
     MUST(r && r->m.head.minor == 1 && r->at && !r->answering);
     MUST(r->interim > 0);
+    r->interim_got++;
     r->continues += a->head.status == 100;
     MUST(r->continues <= 1);
 }
@@ -336,7 +339,7 @@ static void begin_request(struct backend *b)
     }
     http_message_init_request(&r->got, 0);
     http_message_init_answer(&r->said, r->m.head.method == METHOD_HEAD);
-    r->interim = 0;
+    r->interim = r->hundreds = 0;
     b->client = c;
     b->request = r;
     b->nrequests++;
@@ -398,6 +401,7 @@ static size_t take_answer(struct request *r, const char *data, size_t n)
         used += http_message_feed(&r->said, data + used, n - used);
         if (r->said.state == MESSAGE_DONE && is_interim(&r->said)) {
             r->interim++;
+            r->hundreds += r->said.head.status == 100;
             http_message_deinit(&r->said);
             http_message_init_answer(&r->said, r->m.head.method == METHOD_HEAD);
         }

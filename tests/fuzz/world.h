@@ -6,7 +6,9 @@
  *     the next one that is to be answered; its body is the client's, as far as it has come
  *   - a request that is not idempotent goes to one connection only; no server gets one twice, but
  *     for a kept connection that closed before it said a word
- *   - a connection is used again only after a whole, clean answer that allows it
+ *   - a connection is used again only after a whole, clean answer that allows it; one that a server
+ *     logs in is used by one client, and goes with it
+ *   - an HTTP/1.1 client gets every 1xx of the backend whose answer it gets, but one 100 only
  *   - a client gets well-formed answers in the order of its requests, each the one that the backend
  *     gave to this very request, or the proxy's own where that is due
  *   - whatever can go on does; a connect is given up in time; a stop is told with each answer
@@ -43,7 +45,8 @@ struct request {
     struct http_message m;         /* as far as the proxy has read it */
     struct backend *at;            /* the backend that got it last; NULL: none yet */
     struct http_message got, said; /* what that backend got of it, and its answer */
-    unsigned interim;              /* answers before the final one, of that backend */
+    unsigned interim, hundreds;    /* answers before the final one, of that backend; the 100s */
+    unsigned interim_got;          /* what the client got of them, of all backends */
     struct buffer tunnel_said;     /* what that backend said behind a 101 */
     uint8_t on_server[WORLD_SERVERS];
     unsigned servers, continues;

@@ -196,6 +196,123 @@ START_TEST(a_server_may_answer_a_head_whose_body_never_comes)
 }
 END_TEST
 
+/* ---- interim answers ---- */
+
+static const char put[] = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
+static const char processing[] = "HTTP/1.1 102 Processing\r\n\r\n";
+static const char created[] = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+
+static void says_often(struct memory_wire *w, const char *data, size_t n, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        says(w, data, n);
+}
+
+static uint64_t errors_of(unsigned server)
+{
+    return server_errors(world.snapshot->pools[0]->members[server].server);
+}
+
+static uint64_t all_errors(void)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < WORLD_SERVERS; i++)
+        n += errors_of(i);
+    return n;
+}
+
+START_TEST(a_thousand_interim_answers_are_passed_on)
+{
+    one_client_begin(configuration);
+    says(client(), put, sizeof put - 1);
+    says_often(newest_backend(), processing, sizeof processing - 1, 1000);
+    says(newest_backend(), created, sizeof created - 1);
+    ck_assert_uint_eq(answered(201), 1);
+    ck_assert_uint_eq(world.open[0]->requests[0]->interim_got, 1000);
+    ck_assert_uint_eq(world.nbackends, 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(more_interim_answers_are_502_without_another_try_and_without_blame)
+{
+    one_client_begin(configuration);
+    says(client(), put, sizeof put - 1);
+    says_often(newest_backend(), processing, sizeof processing - 1, 1001);
+    ck_assert_uint_eq(answered(502), 1);
+    ck_assert_uint_eq(world.open[0]->requests[0]->interim_got, 1000);
+    ck_assert_uint_eq(world.nbackends, 1);
+    ck_assert_uint_eq(all_errors(), 0);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(each_interim_answer_gives_the_server_its_time_anew)
+{
+    one_client_begin(configuration);
+    says(client(), put, sizeof put - 1);
+    for (unsigned i = 0; i < 10; i++) {
+        pass(19000);
+        says(newest_backend(), processing, sizeof processing - 1);
+    }
+    ck_assert_uint_eq(answered(504), 0);
+    pass(20000);
+    ck_assert_uint_eq(answered(504), 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(interim_answers_give_a_client_no_more_time_for_its_body)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhi";
+    one_client_begin(configuration);
+    says(client(), post, sizeof post - 1);
+    pass(1500);
+    says(newest_backend(), processing, sizeof processing - 1);
+    ck_assert_uint_eq(answered(408), 0);
+    pass(500);
+    ck_assert_uint_eq(answered(408), 1);
+    one_client_end();
+}
+END_TEST
+
+/* The client takes longer to read than the server has to answer. Meanwhile a bounded part of what
+ * the server says is kept. */
+START_TEST(a_client_that_does_not_read_interim_answers_is_not_the_servers_fault)
+{
+    static char hints[30000];
+    static const char begin[] = "HTTP/1.1 103 Early Hints\r\nX: ";
+    static const char impatient[] = "listeners:\n"
+                                    "  - {name: web, listen: 127.0.0.1:1, pool: p}\n"
+                                    "pools:\n"
+                                    "  - name: p\n"
+                                    "    timeouts: {response: 5s}\n"
+                                    "    backends:\n"
+                                    "      - {name: b1, address: 127.0.0.1:1}\n"
+                                    "      - {name: b2, address: 127.0.0.1:2}\n"
+                                    "      - {name: b3, address: 127.0.0.1:3}\n"
+                                    "      - {name: b4, address: 127.0.0.1:4}\n";
+    memset(hints, 'x', sizeof hints);
+    memcpy(hints, begin, sizeof begin - 1);
+    memcpy(hints + sizeof hints - 4, "\r\n\r\n", 4);
+    one_client_begin(impatient);
+    says(client(), put, sizeof put - 1);
+    client()->room = 1000;
+    says_often(newest_backend(), hints, sizeof hints, 100);
+    ck_assert_uint_lt(memory_queued(client()), 3 * CONN_HIGH_MARK);
+    pass(6000);
+    pass(6000);
+    ck_assert_uint_eq(answered(504), 0);
+    ck_assert_uint_eq(all_errors(), 0);
+    says(newest_backend(), created, sizeof created - 1);
+    client()->room = MEMORY_ROOM_MAX;
+    memory_run();
+    ck_assert_uint_eq(answered(201), 1);
+    ck_assert_uint_eq(world.open[0]->requests[0]->interim_got, 100);
+    one_client_end();
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("exchange");
@@ -208,6 +325,11 @@ static Suite *build(void)
     tcase_add_test(c, a_server_that_has_taken_all_and_does_not_answer_is_504);
     tcase_add_test(c, framing_without_a_byte_of_the_body_gives_a_client_no_more_time);
     tcase_add_test(c, a_server_may_answer_a_head_whose_body_never_comes);
+    tcase_add_test(c, a_thousand_interim_answers_are_passed_on);
+    tcase_add_test(c, more_interim_answers_are_502_without_another_try_and_without_blame);
+    tcase_add_test(c, each_interim_answer_gives_the_server_its_time_anew);
+    tcase_add_test(c, interim_answers_give_a_client_no_more_time_for_its_body);
+    tcase_add_test(c, a_client_that_does_not_read_interim_answers_is_not_the_servers_fault);
     suite_add_tcase(s, c);
     return s;
 }

@@ -289,9 +289,11 @@ good('interim: with a coding, which means nothing', '6.1',
      interim=(103,))
 good('interim: in pieces', '9110 15.2', (EARLY[:7], WAIT, EARLY[7:], WAIT, LENGTH_2, WAIT, b'\r\nhi'), 200,
      b'hi', interim=(103,))
-good('interim: 16 of them', '9110 15.2', EARLY * 16 + LENGTH_2 + b'\r\nhi', 200, b'hi', interim=(103,) * 16)
-broken('interim: a flood', '9110 15.2', EARLY * 17 + LENGTH_2 + b'\r\nhi', CLOSE, interim=(103,) * 16)
-broken('interim: an endless flood', '9110 15.2', EARLY * 2000, CLOSE, interim=(103,) * 16)
+good('interim: 17 of them', '9110 15.2', EARLY * 17 + LENGTH_2 + b'\r\nhi', 200, b'hi', interim=(103,) * 17)
+good('interim: 1000 of them', '9110 15.2', EARLY * 1000 + LENGTH_2 + b'\r\nhi', 200, b'hi',
+     interim=(103,) * 1000)
+broken('interim: a flood', '9110 15.2', EARLY * 1001 + LENGTH_2 + b'\r\nhi', CLOSE, interim=(103,) * 1000)
+broken('interim: an endless flood', '9110 15.2', EARLY * 3000, CLOSE, interim=(103,) * 1000)
 broken('interim: nothing behind it', '8', EARLY, CLOSE, interim=(103,))
 broken('interim: broken', '5', b'HTTP/1.1 103 E\r\nX : y\r\n\r\n' + LENGTH_2 + b'\r\nhi', CLOSE)
 broken('interim: 101 unasked', '9110 15.2.2', b'HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n' +
