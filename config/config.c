@@ -101,6 +101,7 @@ static void free_pool(struct config_pool *p)
     free(p->health.send);
     free(p->health.expect);
     free(p->passive.statuses);
+    free(p->retry_statuses);
     free_servers(p->backends, p->nbackends);
     free_servers(p->standbys, p->nstandbys);
 }

@@ -72,6 +72,15 @@ struct config_range {
     uint16_t from, to;
 };
 
+/* Whether a status is in one of the ranges. */
+static inline bool config_in_ranges(const struct config_range *ranges, size_t n, unsigned status)
+{
+    for (size_t i = 0; i < n; i++)
+        if (status >= ranges[i].from && status <= ranges[i].to)
+            return true;
+    return false;
+}
+
 struct config_health {
     enum config_check check;
     uint32_t port;                      /* asked in place of the server's own; 0: not configured */
@@ -132,6 +141,8 @@ struct config_pool {
     struct config_failback failback;
     enum config_close_moved close_moved;
     unsigned retries;
+    struct config_range *retry_statuses; /* such an answer is a failed try */
+    size_t nretry_statuses;
     unsigned max_idle_connections;
     enum config_send_head send_head;
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;

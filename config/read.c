@@ -402,7 +402,8 @@ static void read_array(const struct value *v, void *fields)
     char *at = (char *)fields + v->key->offset;
     size_t n = 0;
     if (v->key->type == SCHEMA_STATUSES) {
-        read_statuses(v->r, v->node, v->path, &ranges, &n);
+        if (v->node->kind != YAML_LIST || v->node->count > 0) /* an empty list is the default */
+            read_statuses(v->r, v->node, v->path, &ranges, &n);
         memcpy(at, &ranges, sizeof ranges);
     } else if (v->key->type == SCHEMA_NETWORKS) {
         read_networks(v->r, v->node, v->path, &networks, &n);

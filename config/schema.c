@@ -161,6 +161,8 @@ static const struct schema_key pool_keys[] = {
     {"close_moved", SCHEMA_WORD, .fallback = "down", FIELD(config_pool, close_moved),
      .words = close_moved},
     {"retries", SCHEMA_NUMBER, .fallback = "2", .max = 10, FIELD(config_pool, retries)},
+    {"retry_statuses", SCHEMA_STATUSES, FIELD(config_pool, retry_statuses),
+     AND(config_pool, nretry_statuses)},
     {"max_idle_connections", SCHEMA_NUMBER, .fallback = "64", .max = 65536,
      FIELD(config_pool, max_idle_connections)},
     {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},

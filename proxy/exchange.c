@@ -339,6 +339,20 @@ static void try_next(struct exchange *x)
     send_all(x);
 }
 
+bool exchange_leave(struct exchange *x)
+{
+    const struct pool_member *next = exchange_may_resend(x) ? lease_reserve(&x->lease) : NULL;
+    if (next == NULL)
+        return false;
+    x->last_failure = END_FAILED;
+    framing_deinit(&x->answer_body.framing);
+    exchange_end_attempt(x, false);
+    lease_move(&x->lease, next);
+    begin_attempt(x, false);
+    send_all(x);
+    return true;
+}
+
 void exchange_attempt_failed(struct exchange *x, enum end_reason why)
 {
     x->last_failure = (uint8_t)why;

@@ -115,14 +115,19 @@ static size_t switch_protocols(struct exchange *x, const char *base)
 static bool status_is_failure(const struct exchange *x, unsigned status)
 {
     const struct config_passive *p = &x->lease.wp->pool->config->passive;
-    for (size_t i = 0; i < p->nstatuses; i++)
-        if (status >= p->statuses[i].from && status <= p->statuses[i].to)
-            return true;
-    return false;
+    return config_in_ranges(p->statuses, p->nstatuses, status);
+}
+
+static bool status_is_retried(const struct exchange *x, unsigned status)
+{
+    const struct config_pool *p = x->lease.wp->pool->config;
+    return config_in_ranges(p->retry_statuses, p->nretry_statuses, status);
 }
 
 /* The final head has come; its texts stand at base. What has come of the body is decoded before the
- * head is passed on: broken framing can then still be answered by another try. */
+ * head is passed on: broken framing can then still be answered by another try. An answer with one
+ * of `retry_statuses` is let go only once another server has taken its place: the last one stands.
+ */
 static size_t begin_answer(struct exchange *x, char *base, size_t len)
 {
     const struct head *h = &x->head;
@@ -139,6 +144,8 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
         lease_blame(&x->lease);
     else
         server_succeeded(lease_server(&x->lease));
+    if (status_is_retried(x, h->status) && exchange_leave(x))
+        return len;
     exchange_move_answer(x, ANSWER_BODY);
     x->answer_keep = h->keep_alive && kind != BODY_CLOSE;
     x->record.status = h->status;

@@ -118,6 +118,9 @@ void exchange_pick(struct exchange *x);
 /* This try has failed, and its server is to blame: the next server is tried, or the exchange ends.
  */
 void exchange_attempt_failed(struct exchange *x, enum end_reason why);
+/* Leaves this server, and its answer whose head has come, for the next one, if the request may be
+ * sent again, a retry is left, and a server takes it. False: nothing has changed. */
+bool exchange_leave(struct exchange *x);
 /* The connection broke. A kept connection that the server has just closed is no failed try. */
 void exchange_broken(struct exchange *x, int uv_error);
 

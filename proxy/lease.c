@@ -32,23 +32,46 @@ void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key
     buffer_clear(scratch);
 }
 
-enum pool_outcome lease_next(struct lease *l)
+static enum pool_outcome acquire(struct lease *l, const struct pool_member **member)
 {
     struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried};
-    const struct pool_member *member;
-    assert(l->member == NULL && l->upstream == NULL);
     if (l->ntried == LEASE_MAX_TRIED) /* `retries` and servers found down may come to more */
         return POOL_NONE_LIVE;
     /* Asked before a server is picked: if the owner changes in between, that counts as a change. */
     if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
         l->owner = pool_find(l->wp->pool, l->hash);
-    enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, &member);
+    enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, member);
     if (outcome != POOL_OK)
         return outcome;
-    l->member = member;
-    l->tried[l->ntried++] = member->id;
-    cell_add(&lease_cell(l)->requests, 1);
+    l->tried[l->ntried++] = (*member)->id;
+    cell_add(&worker_cell(l->wp->worker, (*member)->server)->requests, 1);
     return POOL_OK;
+}
+
+enum pool_outcome lease_next(struct lease *l)
+{
+    const struct pool_member *member;
+    assert(l->member == NULL && l->upstream == NULL);
+    enum pool_outcome outcome = acquire(l, &member);
+    if (outcome == POOL_OK)
+        l->member = member;
+    return outcome;
+}
+
+const struct pool_member *lease_reserve(struct lease *l)
+{
+    const struct pool_member *next;
+    assert(l->member);
+    if (l->retries_left == 0 || acquire(l, &next) != POOL_OK)
+        return NULL;
+    lease_retry(l);
+    return next;
+}
+
+void lease_move(struct lease *l, const struct pool_member *reserved)
+{
+    assert(l->member == NULL && l->upstream == NULL);
+    l->member = reserved;
 }
 
 bool lease_take_idle(struct lease *l, bool sure)

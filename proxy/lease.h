@@ -45,8 +45,13 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
 void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from);
 /* Lends the server that comes after those tried. None may be lent at the time. */
 enum pool_outcome lease_next(struct lease *l);
-/* Lends an idle connection to the server. False: there is none. sure: as of upstream_take_idle().
- */
+/* While a server is lent: lends the next one beside it, for a retry of the pool's, which is used
+ * up. It becomes the lent one by lease_move(), once the present one was given back by lease_end().
+ * NULL: there is none, or no retry is left; nothing has changed then. */
+const struct pool_member *lease_reserve(struct lease *l);
+void lease_move(struct lease *l, const struct pool_member *reserved);
+/* Lends an idle connection to the server, the client's own if one is tied to it. False: there is
+ * none. sure: as of upstream_take_idle(). */
 bool lease_take_idle(struct lease *l, bool sure);
 /* Begins to connect to the server; the borrower's ops get the outcome. < 0: a uv error, as of
  * upstream_connect(). */

@@ -87,6 +87,7 @@ static const char lax[] = "listeners:\n"
                           "    failback: {after: 1s}\n"
                           "    close_moved: never\n"
                           "    retries: 3\n"
+                          "    retry_statuses: [502-504]\n"
                           "    max_idle_connections: 1\n"
                           "    timeouts: {connect: 2s, response: 1s, idle: 4s}\n"
                           "    backends:\n" SERVER("b1", "1", ", weight: 3") SERVER("b2", "2", "")

@@ -61,6 +61,7 @@ static const char full[] =
     "    failback: {mode: manual, after: 0s, max_after: 6m, ramp: 10s}\n"
     "    close_moved: never\n"
     "    retries: 0\n"
+    "    retry_statuses: [502-504, 429]\n"
     "    max_idle_connections: 0\n"
     "    timeouts: {connect: 250ms, response: 32s, idle: 2m}\n"
     "    proxy_protocol: off\n"
@@ -241,6 +242,10 @@ START_TEST(the_examples_pool_has_its_values)
     ck_assert_uint_eq(p->passive.failures, 6);
     ck_assert_uint_eq(p->passive.nstatuses, 2);
     ck_assert_uint_eq(p->passive.statuses[1].to, 599);
+    ck_assert_uint_eq(p->nretry_statuses, 2);
+    ck_assert_uint_eq(p->retry_statuses[0].from, 502);
+    ck_assert_uint_eq(p->retry_statuses[0].to, 504);
+    ck_assert_uint_eq(p->retry_statuses[1].from, 429);
     ck_assert_int_eq(p->when_down, WHEN_DOWN_FAIL);
     ck_assert(p->failback.manual);
     ck_assert_uint_eq(p->failback.after_ms, 0);
@@ -353,6 +358,7 @@ START_TEST(a_minimal_pool_has_the_defaults)
     ck_assert_uint_eq(p->failback.ramp_ms, 0);
     ck_assert_int_eq(p->close_moved, CLOSE_MOVED_DOWN);
     ck_assert_uint_eq(p->retries, 2);
+    ck_assert_uint_eq(p->nretry_statuses, 0);
     ck_assert_uint_eq(p->max_idle_connections, 64);
     ck_assert_uint_eq(p->connect_timeout_ms, 1000);
     ck_assert_uint_eq(p->response_timeout_ms, 30000);
@@ -381,6 +387,15 @@ START_TEST(a_tcp_check_sends_and_expects_texts)
     struct config *c = parse(POOL("health: {send: \"PING\\r\\n\", expect: +PONG}"));
     ck_assert_str_eq(c->pools[0].health.send, "PING\r\n");
     ck_assert_str_eq(c->pools[0].health.expect, "+PONG");
+    config_unref(c);
+}
+END_TEST
+
+START_TEST(statuses_can_be_none)
+{
+    struct config *c = parse(POOL("retry_statuses: [], passive: {statuses: []}"));
+    ck_assert_uint_eq(c->pools[0].nretry_statuses, 0);
+    ck_assert_uint_eq(c->pools[0].passive.nstatuses, 0);
     config_unref(c);
 }
 END_TEST
@@ -749,8 +764,8 @@ static const struct {
     {"x-pool: &pool\n  retries: 99\n  retrys: 1\n" POOL("<<: *pool"),
      {"t.yaml:2:12: pools[0].retries: 99 is out of range, allowed 0 to 10",
       "t.yaml:3:3: pools[0].retrys: unknown key, did you mean retries? allowed name, ring, health, "
-      "passive, when_down, when_all_down, failback, close_moved, retries, max_idle_connections, "
-      "timeouts, proxy_protocol, resolve, backends, standbys"}},
+      "passive, when_down, when_all_down, failback, close_moved, retries, retry_statuses, "
+      "max_idle_connections, timeouts, proxy_protocol, resolve, backends, standbys"}},
     {"x-pool: &pool {retries: 1, retries: 2}\n" POOL("<<: *pool"),
      {"t.yaml:1:28: pools[0].retries: given twice, first in line 1; allowed once"}},
     {TOP("admin: {listen: \"*:9900\"}"),
@@ -1032,6 +1047,15 @@ static const struct {
     {POOL("close_moved: sometimes"),
      {"t.yaml:2:14: pools[0].close_moved: sometimes is unknown, allowed never, down, always"}},
     {POOL("retries: 11"), {"t.yaml:2:10: pools[0].retries: 11 is out of range, allowed 0 to 10"}},
+    {POOL("retry_statuses: 5xx"),
+     {"t.yaml:2:17: pools[0].retry_statuses: 5xx is not a status or a range, allowed N or N-M from "
+      "100 to 599"}},
+    {POOL("retry_statuses: [502, 504-503]"),
+     {"t.yaml:2:23: pools[0].retry_statuses[1]: 504-503 is not a status or a range, allowed N or "
+      "N-M from 100 to 599"}},
+    {POOL("retry_statuses: {from: 502}"),
+     {"t.yaml:2:17: pools[0].retry_statuses: found a mapping, allowed statuses such as 200 or "
+      "200-399"}},
     {POOL("max_idle_connections: 65537"),
      {"t.yaml:2:23: pools[0].max_idle_connections: 65537 is out of range, allowed 0 to 65536"}},
     {POOL("timeouts: {connect: 0s}"),
@@ -1045,9 +1069,8 @@ static const struct {
       "24h"}},
     {POOL("passiv: off"),
      {"t.yaml:2:1: pools[0].passiv: unknown key, did you mean passive? allowed name, ring, health, "
-      "passive, when_down, when_all_down, failback, close_moved, retries, max_idle_connections, "
-      "timeouts, "
-      "proxy_protocol, resolve, backends, standbys"}},
+      "passive, when_down, when_all_down, failback, close_moved, retries, retry_statuses, "
+      "max_idle_connections, timeouts, proxy_protocol, resolve, backends, standbys"}},
     {POOL("standbys: [{name: b1, address: 127.0.0.1:9}]"),
      {"t.yaml:2:19: pools[0].standbys[0].name: b1 is taken already in line 1, names of backends "
       "and standbys of a pool must differ"}},
@@ -1430,6 +1453,7 @@ static Suite *build(void)
     tcase_add_test(t, a_minimal_pool_has_the_defaults);
     tcase_add_test(t, an_http_check_has_its_own_defaults);
     tcase_add_test(t, a_tcp_check_sends_and_expects_texts);
+    tcase_add_test(t, statuses_can_be_none);
     tcase_add_test(t, passive_checks_can_be_off);
     tcase_add_test(t, a_longer_after_alone_takes_max_after_with_it);
     tcase_add_test(t, trusted_proxies_are_a_set_of_networks);

@@ -313,6 +313,115 @@ START_TEST(a_client_that_does_not_read_interim_answers_is_not_the_servers_fault)
 }
 END_TEST
 
+/* ---- answers that count as failed tries ---- */
+
+#define RETRYING(more)                                            \
+    "listeners:\n"                                                \
+    "  - {name: web, listen: 127.0.0.1:1, pool: p}\n"             \
+    "pools:\n"                                                    \
+    "  - name: p\n"                                               \
+    "    retry_statuses: [429, 502-504]\n" more "    backends:\n" \
+    "      - {name: b1, address: 127.0.0.1:1}\n"                  \
+    "      - {name: b2, address: 127.0.0.1:2}\n"                  \
+    "      - {name: b3, address: 127.0.0.1:3}\n"                  \
+    "      - {name: b4, address: 127.0.0.1:4, max_connections: 1}\n"
+
+static const char busy[] = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
+static const char later[] = "HTTP/1.1 429 Later\r\nContent-Length: 9\r\n\r\n"; /* in part */
+static const char bad_gateway[] = "HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n";
+static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+START_TEST(an_answer_of_retry_statuses_is_followed_by_a_try_elsewhere)
+{
+    one_client_begin(RETRYING(""));
+    says(client(), put, sizeof put - 1);
+    says(newest_backend(), busy, sizeof busy - 1);
+    ck_assert_uint_eq(world.nbackends, 2);
+    says(newest_backend(), later, sizeof later - 1);
+    ck_assert_uint_eq(world.nbackends, 3);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    ck_assert_uint_eq(all_errors(), 0);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(the_last_answer_of_retry_statuses_is_passed_on)
+{
+    one_client_begin(RETRYING(""));
+    says(client(), put, sizeof put - 1);
+    for (unsigned i = 1; i <= 3; i++) {
+        ck_assert_uint_eq(world.nbackends, i);
+        says(newest_backend(), busy, sizeof busy - 1);
+    }
+    ck_assert_uint_eq(world.nbackends, 3); /* retries: 2 */
+    ck_assert_uint_eq(answered(503), 1);
+    ck_assert_uint_eq(world.open[0]->nanswered, 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(an_answer_is_not_given_up_before_another_server_is_there)
+{
+    one_client_begin(RETRYING("    retries: 10\n"));
+    /* another worker's request, of which the oracle knows nothing */
+    _Atomic uint32_t *active = &world.snapshot->pools[0]->members[3].server->active;
+    atomic_fetch_add(active, 1);
+    memory_send(client(), put, sizeof put - 1);
+    memory_run();
+    for (unsigned i = 0; i < 3; i++) {
+        memory_send(newest_backend(), busy, sizeof busy - 1);
+        memory_run();
+    }
+    ck_assert_uint_eq(world.nbackends, 3); /* the fourth server is at its limit */
+    ck_assert_uint_eq(answered(503), 1);
+    atomic_fetch_sub(active, 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(retry_statuses_are_for_what_may_be_sent_again)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
+    one_client_begin(RETRYING(""));
+    says(client(), post, sizeof post - 1);
+    says(newest_backend(), busy, sizeof busy - 1);
+    ck_assert_uint_eq(world.nbackends, 1);
+    ck_assert_uint_eq(answered(503), 1);
+    one_client_end();
+}
+END_TEST
+
+/* Of the body the first server had a part, and the rest comes after its answer. */
+START_TEST(a_body_under_way_goes_to_the_next_server_whole)
+{
+    static const char begin[] = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nbegin";
+    one_client_begin(RETRYING(""));
+    says(client(), begin, sizeof begin - 1);
+    says(newest_backend(), busy, sizeof busy - 1);
+    says(client(), "ended", 5);
+    ck_assert_uint_eq(world.nbackends, 2);
+    ck_assert_int_eq(world.open[0]->requests[0]->got.state, MESSAGE_DONE);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(a_server_is_blamed_for_retried_answers_by_passive_statuses_alone)
+{
+    one_client_begin(RETRYING("    passive: {statuses: [503]}\n"));
+    says(client(), put, sizeof put - 1);
+    says(newest_backend(), busy, sizeof busy - 1);
+    ck_assert_uint_eq(all_errors(), 1);
+    says(newest_backend(), bad_gateway, sizeof bad_gateway - 1);
+    ck_assert_uint_eq(all_errors(), 1);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    one_client_end();
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("exchange");
@@ -330,6 +439,12 @@ static Suite *build(void)
     tcase_add_test(c, each_interim_answer_gives_the_server_its_time_anew);
     tcase_add_test(c, interim_answers_give_a_client_no_more_time_for_its_body);
     tcase_add_test(c, a_client_that_does_not_read_interim_answers_is_not_the_servers_fault);
+    tcase_add_test(c, an_answer_of_retry_statuses_is_followed_by_a_try_elsewhere);
+    tcase_add_test(c, the_last_answer_of_retry_statuses_is_passed_on);
+    tcase_add_test(c, an_answer_is_not_given_up_before_another_server_is_there);
+    tcase_add_test(c, retry_statuses_are_for_what_may_be_sent_again);
+    tcase_add_test(c, a_body_under_way_goes_to_the_next_server_whole);
+    tcase_add_test(c, a_server_is_blamed_for_retried_answers_by_passive_statuses_alone);
     suite_add_tcase(s, c);
     return s;
 }
