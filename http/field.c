@@ -58,6 +58,8 @@ enum field_id field_identify(const char *name, size_t n)
                                   : FIELD_OTHER;
     case 12:
         return IS("max-forwards") ? FIELD_MAX_FORWARDS : FIELD_OTHER;
+    case 13:
+        return IS("authorization") ? FIELD_AUTHORIZATION : FIELD_OTHER;
     case 14:
         return IS("content-length")   ? FIELD_CONTENT_LENGTH
                : IS("http2-settings") ? FIELD_HTTP2_SETTINGS
@@ -67,11 +69,16 @@ enum field_id field_identify(const char *name, size_t n)
     case 16:
         return IS("x-forwarded-host")   ? FIELD_X_FORWARDED_HOST
                : IS("proxy-connection") ? FIELD_PROXY_CONNECTION
+               : IS("www-authenticate") ? FIELD_WWW_AUTHENTICATE
                                         : FIELD_OTHER;
     case 17:
         return IS("transfer-encoding")   ? FIELD_TRANSFER_ENCODING
                : IS("x-forwarded-proto") ? FIELD_X_FORWARDED_PROTO
                                          : FIELD_OTHER;
+    case 18:
+        return IS("proxy-authenticate") ? FIELD_PROXY_AUTHENTICATE : FIELD_OTHER;
+    case 19:
+        return IS("proxy-authorization") ? FIELD_PROXY_AUTHORIZATION : FIELD_OTHER;
     default:
         return FIELD_OTHER;
     }
@@ -88,8 +95,8 @@ static bool is_among(struct str name, const char *const *names, size_t n)
 enum field_trailer field_as_trailer(enum field_id id, struct str name)
 {
     static const char *const refused[] = {
-        "authorization",    "proxy-authorization", "proxy-authenticate",
-        "www-authenticate", "set-cookie",          "forwarded",
+        "set-cookie",
+        "forwarded",
     };
     static const char *const useless[] = {
         "content-encoding",
@@ -160,6 +167,46 @@ bool field_is_protocol(struct str element)
     if (slash && !chars_are_token((struct str){slash + 1, element.n - name.n - 1}))
         return false;
     return chars_are_token(name) && !is_http_or_tls(name);
+}
+
+/* Whether an element of a list of challenges begins with one of the schemes. */
+static bool begins_with_identity(struct str element)
+{
+    static const char *const schemes[] = {"ntlm", "negotiate", "nego2", "kerberos"};
+    struct str trimmed = str_trim(element);
+    size_t n = 0;
+    while (n < trimmed.n && char_is(trimmed.p[n], CHAR_TOKEN))
+        n++;
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+        if (str_eq_nocase((struct str){trimmed.p, n}, str_of(schemes[i])))
+            return true;
+    return false;
+}
+
+/* A comma within a quoted string ends no element. But if a string is not closed or has a backslash,
+ * others may find its end at another place: then what is named inside of strings counts, too. */
+bool field_names_identity(struct str value)
+{
+    bool quoted = false, inside = false, doubt = false;
+    bool from_quoted = false; /* the element begins within a quoted string */
+    size_t from = 0;
+    for (size_t i = 0; i <= value.n; i++) {
+        char c = i < value.n ? value.p[i] : ',';
+        if (c == ',') {
+            bool named = begins_with_identity((struct str){value.p + from, i - from});
+            if (named && !from_quoted)
+                return true;
+            inside |= named;
+            from = i + 1;
+            from_quoted = quoted;
+        } else if (c == '"') {
+            quoted = !quoted;
+        } else if (c == '\\') {
+            doubt = true;
+            i += quoted && i + 1 < value.n;
+        }
+    }
+    return inside && (doubt || quoted);
 }
 
 bool field_parse_length(struct str value, uint64_t *length)

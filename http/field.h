@@ -42,6 +42,10 @@ bool field_list_next(struct str *rest, struct str *element);
  * ["/" protocol-version] (RFC 9110 7.8), and neither HTTP (HTTP/2.0, h2c, h3-29, ...) nor TLS. What
  * those carry is requests, and a tunnel would take them past the rules of the proxy. */
 bool field_is_protocol(struct str element);
+/* Whether credentials or a list of challenges (RFC 9110 11.6) name NTLM, Negotiate, Nego2 or
+ * Kerberos, in any case: with these the server logs a whole connection in (RFC 4559 6), so that it
+ * must not be shared. In doubt true. */
+bool field_names_identity(struct str value);
 /* Parses a Content-Length or Max-Forwards: 1*DIGIT up to 2^63-1. False: it is anything else. */
 bool field_parse_length(struct str value, uint64_t *length);
 /* Checks the value of one Transfer-Encoding field. `chunked` is the only known coding; it must

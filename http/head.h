@@ -17,6 +17,7 @@
 /* The fields whose values or presence matter to the proxy. */
 enum field_id {
     FIELD_OTHER,
+    FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
     FIELD_COOKIE,
@@ -26,12 +27,15 @@ enum field_id {
     FIELD_HTTP2_SETTINGS,
     FIELD_KEEP_ALIVE,
     FIELD_MAX_FORWARDS,
+    FIELD_PROXY_AUTHENTICATE,
+    FIELD_PROXY_AUTHORIZATION,
     FIELD_PROXY_CONNECTION,
     FIELD_TE,
     FIELD_TRAILER,
     FIELD_TRANSFER_ENCODING,
     FIELD_UPGRADE,
     FIELD_VIA,
+    FIELD_WWW_AUTHENTICATE,
     FIELD_X_FORWARDED_FOR,
     FIELD_X_FORWARDED_HOST,
     FIELD_X_FORWARDED_PROTO,
@@ -93,6 +97,8 @@ struct head {
     bool keep_alive; /* the connection may persist, by version and Connection: RFC 9112 9.3 */
     bool upgrade;    /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may
                         follow through the proxy (field_is_protocol()); that of a 101 no other */
+    bool identity;   /* credentials (requests) or challenges (answers) of a scheme that logs the
+                        connection in, not the request: field_names_identity() */
     bool has_date;   /* there is a Date field */
     bool has_length; /* there is a Content-Length field (answers to HEAD and 304 keep it) */
     uint8_t body;    /* enum body_kind; of an answer by its fields alone: framing_of_answer() */

@@ -177,6 +177,16 @@ static int field_rule(struct feed *x, const struct head_field *f)
     case FIELD_DATE:
         x->h->has_date = true;
         return 0;
+    case FIELD_AUTHORIZATION:
+    case FIELD_PROXY_AUTHORIZATION:
+        if (kind == PARSER_REQUEST)
+            x->h->identity |= field_names_identity(head_value(x->base, f));
+        return 0;
+    case FIELD_WWW_AUTHENTICATE:
+    case FIELD_PROXY_AUTHENTICATE:
+        if (kind == PARSER_ANSWER)
+            x->h->identity |= field_names_identity(head_value(x->base, f));
+        return 0;
     case FIELD_EXPECT: /* ignored in HTTP/1.0, RFC 9110 10.1.1 */
         if (x->h->minor && str_eq_nocase(head_value(x->base, f), STR("100-continue")))
             x->h->expect_continue = true;

@@ -489,6 +489,20 @@ static unsigned slot_of_turn(const struct pool *p, uint64_t turn)
     return low;
 }
 
+/* Offers to the first slot that this server serves now, wholly or in a ramp. */
+static bool ask_preferred(struct offer *o, uint16_t id)
+{
+    const struct pool *p = o->pool;
+    bool backend = id < p->nbackends; /* it serves its own slot at most */
+    for (unsigned slot = backend ? id : 0; slot < (backend ? id + 1u : p->nbackends); slot++) {
+        uint64_t word = load_word(p, slot);
+        o->hash = word_owner(word) == id ? 0 : 0xffff;
+        if (word_decide(word, o->hash) == id)
+            return ask(o, slot);
+    }
+    return false;
+}
+
 /* A request without a key has no home slot: a server that can't take it is passed over. In a ramp a
  * number that is spread like a hash decides which side gets it. After as many turns as there are
  * backends, the backends that had no turn, because others are much heavier, are asked in order. */
@@ -500,7 +514,7 @@ static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
     if (atomic_load_explicit(&p->live_slots, memory_order_relaxed) == 0)
         return POOL_NONE_LIVE;
     forget_refusals(&o, v);
-    bool done = false;
+    bool done = r->preferred && ask_preferred(&o, r->preferred->id);
     for (unsigned i = 0; i < p->nbackends && !done; i++) {
         o.hash = v->turn * GOLDEN >> 48;
         done = ask(&o, slot_of_turn(p, v->turn));

@@ -88,6 +88,8 @@ struct pool_request {
     uint64_t hash;         /* hash_key() of the key */
     const uint16_t *tried; /* server ids already tried, at most 15 */
     unsigned ntried;
+    /* keyless: the member that is asked out of turn, if it serves a slot now; NULL: none is */
+    const struct pool_member *preferred;
 };
 
 /* old: the pool of the same name in the generation before, or NULL. The new pool shares its totals,

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "net/proxy_protocol.h"
+#include "proxy/upstream.h"
 
 /* An address of either family. A struct addr has room for the path of a unix socket, which a PROXY
  * head can't give, and which each client would pay for. */
@@ -30,6 +31,7 @@ static void on_closed(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
     struct worker *w = client_worker(c);
+    assert(c->tied == NULL);
     list_remove(&c->all);
     generation_unref(c->wl->generation);
     free(c->given);
@@ -37,9 +39,15 @@ static void on_closed(struct conn *conn)
     worker_maybe_done(w);
 }
 
+void client_untie(struct client *c)
+{
+    upstream_close_ties(&c->tied);
+}
+
 void client_end(struct client *c)
 {
     assert(c->tunnel == NULL);
+    client_untie(c);
     deadline_cancel(&c->deadline);
     cell_add(&c->wl->cell->connections, (uint64_t)-1);
     atomic_fetch_sub_explicit(&c->wl->shared->stats->connections, 1, memory_order_relaxed);
@@ -283,6 +291,7 @@ static struct client *client_new(struct listener *l, int fd, const struct addr *
     generation_ref(wl->generation);
     deadline_init(&c->deadline);
     c->tunnel = NULL;
+    c->tied = NULL;
     c->given = NULL;
     set_source(c, peer);
     keep_own(c, fd, peer);

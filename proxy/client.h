@@ -60,6 +60,8 @@ struct client {
     struct tunnel *tunnel;      /* the open one; NULL: none */
     struct client_given *given; /* the client's addresses, if a PROXY head gave them or servers are
                                    told of them; NULL: the socket knows them */
+    struct upstream *tied;      /* connections to servers that carry this client's identity and are
+                                   idle, the last used first (upstream.h) */
     struct list all;            /* worker's clients */
     struct deadline deadline;   /* in a queue of the listener or the worker */
     uint32_t extended_ms; /* lower bits of the time to which the idle deadline was last extended */
@@ -79,6 +81,8 @@ void client_accept(struct listener *l, int fd, const struct addr *peer);
 void client_renew(struct client *c);
 /* Tells the client that the worker stops. */
 void client_stop(struct client *c);
+/* The client asks for nothing more: the connections that are tied to it are closed. */
+void client_untie(struct client *c);
 /* For the mode, once: counts the client out and closes the connection, which frees it later. */
 void client_end(struct client *c);
 /* The client's address and the one it connected to, by its PROXY head, else by its socket. False:

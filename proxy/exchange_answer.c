@@ -169,6 +169,8 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
         break;
     }
     unsigned status = x->head.status;
+    if (x->head.identity)
+        lease_tie(&x->lease);
     if (status == 101) {
         if (x->upgrade && x->head.upgrade && x->request == REQUEST_DONE)
             return switch_protocols(x, data);

@@ -49,6 +49,7 @@ static void take_head(struct exchange *x, const struct head *h)
     x->record.received = h->size;
     x->method = h->method;
     x->upgrade = h->upgrade;
+    x->lease.identity = h->identity;
     x->needs_host = h->host.len == 0 && !h->has_host;
     body_init(&x->request_body, h->body, h->content_length, x->wl->config->max_header_size);
     if (h->body == BODY_NONE)

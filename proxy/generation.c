@@ -110,6 +110,7 @@ void generation_take_up(struct worker *w, struct snapshot *s)
     if (old == NULL)
         return;
     leave_servers(old);
+    upstream_close_homeless(w);
     move_idle(old, g);
     generation_unref(old);
 }

@@ -96,6 +96,8 @@ struct worker {
     struct deadline_queue watch;  /* sessions that are not read from yet */
     struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
     struct list clients, upstreams;
+    struct list tied;           /* upstreams: each idle, and its client's alone; the last used in
+                                   front */
     struct head_reader *reader; /* for heads that come in one piece, see session.h */
     struct exchange *spare;     /* free list of exchanges */
     unsigned nspare;

@@ -15,6 +15,7 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
     l->upstream = NULL;
     l->owner = SERVER_NONE;
     l->keyless = false;
+    l->identity = false;
     l->ntried = 0;
     l->retries_left = (uint8_t)wp->pool->config->retries;
 }
@@ -32,14 +33,26 @@ void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key
     buffer_clear(scratch);
 }
 
+/* The member to which the client has a connection of its own, the last used one; NULL: none. */
+static const struct pool_member *tied_member(const struct lease *l)
+{
+    const struct pool_member *m = NULL;
+    for (const struct upstream *u = l->client->tied; u && m == NULL; u = u->next_tied)
+        m = pool_find_server(l->wp->pool, u->server);
+    return m;
+}
+
+/* Without a key a login would begin at one server and go on at the next. */
 static enum pool_outcome acquire(struct lease *l, const struct pool_member **member)
 {
-    struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried};
+    struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried, NULL};
     if (l->ntried == LEASE_MAX_TRIED) /* `retries` and servers found down may come to more */
         return POOL_NONE_LIVE;
     /* Asked before a server is picked: if the owner changes in between, that counts as a change. */
     if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
         l->owner = pool_find(l->wp->pool, l->hash);
+    if (l->keyless && l->client->tied)
+        r.preferred = tied_member(l);
     enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, member);
     if (outcome != POOL_OK)
         return outcome;
@@ -77,8 +90,14 @@ void lease_move(struct lease *l, const struct pool_member *reserved)
 bool lease_take_idle(struct lease *l, bool sure)
 {
     assert(l->member && l->upstream == NULL);
-    l->upstream = upstream_take_idle(l->wp, lease_server(l), sure, &l->user);
-    return l->upstream != NULL;
+    if (l->client->tied)
+        l->upstream = upstream_take_tied(&l->client->tied, lease_server(l), sure, &l->user);
+    if (l->upstream == NULL)
+        l->upstream = upstream_take_idle(l->wp, lease_server(l), sure, &l->user);
+    if (l->upstream == NULL)
+        return false;
+    l->upstream->identity |= l->identity;
+    return true;
 }
 
 int lease_connect(struct lease *l)
@@ -91,6 +110,8 @@ int lease_connect(struct lease *l)
     l->upstream =
         upstream_connect(l->wp, lease_server(l), told ? &origin : NULL, &l->user, &uv_error);
     assert((l->upstream != NULL) == (uv_error == 0));
+    if (l->upstream)
+        l->upstream->identity = l->identity;
     return uv_error;
 }
 
@@ -99,7 +120,7 @@ void lease_end_connection(struct lease *l, bool keep)
     struct upstream *u = l->upstream;
     l->upstream = NULL;
     if (u)
-        upstream_give_back(u, keep);
+        upstream_give_back(u, keep, &l->client->tied);
 }
 
 void lease_end(struct lease *l, bool keep)

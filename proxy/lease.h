@@ -34,6 +34,7 @@ struct lease {
     uint16_t owner; /* with `close_moved: always`: who owned the key when that was last asked,
                        limits ignored */
     bool keyless;   /* the request has no key, so `hash` is not set */
+    bool identity;  /* the request has credentials that log a connection in: set by the borrower */
     uint8_t ntried, retries_left;
     uint16_t tried[LEASE_MAX_TRIED];
 };
@@ -72,6 +73,12 @@ bool lease_retry(struct lease *l);
  * that is not the lent server. A lease that limits or a retry have put on another server than the
  * key's owner has not lost its key by that. Without a key: whether the server is out. */
 bool lease_lost_key(struct lease *l);
+
+/* The server has asked for an identity, or taken one: the connection serves no other client. */
+static inline void lease_tie(struct lease *l)
+{
+    l->upstream->identity = true;
+}
 
 static inline struct server *lease_server(const struct lease *l)
 {

@@ -94,6 +94,7 @@ static void linger(struct session *s)
 {
     struct conn *c = &s->client.conn;
     move(s, SESSION_LINGER);
+    client_untie(&s->client);
     conn_clear_pause(c, PAUSE_PEER | PAUSE_INPUT);
     if (conn_shutdown(c) < 0) {
         session_close(s);
@@ -510,6 +511,7 @@ static void open_tunnel(struct session *s, struct lease *lease)
     tunnel_init(t, &session_tunnel_ops, &s->client);
     lease_hand_over(&t->lease, lease, NULL);
     s->tunnel = t;
+    client_untie(&s->client);
     move(s, SESSION_TUNNEL);
     tunnel_start(t);
 }

@@ -22,13 +22,23 @@ static bool is_old(const struct upstream *u)
     return u->generation != server_generation(u->server);
 }
 
-/* Takes the connection out of the list in its server's cell, `busy` or `idle`. */
+static void leave_client(struct upstream *u)
+{
+    *u->tied_at = u->next_tied;
+    if (u->next_tied)
+        u->next_tied->tied_at = u->tied_at;
+}
+
+/* Takes the connection out of the list that it is in: `busy` or `idle` of its server's cell, or the
+ * worker's `tied` and its client's. */
 static void leave_list(struct upstream *u)
 {
     list_remove(&u->link);
     deadline_cancel(&u->deadline);
     if (u->state == UPSTREAM_IDLE)
         cell_of(u)->nidle--;
+    else if (u->state == UPSTREAM_TIED)
+        leave_client(u);
 }
 
 static void on_closed(struct conn *c)
@@ -135,23 +145,29 @@ static const struct conn_ops upstream_ops = {
 
 /* ---- making one ---- */
 
-/* Closes the kept connection that was unused for longest, of the first server that has one. Its
- * socket is closed at once, so its descriptor, still counted, is the caller's. */
+/* Its socket is closed at once, so its descriptor, still counted, is the caller's. */
+static bool inherit_from(struct list *idle)
+{
+    if (list_empty(idle))
+        return false;
+    struct upstream *u = container_of(idle->prev, struct upstream, link);
+    u->counted = false;
+    upstream_close(u);
+    return true;
+}
+
+/* Closes the kept connection that was unused for longest, of the first server that has one. Tied
+ * ones come last, as their clients have to log in again. */
 static bool inherit_descriptor(struct worker *w)
 {
     const struct snapshot *s = w->current->snapshot;
     for (size_t p = 0; p < s->npools; p++) {
         for (unsigned i = 0; i < s->pools[p]->nservers; i++) {
-            struct list *idle = &worker_cell(w, s->pools[p]->members[i].server)->idle;
-            if (list_empty(idle))
-                continue;
-            struct upstream *u = container_of(idle->prev, struct upstream, link);
-            u->counted = false;
-            upstream_close(u);
-            return true;
+            if (inherit_from(&worker_cell(w, s->pools[p]->members[i].server)->idle))
+                return true;
         }
     }
-    return false;
+    return inherit_from(&w->tied);
 }
 
 /* The PROXY head names the client, or without an origin says that the connection is the proxy's. */
@@ -178,7 +194,7 @@ static struct upstream *upstream_new(struct worker_pool *wp, struct server *serv
     u->server = server_ref(server);
     u->user = NULL;
     u->state = UPSTREAM_CONNECTING;
-    u->reused = false;
+    u->reused = u->identity = false;
     u->counted = true;
     deadline_init(&u->deadline);
     list_push_back(&u->worker->upstreams, &u->all);
@@ -219,6 +235,21 @@ struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
 
 /* ---- lending ---- */
 
+/* Whether a kept connection may not be lent again. sure: the kernel is asked, too. */
+static bool is_spent(struct upstream *u, bool sure)
+{
+    return is_old(u) || (sure && !conn_alive(&u->conn));
+}
+
+static void lend(struct upstream *u, struct upstream_user *user)
+{
+    leave_list(u);
+    list_push_back(&cell_of(u)->busy, &u->link);
+    u->state = UPSTREAM_BUSY;
+    u->user = user;
+    u->reused = true;
+}
+
 struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *server, bool sure,
                                     struct upstream_user *user)
 {
@@ -226,18 +257,31 @@ struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *serve
     while (!list_empty(&cell->idle)) {
         struct upstream *u = container_of(cell->idle.next, struct upstream, link);
         assert(u->state == UPSTREAM_IDLE && u->user == NULL);
-        if (is_old(u) || (sure && !conn_alive(&u->conn))) {
+        if (is_spent(u, sure)) {
             upstream_close(u);
             continue;
         }
-        leave_list(u);
-        list_push_back(&cell->busy, &u->link);
-        u->state = UPSTREAM_BUSY;
-        u->user = user;
-        u->reused = true;
+        lend(u, user);
         return u;
     }
     return NULL;
+}
+
+struct upstream *upstream_take_tied(struct upstream **tied, const struct server *server, bool sure,
+                                    struct upstream_user *user)
+{
+    struct upstream *u = *tied;
+    while (u && u->server != server)
+        u = u->next_tied;
+    if (u == NULL)
+        return NULL;
+    assert(u->state == UPSTREAM_TIED && u->identity && u->user == NULL);
+    if (is_spent(u, sure)) {
+        upstream_close(u);
+        return NULL;
+    }
+    lend(u, user);
+    return u;
 }
 
 void upstream_hand_over(struct upstream *u, struct upstream_user *user)
@@ -251,15 +295,45 @@ static struct worker_pool *place_of(const struct upstream *u)
 {
     struct server_cell *cell = cell_of(u);
     struct worker_pool *wp = cell->home; /* of the current generation, not the loan's */
-    bool fits = wp && cell->nidle < wp->pool->config->max_idle_connections;
-    bool sound = !u->conn.eof && !u->conn.closing && u->head_len == 0 && !is_old(u);
+    bool sound = !u->conn.eof && !u->conn.closing && !is_old(u);
     bool usable = atomic_load_explicit(&u->server->usable, memory_order_relaxed);
-    return fits && sound && usable && !u->worker->stopping ? wp : NULL;
+    if (wp == NULL || !sound || !usable || u->worker->stopping)
+        return NULL;
+    bool fits =
+        u->identity || (u->head_len == 0 && cell->nidle < wp->pool->config->max_idle_connections);
+    return fits ? wp : NULL;
+}
+
+/* It becomes the first of the client's connections. There is at most one to each server, and there
+ * are few in all. */
+static void tie(struct upstream *u, struct upstream **tied)
+{
+    unsigned n = 1;
+    for (struct upstream *it = *tied, *next; it; it = next) {
+        next = it->next_tied;
+        if (it->server == u->server || ++n > UPSTREAM_TIES_MAX)
+            upstream_close(it);
+    }
+    u->next_tied = *tied;
+    u->tied_at = tied;
+    if (u->next_tied)
+        u->next_tied->tied_at = &u->next_tied;
+    *tied = u;
+    list_push_front(&u->worker->tied, &u->link);
+    u->state = UPSTREAM_TIED;
+}
+
+static void make_idle(struct upstream *u)
+{
+    /* In front, so that it is lent first: the one used last is the most likely to be open still. */
+    list_push_front(&cell_of(u)->idle, &u->link);
+    u->state = UPSTREAM_IDLE;
+    cell_of(u)->nidle++;
 }
 
 /* A pause that the user left must not hold the connection: an idle one has to be read from, so that
  * its end is noticed. */
-void upstream_give_back(struct upstream *u, bool keep)
+void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied)
 {
     struct worker_pool *wp = keep ? place_of(u) : NULL;
     assert(u->user);
@@ -270,10 +344,10 @@ void upstream_give_back(struct upstream *u, bool keep)
     }
     assert(u->state == UPSTREAM_BUSY);
     list_remove(&u->link);
-    /* In front, so that it is lent first: the one used last is the most likely to be open still. */
-    list_push_front(&cell_of(u)->idle, &u->link);
-    u->state = UPSTREAM_IDLE;
-    cell_of(u)->nidle++;
+    if (u->identity)
+        tie(u, tied);
+    else
+        make_idle(u);
     deadline_arm(&wp->idle, &u->deadline);
     conn_resume(&u->conn, PAUSE_PEER);
 }
@@ -294,6 +368,32 @@ void upstream_close_idle(struct server_cell *cell)
 {
     while (!list_empty(&cell->idle))
         upstream_close(container_of(cell->idle.next, struct upstream, link));
+}
+
+void upstream_close_ties(struct upstream **tied)
+{
+    while (*tied)
+        upstream_close(*tied);
+}
+
+void upstream_close_tied(struct worker *w, const struct server *server)
+{
+    list_foreach_safe(it, nxt, &w->tied)
+    {
+        struct upstream *u = container_of(it, struct upstream, link);
+        if (server == NULL || u->server == server)
+            upstream_close(u);
+    }
+}
+
+void upstream_close_homeless(struct worker *w)
+{
+    list_foreach_safe(it, nxt, &w->tied)
+    {
+        struct upstream *u = container_of(it, struct upstream, link);
+        if (cell_of(u)->home == NULL)
+            upstream_close(u);
+    }
 }
 
 /* A user may give its connection back within the call, which takes it out of this list. */

@@ -1,9 +1,9 @@
 /* One connection to a server: connecting, lent, or idle.
  *
  *   upstream_connect          connected             upstream_give_back(keep)
- *   ----------------> CONNECTING ----> BUSY ---------------------------------> IDLE
+ *   ----------------> CONNECTING ----> BUSY ---------------------------------> IDLE or TIED
  *                         |              | ^                                    |
- *                         |              | '------- upstream_take_idle ---------'
+ *                         |              | '- upstream_take_idle, _take_tied ---'
  *                         '--------------+---------------> CLOSED <-------------'
  *
  * What for: it connects, sends a PROXY head if the pool has `proxy_protocol`, and is kept for the
@@ -11,9 +11,11 @@
  * Invariants: it has a user exactly while it is CONNECTING or BUSY; then it is in the list `busy`
  * of its server's cell. While it is IDLE it is in the list `idle` there. An idle connection is read
  * from, so that a server that closes it, or sends a byte that nobody asked for, is noticed at once,
- * in most cases before the connection is lent again. A connection does not serve again if it has
- * carried a PROXY head, which names one client, or if its server has moved to another address or
- * left the configuration: then it only finishes what it carries.
+ * in most cases before the connection is lent again. A connection does not serve again if its
+ * server has moved to another address or left the configuration: then it only finishes what it
+ * carries. A connection that a server has logged in, or is about to, serves one client alone
+ * (`identity`): it is TIED while it is idle, in the worker's list `tied` and the client's, and is
+ * never IDLE. One that has carried a PROXY head, which names its client, may be TIED, but not IDLE.
  * Ownership: the worker's; freed in the conn's last close callback. It holds a reference to its
  * server.
  * Threads: one worker. */
@@ -24,7 +26,17 @@
 /* The largest head of an answer, and so the most input that is kept. */
 #define UPSTREAM_HEAD_MAX (64 * 1024)
 
-enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED };
+enum upstream_state {
+    UPSTREAM_CONNECTING,
+    UPSTREAM_BUSY,
+    UPSTREAM_IDLE,
+    UPSTREAM_TIED,
+    UPSTREAM_CLOSED,
+};
+
+/* How many connections a client may have tied to it. Keys may send its requests to several servers
+ * by turns, each of which logs it in. */
+#define UPSTREAM_TIES_MAX 4
 
 struct upstream_user;
 
@@ -53,11 +65,14 @@ struct upstream {
     struct worker *worker;
     struct server *server;
     struct upstream_user *user; /* NULL: idle or closing */
-    struct list link;           /* in the server's cell: busy or idle */
+    struct list link;           /* in the server's cell: busy or idle; or worker's tied */
+    struct upstream *next_tied; /* TIED: the client's next one, used longer ago */
+    struct upstream **tied_at;  /* TIED: the pointer to this one, the client's or in another one */
     struct list all;            /* worker's upstreams */
     struct deadline deadline;   /* for connecting, later for being idle */
     uint32_t generation;        /* server_generation() of the address it connected to */
     bool reused;                /* this is not its first loan */
+    bool identity;              /* set by its user: it serves no other client */
     bool counted;               /* it counts among the descriptors in use */
     uint8_t head_len;           /* of the PROXY head; 0: none is sent */
     char head[];                /* PROXY_HEAD_WRITE_MAX bytes if its pool has send_head */
@@ -79,13 +94,24 @@ struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
  * is open right now, for a request that can't be sent twice. */
 struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *server, bool sure,
                                     struct upstream_user *user);
+/* Lends the connection to the server that is tied to a client. NULL: none is. tied: the client's
+ * first one. sure: as above. */
+struct upstream *upstream_take_tied(struct upstream **tied, const struct server *server, bool sure,
+                                    struct upstream_user *user);
 /* Another user takes the connection over in the state that it is in. */
 void upstream_hand_over(struct upstream *u, struct upstream_user *user);
 /* The user is done with the connection. keep: it is clean (no byte came behind the answer, none is
- * left to send), so it is kept if it may be; else it is closed. */
-void upstream_give_back(struct upstream *u, bool keep);
-/* Closes all idle connections to a server. */
+ * left to send), so it is kept if it may be; else it is closed. tied: the first of the client's,
+ * which it becomes if it has an identity. */
+void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied);
+/* Closes all idle connections to a server that are tied to no client. */
 void upstream_close_idle(struct server_cell *cell);
+/* Closes all connections that are tied to a client, the first of which is *tied. */
+void upstream_close_ties(struct upstream **tied);
+/* Closes the tied connections of all clients to this server; NULL: to any server. */
+void upstream_close_tied(struct worker *w, const struct server *server);
+/* Closes the tied connections to servers that are in no pool of the current generation. */
+void upstream_close_homeless(struct worker *w);
 /* Tells the users of all lent connections to a server that it was marked down. */
 void upstream_server_down(struct server_cell *cell);
 

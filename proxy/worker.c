@@ -27,6 +27,7 @@ static void close_idle_upstreams(struct worker *w)
     for (size_t p = 0; p < s->npools; p++)
         for (unsigned i = 0; i < s->pools[p]->nservers; i++)
             upstream_close_idle(worker_cell(w, s->pools[p]->members[i].server));
+    upstream_close_tied(w, NULL);
 }
 
 /* Ends what is idle. The rest ends by itself; worker_maybe_done() notices the last of it. */
@@ -57,10 +58,17 @@ static void abort_all(struct worker *w)
     }
 }
 
+/* Closes the idle connections to the server. */
+static void close_kept(struct worker *w, const struct server *server)
+{
+    upstream_close_idle(worker_cell(w, server));
+    upstream_close_tied(w, server);
+}
+
 /* Closes idle connections to the server, and sends the requests that wait for it elsewhere. */
 static void server_down(struct worker *w, const struct server *server)
 {
-    upstream_close_idle(worker_cell(w, server));
+    close_kept(w, server);
     upstream_server_down(worker_cell(w, server));
 }
 
@@ -82,7 +90,7 @@ static void on_message(struct mailbox *m, struct message *msg)
         break;
     case WORKER_SERVER_MOVED:
         /* Connections that are lent finish what they carry. */
-        upstream_close_idle(worker_cell(w, msg->object));
+        close_kept(w, msg->object);
         break;
     case WORKER_OWNERS_CHANGED:
         owners_changed(w, msg->object);
@@ -121,6 +129,7 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     *w = (struct worker){.index = index, .control = control};
     list_init(&w->clients);
     list_init(&w->upstreams);
+    list_init(&w->tied);
     int r = uv_loop_init(&w->loop);
     if (r == 0) {
         r = mailbox_init(&w->mailbox, &w->loop, on_message);

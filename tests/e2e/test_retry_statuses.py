@@ -38,7 +38,8 @@ class Trio:
 
 
 @pytest.mark.parametrize('status', [429, 502, 503, 504])
-@pytest.mark.parametrize('method,body', [('GET', None), ('HEAD', None), ('PUT', b'x' * 60000)])
+@pytest.mark.parametrize('method,body', [('GET', None), ('HEAD', None), ('PUT', b'x' * 60000)],
+                         ids=['GET', 'HEAD', 'PUT'])
 def test_the_next_server_is_asked(rig, status, method, body):
     trio = Trio(rig, standby=True)
     trio.says('b1', status)

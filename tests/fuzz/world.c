@@ -39,6 +39,32 @@ static bool same(struct str a, struct str b)
     return str_eq(a, b);
 }
 
+static bool begins(struct str s, const char *scheme)
+{
+    size_t n = strlen(scheme);
+    return s.n >= n && strncasecmp(s.p, scheme, n) == 0 && (s.n == n || s.p[n] == ' ');
+}
+
+/* Whether the head surely has what logs a connection in. In doubt false. */
+static bool has_identity(const struct http_message *m)
+{
+    static const char *const names[] = {"Authorization", "Proxy-Authorization", "WWW-Authenticate",
+                                        "Proxy-Authenticate"};
+    static const char *const schemes[] = {"NTLM", "Negotiate", "Kerberos"};
+    const char *base = m->bytes.data;
+    for (unsigned i = 0; i < m->head.nfields; i++) {
+        struct str value = head_value(base, &m->head.fields[i]);
+        bool named = false, found = str_eq(value, STR("Basic realm=\"x\", Negotiate"));
+        for (size_t k = m->answer ? 2 : 0; k < (m->answer ? 4 : 2); k++)
+            named |= str_eq_nocase(head_name(base, &m->head.fields[i]), str_of(names[k]));
+        for (size_t k = 0; k < 3; k++)
+            found |= begins(value, schemes[k]);
+        if (named && found)
+            return true;
+    }
+    return false;
+}
+
 /* ---- what a client has sent ---- */
 
 static struct caller *client_of(struct memory_wire *w)
@@ -333,6 +359,7 @@ static void begin_request(struct backend *b)
     check_try(b, r);
     if (b->nrequests)
         check_reuse(b);
+    MUST(b->owner == NULL || b->owner == c);
     if (r->at) {
         http_message_deinit(&r->got);
         http_message_deinit(&r->said);
@@ -375,6 +402,11 @@ static void check_request(const struct backend *b)
 static void on_backend_given(struct memory_wire *w, const char *data, size_t n)
 {
     struct backend *b = backend_of(w);
+    if (world.proxy_head && !b->began) { /* it is written by itself */
+        MUST(n > 8 && memcmp(data, "PROXY ", 6) == 0 && memcmp(data + n - 2, "\r\n", 2) == 0);
+        b->began = true;
+        return;
+    }
     if (b->tunnel) {
         check_tunnel(&b->client->tunnel_sent, &b->tunnel_got, data, n);
         return;
@@ -387,6 +419,8 @@ static void on_backend_given(struct memory_wire *w, const char *data, size_t n)
     MUST(http_message_feed(&r->got, data, n) == n && r->got.state != MESSAGE_BROKEN);
     if (r->got.has_head && !had_head)
         check_request(b);
+    if (r->got.has_head && !had_head && has_identity(&r->got))
+        b->owner = b->client;
     if (r->got.has_head)
         check_body(&r->m, &r->got);
 }
@@ -394,11 +428,14 @@ static void on_backend_given(struct memory_wire *w, const char *data, size_t n)
 /* ---- what a backend says ---- */
 
 /* Returns how many bytes belong to the answer. */
-static size_t take_answer(struct request *r, const char *data, size_t n)
+static size_t take_answer(struct backend *b, const char *data, size_t n)
 {
+    struct request *r = b->request;
     size_t used = 0;
     while (used < n && r->said.state < MESSAGE_DONE) {
         used += http_message_feed(&r->said, data + used, n - used);
+        if (r->said.has_head && has_identity(&r->said))
+            b->owner = b->client;
         if (r->said.state == MESSAGE_DONE && is_interim(&r->said)) {
             r->interim++;
             r->hundreds += r->said.head.status == 100;
@@ -417,7 +454,7 @@ static void on_backend_taken(struct memory_wire *w, const char *data, size_t n)
         b->dirty = true;
         return;
     }
-    size_t used = b->dirty || b->tunnel ? 0 : take_answer(r, data, n);
+    size_t used = b->dirty || b->tunnel ? 0 : take_answer(b, data, n);
     if (b->tunnel || (r->said.state == MESSAGE_DONE && r->said.head.status == 101))
         append(&r->tunnel_said, data + used, n - used);
     else if (used < n || r->said.state == MESSAGE_BROKEN)
@@ -608,6 +645,32 @@ static void check_tunnel_flow(const struct tunnel *t)
     MUST(conn_queued(up) || (!conn_is_paused(down, PAUSE_PEER) && conn_pending(down) == 0));
 }
 
+/* The connections that are tied to clients: each to one, at most one to a server. */
+static void check_ties(void)
+{
+    unsigned n = 0;
+    list_foreach(it, &world.worker.clients)
+    {
+        struct client *c = container_of(it, struct client, all);
+        unsigned of_client = 0;
+        for (struct upstream *u = c->tied, **at = &c->tied; u; at = &u->next_tied, u = *at) {
+            MUST(u->state == UPSTREAM_TIED && u->identity && u->tied_at == at);
+            for (const struct upstream *v = u->next_tied; v; v = v->next_tied)
+                MUST(v->server != u->server);
+            of_client++;
+        }
+        MUST(of_client <= UPSTREAM_TIES_MAX && (of_client == 0 || !c->conn.closing));
+        n += of_client;
+    }
+    list_foreach(it, &world.worker.tied) n--;
+    MUST(n == 0);
+    list_foreach(it, &world.backends)
+    {
+        const struct backend *b = container_of(it, struct backend, link);
+        MUST(b->wire.state != MEMORY_OPEN || !b->owner || b->owner->wire.state != MEMORY_CLOSED);
+    }
+}
+
 static void check_connects(void)
 {
     uint64_t timeout_ms = world.snapshot->config->pools[0].connect_timeout_ms;
@@ -647,4 +710,5 @@ void world_check(void)
     MUST(!p->load_millionths || atomic_load(&p->totals->active) == total);
     MUST(atomic_load(&world.snapshot->listeners[0].stats->connections) == connections);
     check_connects();
+    check_ties();
 }

@@ -80,8 +80,10 @@ struct backend {
     struct buffer outbox;
     struct caller *client;   /* of the request */
     struct request *request; /* the last one it got */
+    struct caller *owner;    /* the one whose identity it has; NULL: none */
     unsigned nrequests;
     bool dirty; /* may not be used again */
+    bool began; /* the PROXY head has come, if there is one */
     bool tunnel;
     size_t tunnel_got;
 };
@@ -102,8 +104,9 @@ struct world {
     unsigned nclients, nbackends, serial;
     uint32_t max_head;
     unsigned retries;
-    unsigned downs; /* servers that went down: such a move uses up no retry */
-    bool failing;   /* no memory, or all is being aborted: nobody is owed an answer */
+    unsigned downs;  /* servers that went down: such a move uses up no retry */
+    bool proxy_head; /* connections to backends begin with one, version 1 */
+    bool failing;    /* no memory, or all is being aborted: nobody is owed an answer */
     enum world_connect connect[WORLD_SERVERS];
 };
 

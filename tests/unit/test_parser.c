@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/field.h"
 #include "http/parser.h"
 #include "tests/lib/unit.h"
 
@@ -782,6 +783,10 @@ START_TEST(fields_are_known_in_any_case)
         const char *name;
         enum field_id id;
     } names[] = {
+        {"Authorization", FIELD_AUTHORIZATION},
+        {"Proxy-Authorization", FIELD_PROXY_AUTHORIZATION},
+        {"Proxy-Authenticate", FIELD_PROXY_AUTHENTICATE},
+        {"WWW-Authenticate", FIELD_WWW_AUTHENTICATE},
         {"Connection", FIELD_CONNECTION},
         {"Content-Length", FIELD_CONTENT_LENGTH},
         {"HTTP2-Settings", FIELD_HTTP2_SETTINGS},
@@ -824,6 +829,69 @@ START_TEST(fields_are_known_in_any_case)
             const struct head_field *f = head_find(&o.head, in, str_of(names[i].name));
             ck_assert_ptr_eq(f, &o.head.fields[1]);
         }
+}
+END_TEST
+
+START_TEST(identities_are_found_in_lists)
+{
+    static const struct {
+        const char *value;
+        bool named;
+    } values[] = {
+        {"NTLM", true},
+        {"Negotiate", true},
+        {"nego2 x", true},
+        {"KERBEROS abc=", true},
+        {"Negotiate\tx", true},
+        {"Basic realm=\"x\", Negotiate", true},
+        {"Basic realm=\"x\",NTLM", true},
+        {", ,\tNTLM", true},
+        {"Digest realm=\"a, b\", nonce=\"c\", ntlm, Basic", true},
+        {"Basic realm=\"a\\\"b\", NTLM", true},
+        {"Basic realm=\"x, NTLM", true},           /* never closed */
+        {"Basic realm=\"x\\\", NTLM, y=\"", true}, /* a reader without escapes */
+        {"Basic realm=\"x, NTLM\\", true},
+        {"Basic realm=\"x, NTLM\"", false},
+        {"Basic realm=\"NTLM\"", false},
+        {"Basic realm=NTLM", false},
+        {"Basic TlRMTQ==", false},
+        {"Bearer NTLM", false},
+        {"NTLMv2", false},
+        {"x-Negotiate", false},
+        {"Basic realm=\"CORP\\\\a\", charset=\"UTF-8\"", false},
+        {"", false},
+        {",", false},
+    };
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
+        ck_assert_msg(field_names_identity(str_of(values[i].value)) == values[i].named, "%s",
+                      values[i].value);
+}
+END_TEST
+
+#define STATUS_LINE "HTTP/1.1 200 OK\r\n"
+
+START_TEST(a_head_tells_of_an_identity)
+{
+    static const struct {
+        enum kind kind;
+        const char *in;
+        bool identity;
+    } heads[] = {
+        {REQUEST, GET "Authorization: Negotiate x\r\n\r\n", true},
+        {REQUEST, GET "A: b\r\nPROXY-authorization:ntlm x\r\n\r\n", true},
+        {REQUEST, GET "Authorization: Basic x\r\nAuthorization: NTLM x\r\n\r\n", true},
+        {REQUEST, GET "Authorization: Basic x\r\n\r\n", false},
+        {REQUEST, GET "WWW-Authenticate: NTLM\r\n\r\n", false},
+        {ANSWER, STATUS_LINE "WWW-Authenticate: NTLM\r\n\r\n", true},
+        {ANSWER, STATUS_LINE "Proxy-Authenticate: Kerberos\r\n\r\n", true},
+        {ANSWER, STATUS_LINE "WWW-Authenticate: NTLM\r\nWWW-Authenticate: Basic\r\n\r\n", true},
+        {ANSWER, STATUS_LINE "Authorization: NTLM x\r\n\r\n", false},
+    };
+    for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+        struct outcome o = parse(heads[i].kind, heads[i].in, strlen(heads[i].in));
+        ck_assert_int_eq(o.result, PARSE_DONE);
+        ck_assert_msg(o.head.identity == heads[i].identity, "%s", heads[i].in);
+    }
 }
 END_TEST
 
@@ -877,7 +945,7 @@ START_TEST(tokens_and_text_are_exact)
 }
 END_TEST
 
-#define OK "HTTP/1.1 200 OK\r\n"
+#define OK STATUS_LINE
 
 /* RFC 9112 4, 6.3. */
 START_TEST(answers_are_read)
@@ -1195,6 +1263,8 @@ static Suite *build(void)
     tcase_add_test(t, tokens_and_text_are_exact);
     tcase_add_test(t, answers_are_read);
     tcase_add_test(t, broken_answers_are_502);
+    tcase_add_test(t, identities_are_found_in_lists);
+    tcase_add_test(t, a_head_tells_of_an_identity);
     tcase_add_test(t, trailers_are_field_lines_and_nothing_else);
     tcase_add_test(t, a_head_may_have_max_size_and_not_a_byte_more);
     tcase_add_test(t, the_first_failing_byte_decides);

@@ -781,6 +781,36 @@ START_TEST(keyless_requests_pass_over_the_full)
 }
 END_TEST
 
+static uint16_t out_of_turn(struct bed *b, uint16_t preferred)
+{
+    struct pool_request r = {.keyless = true, .preferred = &b->pool->members[preferred]};
+    const struct pool_member *s;
+    ck_assert_int_eq(pool_acquire(b->pool, &b->view, &r, &s), POOL_OK);
+    give_back(b, s->id);
+    return s->id;
+}
+
+START_TEST(keyless_requests_may_prefer_a_server_that_serves)
+{
+    struct bed b;
+    bed_open(&b, config_of(3, 1));
+    uint16_t s = 3;
+    for (unsigned i = 0; i < 9; i++) {
+        ck_assert_uint_eq(out_of_turn(&b, 1), 1);
+        ck_assert_uint_ne(out_of_turn(&b, s), s); /* it is idle */
+    }
+    publish_ramp(&b, 1, s, 16384);
+    ck_assert_uint_eq(out_of_turn(&b, 1), 1);
+    ck_assert_uint_eq(out_of_turn(&b, s), s);
+    publish_ramp(&b, 1, s, 0);
+    ck_assert_uint_ne(out_of_turn(&b, 1), 1);
+    ck_assert_uint_eq(out_of_turn(&b, s), s);
+    atomic_store(&b.pool->members[2].server->usable, false);
+    ck_assert_uint_ne(out_of_turn(&b, 2), 2);
+    bed_close(&b);
+}
+END_TEST
+
 START_TEST(keyless_requests_take_part_in_a_ramp)
 {
     struct bed b;
@@ -1006,6 +1036,7 @@ static Suite *pool_suite(void)
     tcase_add_test(t, a_single_backend_gets_every_keyless_request);
     tcase_add_test(t, keyless_requests_pass_over_the_dead_and_the_tried);
     tcase_add_test(t, keyless_requests_pass_over_the_full);
+    tcase_add_test(t, keyless_requests_may_prefer_a_server_that_serves);
     tcase_add_test(t, keyless_requests_take_part_in_a_ramp);
     tcase_add_test(t, threads_together_never_pass_a_limit);
     tcase_add_test(t, failover_under_traffic_moves_only_the_failed_backends_keys);
