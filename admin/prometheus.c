@@ -176,6 +176,12 @@ static uint64_t server_active(const struct roster *r, const struct pool_member *
     return atomic_load_explicit(&m->server->active, memory_order_relaxed);
 }
 
+static uint64_t server_kept(const struct roster *r, const struct pool_member *m)
+{
+    (void)r;
+    return server_idle(m->server);
+}
+
 static uint64_t server_tries(const struct roster *r, const struct pool_member *m)
 {
     (void)r;
@@ -238,6 +244,8 @@ static void pools(struct text *t, const struct snapshot *s)
                   "Tries that failed: connect, reset, timeout, broken answer.", server_failures);
     server_family(t, s, "ringproxy_backend_active", "gauge",
                   "Requests in flight and tunnels of the backend or standby.", server_active);
+    server_family(t, s, "ringproxy_backend_idle_connections", "gauge",
+                  "Connections to the backend or standby that are kept for reuse.", server_kept);
     pool_counter(t, s, "ringproxy_failovers_total", "Backends whose keys went to another server.",
                  offsetof(struct pool_totals, failovers));
     pool_counter(t, s, "ringproxy_retries_total", "Further tries of requests.",

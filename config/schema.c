@@ -163,7 +163,7 @@ static const struct schema_key pool_keys[] = {
     {"retries", SCHEMA_NUMBER, .fallback = "2", .max = 10, FIELD(config_pool, retries)},
     {"retry_statuses", SCHEMA_STATUSES, FIELD(config_pool, retry_statuses),
      AND(config_pool, nretry_statuses)},
-    {"max_idle_connections", SCHEMA_NUMBER, .fallback = "64", .max = 65536,
+    {"max_idle_connections", SCHEMA_NUMBER, .fallback = "4096", .max = 65536,
      FIELD(config_pool, max_idle_connections)},
     {"timeouts", SCHEMA_MAP, .inner = &pool_timeouts},
     {"proxy_protocol", SCHEMA_WORD, .fallback = "off", FIELD(config_pool, send_head),

@@ -227,6 +227,53 @@ bool field_parse_length(struct str value, uint64_t *length)
     return true;
 }
 
+/* "timeout=5" with *name "timeout" gives true and the number; quotes around it are allowed. A
+ * number that is too large for a length counts as the largest. */
+static bool keep_alive_number(struct str element, struct str name, uint64_t *n)
+{
+    const char *equals = element.n ? memchr(element.p, '=', element.n) : NULL;
+    if (equals == NULL)
+        return false;
+    size_t at = (size_t)(equals - element.p);
+    struct str value = str_trim((struct str){equals + 1, element.n - at - 1});
+    if (!str_eq_nocase(str_trim((struct str){element.p, at}), name))
+        return false;
+    if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
+        value = (struct str){value.p + 1, value.n - 2};
+    for (size_t i = 0; i < value.n; i++)
+        if (!char_is(value.p[i], CHAR_DIGIT))
+            return false;
+    if (!field_parse_length(value, n))
+        *n = UINT64_MAX;
+    return value.n > 0;
+}
+
+static uint32_t idle_limit(uint64_t timeout_s)
+{
+    if (timeout_s < 2)
+        return (uint32_t)timeout_s * 500;
+    return timeout_s < FIELD_NO_IDLE_LIMIT / 1000 ? ((uint32_t)timeout_s - 1) * 1000
+                                                  : FIELD_NO_IDLE_LIMIT;
+}
+
+uint32_t field_parse_keep_alive(struct str value)
+{
+    struct str rest = value, element;
+    uint32_t least = FIELD_NO_IDLE_LIMIT;
+    assert(value.p != NULL);
+    while (field_list_next(&rest, &element)) {
+        uint64_t n;
+        uint32_t limit = FIELD_NO_IDLE_LIMIT;
+        if (keep_alive_number(element, STR("timeout"), &n))
+            limit = idle_limit(n);
+        else if (keep_alive_number(element, STR("max"), &n) && n == 0)
+            limit = 0;
+        if (limit < least)
+            least = limit;
+    }
+    return least;
+}
+
 /* The status for a coding that is not exactly `chunked`: 501 for an unknown one, 400 if its name is
  * no token. Its parameters are not examined, as the request is refused anyway. */
 static int refuse_coding(struct str element)

@@ -48,6 +48,13 @@ bool field_is_protocol(struct str element);
 bool field_names_identity(struct str value);
 /* Parses a Content-Length or Max-Forwards: 1*DIGIT up to 2^63-1. False: it is anything else. */
 bool field_parse_length(struct str value, uint64_t *length);
+/* How long, by a Keep-Alive field of an answer (RFC 2068 19.7.1.1: `timeout=5, max=100`), its
+ * connection may be idle and then still be used, in milliseconds: a second less than the server's
+ * timeout, as a request that is under way when the server closes is lost; of a timeout of 1 half of
+ * it. 0: not at all, which timeout=0 and max=0 say. FIELD_NO_IDLE_LIMIT: it says nothing about
+ * that. The least counts if it is said more than once; what is malformed is skipped. */
+#define FIELD_NO_IDLE_LIMIT UINT32_MAX
+uint32_t field_parse_keep_alive(struct str value);
 /* Checks the value of one Transfer-Encoding field. `chunked` is the only known coding; it must
  * occur once in all such fields of a head together, and last (RFC 9112 6.1). *chunked: set by an
  * earlier field of the head; set here if this one has it. Returns 0, or the status to refuse with,

@@ -94,14 +94,16 @@ struct head {
     uint16_t status; /* 100 to 599 */
     struct head_slice reason;
     /* both */
-    bool keep_alive; /* the connection may persist, by version and Connection: RFC 9112 9.3 */
-    bool upgrade;    /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may
-                        follow through the proxy (field_is_protocol()); that of a 101 no other */
-    bool identity;   /* credentials (requests) or challenges (answers) of a scheme that logs the
-                        connection in, not the request: field_names_identity() */
-    bool has_date;   /* there is a Date field */
-    bool has_length; /* there is a Content-Length field (answers to HEAD and 304 keep it) */
-    uint8_t body;    /* enum body_kind; of an answer by its fields alone: framing_of_answer() */
+    bool keep_alive;  /* the connection may persist, by version and Connection: RFC 9112 9.3 */
+    bool upgrade;     /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may
+                         follow through the proxy (field_is_protocol()); that of a 101 no other */
+    bool identity;    /* credentials (requests) or challenges (answers) of a scheme that logs the
+                         connection in, not the request: field_names_identity() */
+    bool has_date;    /* there is a Date field */
+    bool has_length;  /* there is a Content-Length field (answers to HEAD and 304 keep it) */
+    bool has_idle;    /* idle_ms is set */
+    uint8_t body;     /* enum body_kind; of an answer by its fields alone: framing_of_answer() */
+    uint32_t idle_ms; /* of an answer with Keep-Alive: see field_parse_keep_alive() */
     uint64_t content_length;
     uint16_t nfields;
     struct head_field fields[HEAD_MAX_FIELDS];

@@ -158,6 +158,18 @@ static int forwards_rule(struct feed *x, const struct head_field *f)
     return 0;
 }
 
+/* Of several the least stands. What is malformed says nothing: servers send much under this name.
+ */
+static void idle_rule(struct feed *x, const struct head_field *f)
+{
+    struct head *h = x->h;
+    uint32_t ms = field_parse_keep_alive(head_value(x->base, f));
+    if (ms == FIELD_NO_IDLE_LIMIT || (h->has_idle && h->idle_ms <= ms))
+        return;
+    h->has_idle = true;
+    h->idle_ms = ms;
+}
+
 /* Applies the rule of a field to the message, at the end of its line. Returns 0, or -1 if the head
  * is refused. */
 static int field_rule(struct feed *x, const struct head_field *f)
@@ -186,6 +198,10 @@ static int field_rule(struct feed *x, const struct head_field *f)
     case FIELD_PROXY_AUTHENTICATE:
         if (kind == PARSER_ANSWER)
             x->h->identity |= field_names_identity(head_value(x->base, f));
+        return 0;
+    case FIELD_KEEP_ALIVE:
+        if (kind == PARSER_ANSWER)
+            idle_rule(x, f);
         return 0;
     case FIELD_EXPECT: /* ignored in HTTP/1.0, RFC 9110 10.1.1 */
         if (x->h->minor && str_eq_nocase(head_value(x->base, f), STR("100-continue")))

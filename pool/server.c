@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-_Static_assert(sizeof(struct server_cell) == SERVER_LINE, "a worker's cell is one cache line");
+_Static_assert(sizeof(struct server_cell) % SERVER_LINE == 0, "cells share no cache line");
 
 /* ---- life ---- */
 
@@ -39,6 +39,7 @@ struct server *server_new(const char *pool, const char *name, const char *addres
     for (unsigned i = 0; i < nworkers; i++) {
         list_init(&s->cells[i].idle);
         list_init(&s->cells[i].busy);
+        list_init(&s->cells[i].stocked);
     }
     atomic_init(&s->usable, true);
     return s;
@@ -139,6 +140,14 @@ uint64_t server_errors(const struct server *s)
     uint64_t sum = 0;
     for (unsigned i = 0; i < s->nworkers; i++)
         sum += atomic_load_explicit(&s->cells[i].errors, memory_order_relaxed);
+    return sum;
+}
+
+uint64_t server_idle(const struct server *s)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < s->nworkers; i++)
+        sum += atomic_load_explicit(&s->cells[i].nidle, memory_order_relaxed);
     return sum;
 }
 

@@ -21,20 +21,25 @@
 
 #include "base/addr.h"
 #include "base/list.h"
+#include "base/need.h"
 #include "base/ref.h"
 
 #define SERVER_LINE 64 /* bytes in a cache line */
 
-/* One worker's part of a server. The counters are written by that worker alone and read by the
- * control thread; the lists are touched by that worker alone. */
+/* One worker's part of a server. The atomics are written by that worker alone and read by the
+ * control thread; the rest is touched by that worker alone. How many connections are kept is the
+ * decision of proxy/upstream_idle.c. */
 struct server_cell {
     _Alignas(SERVER_LINE) _Atomic uint64_t requests; /* tries, from the moment the server is lent */
     _Atomic uint64_t errors; /* tries that failed: connect, reset, timeout, broken answer */
     struct list idle;        /* kept connections, the last used in front */
     struct list busy;        /* connections that are lent, or still connect */
-    unsigned nidle;
+    _Atomic uint32_t nidle;
     void *home; /* struct worker_pool of the pool that has the server in the worker's current
                    generation; NULL: none has */
+    /* One line is full; what follows is touched when connections are lent and given back, too. */
+    struct need need;    /* of `busy` */
+    struct list stocked; /* in the worker's list of cells that may have idle connections */
 };
 
 /* The address of a server that is configured by name. The two places are used in turn, so the one
@@ -132,6 +137,7 @@ static inline struct server_cell *server_cell(const struct server *s, unsigned w
 /* Sums over the workers' cells. */
 uint64_t server_requests(const struct server *s);
 uint64_t server_errors(const struct server *s);
+uint64_t server_idle(const struct server *s);
 
 /* A zeroed array that begins at a cache line. So threads that write to different elements, each a
  * whole number of lines, do not slow each other down. Aborts when memory is out; free() it. */

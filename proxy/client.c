@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "net/proxy_protocol.h"
+#include "proxy/descriptors.h"
 #include "proxy/upstream.h"
 
 /* An address of either family. A struct addr has room for the path of a unix socket, which a PROXY
@@ -313,6 +314,16 @@ void client_stop(struct client *c)
         deadline_arm(&client_worker(c)->grace, &c->deadline);
 }
 
+/* Idle connections to servers are worth less than a client, and count as free in what a client may
+ * use up. */
+static bool take_descriptors(struct worker_listener *wl)
+{
+    struct worker *w = wl->worker;
+    unsigned n = wl->mode->descriptors;
+    return descriptors_take(wl->mode->use, n) ||
+           (descriptors_fit(wl->mode->use, n, w->nidle) && upstream_give_way(w, n));
+}
+
 /* The count of connections is raised first, then checked, so that two workers can't both take the
  * last place; a client that is refused counts until it is closed. */
 void client_accept(struct listener *l, int fd, const struct addr *peer)
@@ -323,7 +334,7 @@ void client_accept(struct listener *l, int fd, const struct addr *peer)
         return;
     }
     struct worker_listener *wl = c->wl;
-    bool room = descriptors_take(wl->mode->use, wl->mode->descriptors);
+    bool room = take_descriptors(wl);
     c->descriptors = room ? wl->mode->descriptors : 0;
     cell_add(&wl->cell->connections, 1);
     cell_add(&wl->cell->accepted, 1);

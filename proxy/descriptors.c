@@ -11,6 +11,7 @@
 static _Atomic uint32_t used;
 /* The limit of `used` for each enum descriptors_use. Not atomic: constant once workers run. */
 static uint32_t limits[] = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
+static uint32_t all_there_is = UINT32_MAX; /* for traffic; constant, too */
 
 /* What is open at the start (listeners, the control loop, stderr) stays open and never passes
  * through descriptors_take(), so it is subtracted from the limit once. */
@@ -36,6 +37,7 @@ void descriptors_init(void)
     uint32_t reserve = all / 8 < RESERVE_MAX ? all / 8 : RESERVE_MAX;
     uint32_t taken = count_open() + reserve;
     uint32_t left = all > taken ? all - taken : 0;
+    all_there_is = left;
     limits[DESCRIPTORS_BACKEND] = left;
     limits[DESCRIPTORS_STREAM] = left - left / 32;
     limits[DESCRIPTORS_CLIENT] = left - left / 8;
@@ -50,6 +52,24 @@ bool descriptors_take(enum descriptors_use use, unsigned n)
         return true;
     descriptors_give(n);
     return false;
+}
+
+bool descriptors_fit(enum descriptors_use use, unsigned n, unsigned idle)
+{
+    uint64_t now = atomic_load_explicit(&used, memory_order_relaxed);
+    return now + n <= (uint64_t)limits[use] + idle;
+}
+
+bool descriptors_scarce(void)
+{
+    uint32_t now = atomic_load_explicit(&used, memory_order_relaxed);
+    return now >= all_there_is - all_there_is / 4;
+}
+
+unsigned descriptors_idle_share(unsigned nworkers)
+{
+    unsigned share = all_there_is / 16 / nworkers;
+    return share ? share : 1;
 }
 
 void descriptors_give(unsigned n)

@@ -1,6 +1,7 @@
 /* Counts the descriptors of traffic against the limit of the process (RLIMIT_NOFILE).
  *
- * What for: the proxy refuses new clients before the limit is reached. At the limit accept(),
+ * What for: the proxy refuses new clients, and keeps few idle connections, before the limit is
+ * reached. At the limit accept(),
  * connect(), health checks and opening files would all fail, and connected clients could no longer
  * be served. A reserve is kept for everything but traffic. docs/operations.md, Descriptors.
  * Invariants: every descriptor that is taken is given back exactly once.
@@ -24,5 +25,12 @@ void descriptors_init(void);
 /* Counts n descriptors, before or after they are opened. False: the limit of this use does not
  * allow them; nothing is counted. */
 bool descriptors_take(enum descriptors_use use, unsigned n);
+/* Whether n descriptors would fit if `idle` of those taken were not. */
+bool descriptors_fit(enum descriptors_use use, unsigned n, unsigned idle);
+/* Whether three quarters of what there is are taken: idle connections give way from there on. */
+bool descriptors_scarce(void);
+/* How many idle connections each of so many workers may keep while descriptors are scarce: a part
+ * of 1/16 of what there is, at least 1. */
+unsigned descriptors_idle_share(unsigned nworkers);
 /* Undoes descriptors_take(), for any use, when n descriptors are closed. */
 void descriptors_give(unsigned n);

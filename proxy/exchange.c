@@ -7,7 +7,7 @@
 #include "proxy/client.h"
 #include "proxy/exchange_parts.h"
 
-#define MAX_SPARE 64          /* exchanges kept for reuse */
+#define SPARE_LEAST 64        /* exchanges kept for reuse however few were in use */
 #define MAX_KEPT_BUFFER 16384 /* a larger buffer is given back after use */
 
 static const struct upstream_user_ops exchange_user_ops;
@@ -32,6 +32,7 @@ struct exchange *exchange_new(struct front *f, struct conn *conn, struct client 
             return NULL;
         x->out = x->kept = (struct buffer){0};
     }
+    need_take(&w->exchanges);
     memset(x, 0, offsetof(struct exchange, out));
     x->front = f;
     x->conn = conn;
@@ -56,6 +57,22 @@ static void release(struct exchange *x)
     free(x);
 }
 
+/* Whether so many are spare, for now, that `n` of them are too many: there are as many as were in
+ * use at once lately, and some. */
+static bool has_spare(const struct worker *w, unsigned n)
+{
+    return w->nspare >= SPARE_LEAST + n &&
+           w->nspare + w->exchanges.now >= need_mark(&w->exchanges) + n;
+}
+
+static void drop_spare(struct worker *w)
+{
+    struct exchange *x = w->spare;
+    w->spare = x->next_spare;
+    w->nspare--;
+    release(x);
+}
+
 static void exchange_free(struct exchange *x)
 {
     struct worker *w = exchange_worker(x);
@@ -65,8 +82,12 @@ static void exchange_free(struct exchange *x)
     body_deinit(&x->request_body);
     body_deinit(&x->answer_body);
     generation_unref(x->wl->generation);
-    if (w->nspare >= MAX_SPARE) {
+    need_give(&w->exchanges);
+    need_turn(&w->exchanges, uv_now(&w->loop));
+    if (has_spare(w, 0)) {
         release(x);
+        if (has_spare(w, 1)) /* so that those of a burst go, too */
+            drop_spare(w);
         return;
     }
     exchange_trim(&x->out);
@@ -78,12 +99,8 @@ static void exchange_free(struct exchange *x)
 
 void exchange_free_spares(struct worker *w)
 {
-    while (w->spare) {
-        struct exchange *x = w->spare;
-        w->spare = x->next_spare;
-        release(x);
-    }
-    w->nspare = 0;
+    while (w->spare)
+        drop_spare(w);
 }
 
 /* ---- the end ---- */

@@ -150,6 +150,8 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     x->answer_keep = h->keep_alive && kind != BODY_CLOSE;
     x->record.status = h->status;
     x->record.first_byte_ms = uv_now(&exchange_worker(x)->loop);
+    if (h->has_idle) /* from the head on: nobody knows when the server has written the last byte */
+        upstream_expires(x->lease.upstream, x->record.first_byte_ms, h->idle_ms);
     x->record.sent += size + piece.used;
     const struct front_answer a = {h, base, kind, x->request == REQUEST_DONE};
     const struct front_piece p = front_piece(x, base + size, piece);

@@ -23,6 +23,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "base/need.h"
 #include "net/acceptor.h"
 #include "net/conn.h"
 #include "net/mailbox.h"
@@ -96,9 +97,14 @@ struct worker {
     struct deadline_queue watch;  /* sessions that are not read from yet */
     struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
     struct list clients, upstreams;
-    struct list tied;           /* upstreams: each idle, and its client's alone; the last used in
-                                   front */
+    struct list tied;    /* upstreams: each idle, and its client's alone; the last used in
+                            front */
+    struct list stocked; /* struct server_cell; see upstream_parts.h, as the next three */
+    unsigned nidle;      /* idle connections to all servers */
+    struct deadline sweep;
+    struct deadline_queue sweeps;
     struct head_reader *reader; /* for heads that come in one piece, see session.h */
+    struct need exchanges;      /* that are not over */
     struct exchange *spare;     /* free list of exchanges */
     unsigned nspare;
     struct pipe_store pipes;

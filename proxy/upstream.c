@@ -1,4 +1,4 @@
-#include "proxy/upstream.h"
+#include "proxy/upstream_parts.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -22,6 +22,12 @@ static bool is_old(const struct upstream *u)
     return u->generation != server_generation(u->server);
 }
 
+/* Whether its server is about to close it for having been idle. */
+static bool has_expired(const struct upstream *u)
+{
+    return u->expires_ms <= uv_now(&u->worker->loop);
+}
+
 static void leave_client(struct upstream *u)
 {
     *u->tied_at = u->next_tied;
@@ -36,9 +42,18 @@ static void leave_list(struct upstream *u)
     list_remove(&u->link);
     deadline_cancel(&u->deadline);
     if (u->state == UPSTREAM_IDLE)
-        cell_of(u)->nidle--;
+        upstream_count_idle(u->worker, cell_of(u), -1);
     else if (u->state == UPSTREAM_TIED)
         leave_client(u);
+    else
+        need_give(&cell_of(u)->need);
+}
+
+static void enter_busy(struct upstream *u)
+{
+    struct server_cell *cell = cell_of(u);
+    list_push_back(&cell->busy, &u->link);
+    need_take(&cell->need);
 }
 
 static void on_closed(struct conn *c)
@@ -46,8 +61,6 @@ static void on_closed(struct conn *c)
     struct upstream *u = of(c);
     struct worker *w = u->worker;
     list_remove(&u->all);
-    if (u->counted)
-        descriptors_give(1);
     server_unref(u->server);
     free(u);
     worker_maybe_done(w);
@@ -59,7 +72,26 @@ static void upstream_close(struct upstream *u)
     leave_list(u);
     u->state = UPSTREAM_CLOSED;
     u->user = NULL;
-    conn_close(&u->conn, on_closed);
+    conn_close(&u->conn, on_closed); /* the descriptor is closed at once */
+    if (u->counted)
+        descriptors_give(1);
+}
+
+/* The same, of a connection on which all is said. A reset, as then nothing of the connection stays:
+ * after a FIN the socket of whoever closes first waits in the kernel for a minute (TIME_WAIT), and
+ * has a port, and there may be thousands. A reset loses nothing here unless the server has not got
+ * all of a request that it has answered early. */
+static void part(struct upstream *u)
+{
+    if (conn_unsent(&u->conn) == 0)
+        conn_break(&u->conn);
+    upstream_close(u);
+}
+
+void upstream_dismiss(struct upstream *u)
+{
+    assert(u->state == UPSTREAM_IDLE);
+    part(u);
 }
 
 /* ---- what the connection reports ---- */
@@ -145,29 +177,23 @@ static const struct conn_ops upstream_ops = {
 
 /* ---- making one ---- */
 
-/* Its socket is closed at once, so its descriptor, still counted, is the caller's. */
-static bool inherit_from(struct list *idle)
+/* The tied connection that was unused for longest; its client has to log in again. */
+static bool inherit_tied(struct worker *w)
 {
-    if (list_empty(idle))
+    if (list_empty(&w->tied))
         return false;
-    struct upstream *u = container_of(idle->prev, struct upstream, link);
+    struct upstream *u = container_of(w->tied.prev, struct upstream, link);
     u->counted = false;
-    upstream_close(u);
+    part(u);
     return true;
 }
 
-/* Closes the kept connection that was unused for longest, of the first server that has one. Tied
- * ones come last, as their clients have to log in again. */
-static bool inherit_descriptor(struct worker *w)
+/* While descriptors are scarce, one of an idle connection is taken over before another one is used
+ * up: what is left is for workers that have none idle. Tied ones come last. */
+static bool take_descriptor(struct worker *w)
 {
-    const struct snapshot *s = w->current->snapshot;
-    for (size_t p = 0; p < s->npools; p++) {
-        for (unsigned i = 0; i < s->pools[p]->nservers; i++) {
-            if (inherit_from(&worker_cell(w, s->pools[p]->members[i].server)->idle))
-                return true;
-        }
-    }
-    return inherit_from(&w->tied);
+    return (descriptors_scarce() && upstream_give_way(w, 1)) ||
+           descriptors_take(DESCRIPTORS_BACKEND, 1) || inherit_tied(w);
 }
 
 /* The PROXY head names the client, or without an origin says that the connection is the proxy's. */
@@ -196,9 +222,10 @@ static struct upstream *upstream_new(struct worker_pool *wp, struct server *serv
     u->state = UPSTREAM_CONNECTING;
     u->reused = u->identity = false;
     u->counted = true;
+    u->expires_ms = UINT64_MAX;
     deadline_init(&u->deadline);
     list_push_back(&u->worker->upstreams, &u->all);
-    list_push_back(&cell_of(u)->busy, &u->link);
+    enter_busy(u);
     compose_head(u, version, origin);
     return u;
 }
@@ -213,7 +240,7 @@ struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
     if (!server_address(server, &to, &generation))
         return NULL;
     *uv_error = UV_EMFILE;
-    if (!descriptors_take(DESCRIPTORS_BACKEND, 1) && !inherit_descriptor(wp->worker))
+    if (!take_descriptor(wp->worker))
         return NULL;
     *uv_error = UV_ENOMEM;
     struct upstream *u = upstream_new(wp, server, origin);
@@ -235,19 +262,24 @@ struct upstream *upstream_connect(struct worker_pool *wp, struct server *server,
 
 /* ---- lending ---- */
 
-/* Whether a kept connection may not be lent again. sure: the kernel is asked, too. */
-static bool is_spent(struct upstream *u, bool sure)
+/* Closes a kept connection that may not be lent again. sure: the kernel is asked, too. */
+static bool close_spent(struct upstream *u, bool sure)
 {
-    return is_old(u) || (sure && !conn_alive(&u->conn));
+    if (is_old(u) || has_expired(u))
+        part(u);
+    else if (sure && !conn_alive(&u->conn))
+        upstream_close(u);
+    return u->state == UPSTREAM_CLOSED;
 }
 
 static void lend(struct upstream *u, struct upstream_user *user)
 {
     leave_list(u);
-    list_push_back(&cell_of(u)->busy, &u->link);
+    enter_busy(u);
     u->state = UPSTREAM_BUSY;
     u->user = user;
     u->reused = true;
+    u->expires_ms = UINT64_MAX;
 }
 
 struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *server, bool sure,
@@ -257,10 +289,8 @@ struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *serve
     while (!list_empty(&cell->idle)) {
         struct upstream *u = container_of(cell->idle.next, struct upstream, link);
         assert(u->state == UPSTREAM_IDLE && u->user == NULL);
-        if (is_spent(u, sure)) {
-            upstream_close(u);
+        if (close_spent(u, sure))
             continue;
-        }
         lend(u, user);
         return u;
     }
@@ -276,10 +306,8 @@ struct upstream *upstream_take_tied(struct upstream **tied, const struct server 
     if (u == NULL)
         return NULL;
     assert(u->state == UPSTREAM_TIED && u->identity && u->user == NULL);
-    if (is_spent(u, sure)) {
-        upstream_close(u);
+    if (close_spent(u, sure))
         return NULL;
-    }
     lend(u, user);
     return u;
 }
@@ -295,13 +323,12 @@ static struct worker_pool *place_of(const struct upstream *u)
 {
     struct server_cell *cell = cell_of(u);
     struct worker_pool *wp = cell->home; /* of the current generation, not the loan's */
-    bool sound = !u->conn.eof && !u->conn.closing && !is_old(u);
+    bool sound = !u->conn.eof && !is_old(u) && !has_expired(u);
     bool usable = atomic_load_explicit(&u->server->usable, memory_order_relaxed);
     if (wp == NULL || !sound || !usable || u->worker->stopping)
         return NULL;
-    bool fits =
-        u->identity || (u->head_len == 0 && cell->nidle < wp->pool->config->max_idle_connections);
-    return fits ? wp : NULL;
+    bool fits = u->head_len == 0 && upstream_idle_of(cell) < wp->pool->config->max_idle_connections;
+    return u->identity || fits ? wp : NULL;
 }
 
 /* It becomes the first of the client's connections. There is at most one to each server, and there
@@ -312,7 +339,7 @@ static void tie(struct upstream *u, struct upstream **tied)
     for (struct upstream *it = *tied, *next; it; it = next) {
         next = it->next_tied;
         if (it->server == u->server || ++n > UPSTREAM_TIES_MAX)
-            upstream_close(it);
+            part(it);
     }
     u->next_tied = *tied;
     u->tied_at = tied;
@@ -328,7 +355,7 @@ static void make_idle(struct upstream *u)
     /* In front, so that it is lent first: the one used last is the most likely to be open still. */
     list_push_front(&cell_of(u)->idle, &u->link);
     u->state = UPSTREAM_IDLE;
-    cell_of(u)->nidle++;
+    upstream_count_idle(u->worker, cell_of(u), 1);
 }
 
 /* A pause that the user left must not hold the connection: an idle one has to be read from, so that
@@ -339,11 +366,16 @@ void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied)
     assert(u->user);
     u->user = NULL;
     if (wp == NULL) {
-        upstream_close(u);
+        if (keep)
+            part(u);
+        else
+            upstream_close(u);
         return;
     }
     assert(u->state == UPSTREAM_BUSY);
-    list_remove(&u->link);
+    if (!u->identity)
+        upstream_make_room(u->worker);
+    leave_list(u);
     if (u->identity)
         tie(u, tied);
     else
@@ -356,7 +388,7 @@ void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied)
 
 void upstream_on_idle_deadline(struct deadline *d)
 {
-    upstream_close(container_of(d, struct upstream, deadline));
+    part(container_of(d, struct upstream, deadline));
 }
 
 void upstream_on_connect_deadline(struct deadline *d)
@@ -367,13 +399,14 @@ void upstream_on_connect_deadline(struct deadline *d)
 void upstream_close_idle(struct server_cell *cell)
 {
     while (!list_empty(&cell->idle))
-        upstream_close(container_of(cell->idle.next, struct upstream, link));
+        upstream_dismiss(container_of(cell->idle.next, struct upstream, link));
+    list_remove(&cell->stocked);
 }
 
 void upstream_close_ties(struct upstream **tied)
 {
     while (*tied)
-        upstream_close(*tied);
+        part(*tied);
 }
 
 void upstream_close_tied(struct worker *w, const struct server *server)
@@ -382,7 +415,7 @@ void upstream_close_tied(struct worker *w, const struct server *server)
     {
         struct upstream *u = container_of(it, struct upstream, link);
         if (server == NULL || u->server == server)
-            upstream_close(u);
+            part(u);
     }
 }
 
@@ -392,7 +425,7 @@ void upstream_close_homeless(struct worker *w)
     {
         struct upstream *u = container_of(it, struct upstream, link);
         if (cell_of(u)->home == NULL)
-            upstream_close(u);
+            part(u);
     }
 }
 

@@ -11,7 +11,8 @@
  * Invariants: it has a user exactly while it is CONNECTING or BUSY; then it is in the list `busy`
  * of its server's cell. While it is IDLE it is in the list `idle` there. An idle connection is read
  * from, so that a server that closes it, or sends a byte that nobody asked for, is noticed at once,
- * in most cases before the connection is lent again. A connection does not serve again if its
+ * in most cases before the connection is lent again. How many are kept: upstream_parts.h.
+ * A connection does not serve again after the time at which its server is to close it, or if its
  * server has moved to another address or left the configuration: then it only finishes what it
  * carries. A connection that a server has logged in, or is about to, serves one client alone
  * (`identity`): it is TIED while it is idle, in the worker's list `tied` and the client's, and is
@@ -70,12 +71,14 @@ struct upstream {
     struct upstream **tied_at;  /* TIED: the pointer to this one, the client's or in another one */
     struct list all;            /* worker's upstreams */
     struct deadline deadline;   /* for connecting, later for being idle */
-    uint32_t generation;        /* server_generation() of the address it connected to */
-    bool reused;                /* this is not its first loan */
-    bool identity;              /* set by its user: it serves no other client */
-    bool counted;               /* it counts among the descriptors in use */
-    uint8_t head_len;           /* of the PROXY head; 0: none is sent */
-    char head[];                /* PROXY_HEAD_WRITE_MAX bytes if its pool has send_head */
+    uint64_t expires_ms; /* on the loop's clock: idle from then on, it is not lent; UINT64_MAX: the
+                            answer said nothing about it */
+    uint32_t generation; /* server_generation() of the address it connected to */
+    bool reused;         /* this is not its first loan */
+    bool identity;       /* set by its user: it serves no other client */
+    bool counted;        /* it counts among the descriptors in use */
+    uint8_t head_len;    /* of the PROXY head; 0: none is sent */
+    char head[];         /* PROXY_HEAD_WRITE_MAX bytes if its pool has send_head */
 };
 
 /* The client for which a connection is made, as the PROXY head names it. */
@@ -83,6 +86,8 @@ struct upstream_origin {
     struct addr source, destination;
 };
 
+/* Once for a worker: it has no idle connections. */
+void upstream_idle_init(struct worker *w);
 /* Begins to connect to a server of the pool. The outcome comes as on_connected or on_broken, never
  * within this call. origin: for the PROXY head, if the pool sends one; NULL: that says the
  * connection is the proxy's own. Returns NULL with *uv_error if there is no memory, no descriptor,
@@ -104,8 +109,19 @@ void upstream_hand_over(struct upstream *u, struct upstream_user *user);
  * left to send), so it is kept if it may be; else it is closed. tied: the first of the client's,
  * which it becomes if it has an identity. */
 void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied);
-/* Closes all idle connections to a server that are tied to no client. */
+/* By the answer that has come, the server keeps the connection only until idle_ms after from_ms (of
+ * the loop's clock). Stands until it is lent again. */
+static inline void upstream_expires(struct upstream *u, uint64_t from_ms, uint32_t idle_ms)
+{
+    u->expires_ms = from_ms + idle_ms;
+}
+/* Closes all idle connections to a server that are tied to no client, and takes its cell out of the
+ * worker's list. */
 void upstream_close_idle(struct server_cell *cell);
+/* Closes n idle connections, those that are needed least. Their sockets are closed at once, and
+ * their descriptors, still counted by descriptors_take(), are the caller's. False: there are not so
+ * many; none is closed. */
+bool upstream_give_way(struct worker *w, unsigned n);
 /* Closes all connections that are tied to a client, the first of which is *tied. */
 void upstream_close_ties(struct upstream **tied);
 /* Closes the tied connections of all clients to this server; NULL: to any server. */

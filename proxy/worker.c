@@ -141,6 +141,7 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
         return false;
     }
     net_init(&w->net, &w->loop);
+    upstream_idle_init(w);
     deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, client_on_close_deadline);
     deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
     deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, client_on_close_deadline);

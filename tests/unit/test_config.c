@@ -359,7 +359,7 @@ START_TEST(a_minimal_pool_has_the_defaults)
     ck_assert_int_eq(p->close_moved, CLOSE_MOVED_DOWN);
     ck_assert_uint_eq(p->retries, 2);
     ck_assert_uint_eq(p->nretry_statuses, 0);
-    ck_assert_uint_eq(p->max_idle_connections, 64);
+    ck_assert_uint_eq(p->max_idle_connections, 4096);
     ck_assert_uint_eq(p->connect_timeout_ms, 1000);
     ck_assert_uint_eq(p->response_timeout_ms, 30000);
     ck_assert_uint_eq(p->idle_timeout_ms, 60000);

@@ -777,6 +777,76 @@ START_TEST(hop_by_hop_fields_are_marked)
 }
 END_TEST
 
+#define ANSWER_OF(fields) "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" fields "\r\n"
+#define NEVER UINT32_MAX
+
+START_TEST(keep_alive_of_an_answer_tells_how_long_its_connection_is_used)
+{
+    static const struct {
+        const char *fields;
+        uint32_t idle_ms;
+    } answers[] = {
+        {"", NEVER},
+        {"Keep-Alive: timeout=5\r\n", 4000},
+        {"kEEP-aLIVE:\tTimeout=5, max=100 \r\n", 4000},
+        {"Keep-Alive: max=100,timeout = \"5\"\r\n", 4000},
+        {"Keep-Alive: , ,timeout=2,\r\n", 1000},
+        {"Keep-Alive: timeout=1\r\n", 500},
+        {"Keep-Alive: timeout=0\r\n", 0},
+        {"Keep-Alive: timeout=05\r\n", 4000},
+        {"Keep-Alive: timeout=5, max=1\r\n", 4000},
+        {"Keep-Alive: timeout=5, max=0\r\n", 0},
+        {"Keep-Alive: max=0\r\n", 0},
+        /* the least */
+        {"Keep-Alive: timeout=9, timeout=5, timeout=7\r\n", 4000},
+        {"Keep-Alive: timeout=5\r\nA: b\r\nKeep-Alive: timeout=3\r\n", 2000},
+        {"Keep-Alive: timeout=3\r\nKeep-Alive: max=7\r\n", 2000},
+        {"Connection: Keep-Alive\r\nKeep-Alive: timeout=5\r\n", 4000},
+        {"Connection: close\r\nKeep-Alive: timeout=5\r\n", 4000}, /* it is not kept at all */
+        /* large ones */
+        {"Keep-Alive: timeout=4000000\r\n", 3999999000},
+        {"Keep-Alive: timeout=4294967\r\n", NEVER},
+        {"Keep-Alive: timeout=4294967295\r\n", NEVER},
+        {"Keep-Alive: timeout=4294967296\r\n", NEVER},
+        {"Keep-Alive: timeout=18446744073709551616\r\n", NEVER},
+        {"Keep-Alive: timeout=99999999999999999999999999999, timeout=4\r\n", 3000},
+        {"Keep-Alive: max=99999999999999999999999999999\r\n", NEVER},
+        /* what says nothing */
+        {"Keep-Alive:\r\n", NEVER},
+        {"Keep-Alive: 5\r\n", NEVER},
+        {"Keep-Alive: timeout\r\n", NEVER},
+        {"Keep-Alive: timeout=\r\n", NEVER},
+        {"Keep-Alive: =5\r\n", NEVER},
+        {"Keep-Alive: =\r\n", NEVER},
+        {"Keep-Alive: timeout=\"\"\r\n", NEVER},
+        {"Keep-Alive: timeout=\"\r\n", NEVER},
+        {"Keep-Alive: timeout=\"5\r\n", NEVER},
+        {"Keep-Alive: timeout==5\r\n", NEVER},
+        {"Keep-Alive: timeout=-1\r\n", NEVER},
+        {"Keep-Alive: timeout=+5\r\n", NEVER},
+        {"Keep-Alive: timeout=5s\r\n", NEVER},
+        {"Keep-Alive: timeout=5.5\r\n", NEVER},
+        {"Keep-Alive: timeout=0x5\r\n", NEVER},
+        {"Keep-Alive: timeouts=5\r\n", NEVER},
+        {"Keep-Alive: xtimeout=5\r\n", NEVER},
+        {"Keep-Alive: timeout=5;max=0\r\n", NEVER},
+        {"Keep-Alives: timeout=5\r\n", NEVER},
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+        char in[256];
+        snprintf(in, sizeof(in), ANSWER_OF("%s"), answers[i].fields);
+        struct outcome o = parse(ANSWER, in, strlen(in));
+        ck_assert_msg(o.result == PARSE_DONE, "%s", in);
+        ck_assert_msg(o.head.has_idle == (answers[i].idle_ms != NEVER), "%s", in);
+        if (o.head.has_idle)
+            ck_assert_msg(o.head.idle_ms == answers[i].idle_ms, "%s: %u", in, o.head.idle_ms);
+    }
+    static const char request[] = GET "Keep-Alive: timeout=5\r\n\r\n";
+    struct outcome o = parse(REQUEST, request, sizeof request - 1);
+    ck_assert(o.result == PARSE_DONE && !o.head.has_idle); /* a client does not say it */
+}
+END_TEST
+
 START_TEST(fields_are_known_in_any_case)
 {
     static const struct {
@@ -1258,6 +1328,7 @@ static Suite *build(void)
     tcase_add_test(t, an_upgrade_is_to_a_protocol_that_may_follow);
     tcase_add_test(t, trailers_are_asked_for_by_te);
     tcase_add_test(t, hop_by_hop_fields_are_marked);
+    tcase_add_test(t, keep_alive_of_an_answer_tells_how_long_its_connection_is_used);
     tcase_add_test(t, fields_are_known_in_any_case);
     tcase_add_test(t, values_lose_white_space_at_both_ends_only);
     tcase_add_test(t, tokens_and_text_are_exact);
