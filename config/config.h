@@ -62,7 +62,7 @@ struct config_listener {
     bool via;                        /* heads get a Via */
     struct network *trusted_proxies; /* whose X-Forwarded-* are believed; by networks_sort() */
     size_t ntrusted_proxies;
-    uint64_t request_timeout_ms, idle_timeout_ms;
+    uint64_t request_timeout_ms, idle_timeout_ms, tunnel_timeout_ms;
 };
 
 enum config_check { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
@@ -145,7 +145,7 @@ struct config_pool {
     size_t nretry_statuses;
     unsigned max_idle_connections;
     enum config_send_head send_head;
-    uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
+    uint64_t connect_timeout_ms, response_timeout_ms, body_timeout_ms, idle_timeout_ms;
     uint64_t resolve_ms;            /* the interval of lookups of host names in addresses */
     struct config_server *backends; /* sorted by name; the index is the slot on the ring */
     size_t nbackends;               /* at least 1 */

@@ -55,6 +55,7 @@ static const struct schema_key listener_timeout_keys[] = {
     {"request", SCHEMA_DURATION, .fallback = "10s", TIME,
      FIELD(config_listener, request_timeout_ms)},
     {"idle", SCHEMA_DURATION, .fallback = "60s", TIME, FIELD(config_listener, idle_timeout_ms)},
+    {"tunnel", SCHEMA_DURATION, .fallback = "1h", TIME, FIELD(config_listener, tunnel_timeout_ms)},
 };
 static const struct schema listener_timeouts = KEYS(listener_timeout_keys, config_listener);
 
@@ -124,6 +125,7 @@ static const struct schema failback = KEYS(failback_keys, config_failback);
 static const struct schema_key pool_timeout_keys[] = {
     {"connect", SCHEMA_DURATION, .fallback = "1s", TIME, FIELD(config_pool, connect_timeout_ms)},
     {"response", SCHEMA_DURATION, .fallback = "30s", TIME, FIELD(config_pool, response_timeout_ms)},
+    {"body", SCHEMA_DURATION, .fallback = "60s", TIME, FIELD(config_pool, body_timeout_ms)},
     {"idle", SCHEMA_DURATION, .fallback = "60s", TIME, FIELD(config_pool, idle_timeout_ms)},
 };
 static const struct schema pool_timeouts = KEYS(pool_timeout_keys, config_pool);

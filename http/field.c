@@ -57,7 +57,9 @@ enum field_id field_identify(const char *name, size_t n)
                : IS("keep-alive") ? FIELD_KEEP_ALIVE
                                   : FIELD_OTHER;
     case 12:
-        return IS("max-forwards") ? FIELD_MAX_FORWARDS : FIELD_OTHER;
+        return IS("content-type")   ? FIELD_CONTENT_TYPE
+               : IS("max-forwards") ? FIELD_MAX_FORWARDS
+                                    : FIELD_OTHER;
     case 13:
         return IS("authorization") ? FIELD_AUTHORIZATION : FIELD_OTHER;
     case 14:
@@ -100,7 +102,6 @@ enum field_trailer field_as_trailer(enum field_id id, struct str name)
     };
     static const char *const useless[] = {
         "content-encoding",
-        "content-type",
         "content-range",
         "range",
         "if-range",
@@ -121,6 +122,7 @@ enum field_trailer field_as_trailer(enum field_id id, struct str name)
         break;
     case FIELD_VIA:
         return TRAILER_PASSES;
+    case FIELD_CONTENT_TYPE:
     case FIELD_DATE:
     case FIELD_EXPECT:
     case FIELD_TRAILER:
@@ -272,6 +274,14 @@ uint32_t field_parse_keep_alive(struct str value)
             least = limit;
     }
     return least;
+}
+
+bool field_is_media_type(struct str value, struct str type)
+{
+    if (value.n < type.n || !str_eq_nocase((struct str){value.p, type.n}, type))
+        return false;
+    struct str rest = str_trim((struct str){value.p + type.n, value.n - type.n});
+    return rest.n == 0 || rest.p[0] == ';';
 }
 
 /* The status for a coding that is not exactly `chunked`: 501 for an unknown one, 400 if its name is

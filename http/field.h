@@ -55,6 +55,9 @@ bool field_parse_length(struct str value, uint64_t *length);
  * that. The least counts if it is said more than once; what is malformed is skipped. */
 #define FIELD_NO_IDLE_LIMIT UINT32_MAX
 uint32_t field_parse_keep_alive(struct str value);
+/* Whether a Content-Type names this media type, in any case, with or without parameters (RFC
+ * 9110 8.3.1). */
+bool field_is_media_type(struct str value, struct str type);
 /* Checks the value of one Transfer-Encoding field. `chunked` is the only known coding; it must
  * occur once in all such fields of a head together, and last (RFC 9112 6.1). *chunked: set by an
  * earlier field of the head; set here if this one has it. Returns 0, or the status to refuse with,

@@ -20,6 +20,7 @@ enum field_id {
     FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_TYPE,
     FIELD_COOKIE,
     FIELD_DATE,
     FIELD_EXPECT,
@@ -93,6 +94,7 @@ struct head {
     /* answers */
     uint16_t status; /* 100 to 599 */
     struct head_slice reason;
+    bool event_stream; /* Content-Type is text/event-stream, whatever its parameters */
     /* both */
     bool keep_alive;  /* the connection may persist, by version and Connection: RFC 9112 9.3 */
     bool upgrade;     /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may

@@ -186,6 +186,11 @@ static int field_rule(struct feed *x, const struct head_field *f)
                                        : coding_rule(x, f);
     case FIELD_MAX_FORWARDS:
         return kind == PARSER_REQUEST ? forwards_rule(x, f) : 0;
+    case FIELD_CONTENT_TYPE:
+        if (kind == PARSER_ANSWER &&
+            field_is_media_type(head_value(x->base, f), STR("text/event-stream")))
+            x->h->event_stream = true;
+        return 0;
     case FIELD_DATE:
         x->h->has_date = true;
         return 0;

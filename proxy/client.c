@@ -148,7 +148,7 @@ void client_on_idle_deadline(struct deadline *d)
         c->ops->on_idle_deadline(c);
         return;
     }
-    deadline_arm(&c->wl->idle, d);
+    deadline_arm(c->tunnel ? &c->wl->tunnel : &c->wl->idle, d);
     c->extended_ms = (uint32_t)d->due_ms;
 }
 

@@ -29,7 +29,7 @@ struct client_ops {
     void (*close)(struct client *c);
     /* The client was too slow to send a request, or its body. */
     void (*on_request_deadline)(struct client *c);
-    /* Nothing has moved for too long. */
+    /* Nothing has moved for too long: `idle`, or `tunnel` while a tunnel is open. */
     void (*on_idle_deadline)(struct client *c);
     /* Bytes that the kernel holds because a peer has not taken them yet. While peers take some of
      * them, the client is not idle. */

@@ -257,7 +257,7 @@ static void watch_server(struct exchange *x)
 {
     if (x->answer == ANSWER_BODY) {
         if (x->moved & MOVED_ANSWER)
-            deadline_arm(&x->lease.wp->response, &x->deadline);
+            deadline_arm(x->gaps, &x->deadline);
     } else if (owes_body(x)) {
         deadline_cancel(&x->deadline);
     } else if (!deadline_armed(&x->deadline) || x->moved & (MOVED_SERVER | MOVED_ANSWER)) {
@@ -508,13 +508,12 @@ void exchange_on_response_deadline(struct deadline *d)
     bool waits = conn_is_paused(exchange_server_conn(x), PAUSE_PEER) ||
                  (x->answer == ANSWER_WAIT && still_takes(x));
     if (waits) {
-        deadline_arm(&x->lease.wp->response, d);
-    } else {
+        deadline_arm(x->answer == ANSWER_BODY ? x->gaps : &x->lease.wp->response, d);
+    } else if (x->answer == ANSWER_WAIT) {
         lease_blame(&x->lease);
-        if (x->answer == ANSWER_WAIT)
-            exchange_end_by_proxy(x, END_TIMED_OUT, 504);
-        else
-            exchange_end(x, END_STALLED);
+        exchange_end_by_proxy(x, END_TIMED_OUT, 504);
+    } else {
+        exchange_end(x, END_STALLED);
     }
     exchange_settle(x);
 }

@@ -66,6 +66,7 @@ struct exchange {
     struct worker_listener *wl;  /* the listener, in the exchange's generation */
     struct exchange *next_spare; /* in the free list */
     struct deadline deadline; /* the server's: for the final head, then for each gap in the body */
+    struct deadline_queue *gaps; /* where it is armed behind the final head */
     struct lease lease;
 
     uint8_t request, attempt, replay, answer; /* see the drawing */
@@ -139,5 +140,6 @@ static inline bool exchange_lacks_request(const struct exchange *x)
     return x->request != REQUEST_DONE && x->record.reason == END_OPEN;
 }
 
-/* The deadlines of a pool's `response` queue expire here. */
+/* The deadlines of a pool's `response` and `body` queues and of a listener's `events` expire here.
+ */
 void exchange_on_response_deadline(struct deadline *d);

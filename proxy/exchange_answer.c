@@ -147,6 +147,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     if (status_is_retried(x, h->status) && exchange_leave(x))
         return len;
     exchange_move_answer(x, ANSWER_BODY);
+    x->gaps = h->event_stream ? &x->wl->events : &x->lease.wp->body;
     x->answer_keep = h->keep_alive && kind != BODY_CLOSE;
     x->record.status = h->status;
     x->record.first_byte_ms = uv_now(&exchange_worker(x)->loop);

@@ -23,6 +23,7 @@ static void init_pool(struct generation *g, struct worker_pool *wp, struct pool 
     deadline_queue_init(&wp->connect, clock, c->connect_timeout_ms, upstream_on_connect_deadline);
     deadline_queue_init(&wp->response, clock, c->response_timeout_ms,
                         exchange_on_response_deadline);
+    deadline_queue_init(&wp->body, clock, c->body_timeout_ms, exchange_on_response_deadline);
     deadline_queue_init(&wp->idle, clock, c->idle_timeout_ms, upstream_on_idle_deadline);
 }
 
@@ -41,6 +42,8 @@ static void init_listener(struct generation *g, struct worker_listener *wl,
     wl->mode = c->mode == MODE_TCP ? &stream_mode : &session_mode;
     deadline_queue_init(&wl->request, clock, c->request_timeout_ms, client_on_request_deadline);
     deadline_queue_init(&wl->idle, clock, c->idle_timeout_ms, client_on_idle_deadline);
+    deadline_queue_init(&wl->tunnel, clock, c->tunnel_timeout_ms, client_on_idle_deadline);
+    deadline_queue_init(&wl->events, clock, c->tunnel_timeout_ms, exchange_on_response_deadline);
 }
 
 /* Aborts when memory is out: without its new generation a worker would route by another

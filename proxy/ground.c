@@ -11,6 +11,7 @@ static void deinit_pool(struct worker_pool *wp)
     deadline_queue_deinit(&wp->probes);
     deadline_queue_deinit(&wp->connect);
     deadline_queue_deinit(&wp->response);
+    deadline_queue_deinit(&wp->body);
     deadline_queue_deinit(&wp->idle);
     pool_view_deinit(&wp->view);
 }
@@ -22,6 +23,8 @@ void generation_free(struct generation *g)
     for (size_t i = 0; i < g->snapshot->nlisteners; i++) {
         deadline_queue_deinit(&g->listeners[i].request);
         deadline_queue_deinit(&g->listeners[i].idle);
+        deadline_queue_deinit(&g->listeners[i].tunnel);
+        deadline_queue_deinit(&g->listeners[i].events);
     }
     free(g->pools);
     free(g->listeners);

@@ -59,7 +59,7 @@ struct worker_pool {
     struct pool_view view;
     struct list tunnels;   /* open ones */
     struct deadline probe; /* armed while there are tunnels, see tunnel_on_probe_deadline() */
-    struct deadline_queue probes, connect, response, idle;
+    struct deadline_queue probes, connect, response, body, idle;
 };
 
 /* A listener of one generation, as this thread sees it. */
@@ -72,7 +72,8 @@ struct worker_listener {
     struct listener_cell *cell; /* this worker's counters */
     const struct client_mode *mode;
     struct worker_pool *pool;
-    struct deadline_queue request, idle;
+    struct deadline_queue request, idle, tunnel;
+    struct deadline_queue events; /* gaps in answers that are event streams; as long as `tunnel` */
 };
 
 struct generation {

@@ -16,10 +16,10 @@ static struct conn *server_conn(const struct tunnel *t)
     return &t->lease.upstream->conn;
 }
 
-/* Bytes have moved: the idle deadline begins anew. */
+/* Bytes have moved: the deadline begins anew. */
 static void not_idle(struct tunnel *t)
 {
-    deadline_arm(&t->client->wl->idle, &t->client->deadline);
+    deadline_arm(&t->client->wl->tunnel, &t->client->deadline);
 }
 
 /* ---- events: the owner hears of the end when the outermost one is over ---- */

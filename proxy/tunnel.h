@@ -6,11 +6,10 @@
  * What for: while the tunnel is open, it alone hears what happens to either connection, because it
  * has installed its own operations on both, and on the client. tunnel_end() puts the client's back.
  * Invariants: a FIN of one side is passed on as a FIN, and the other way goes on (half-close); a
- * reset is passed on as a reset. The listener's idle deadline runs while nothing moves. The server
- * stays lent all the time. The tunnel is in its pool's list exactly while it is open. on_end comes
- * once, as the last call of an event, so the owner may free the tunnel in it.
- * Ownership: a session or a stream owns it, and ends its lease.
- * Threads: one worker. */
+ * reset is passed on as a reset. The listener's `tunnel` deadline runs while nothing moves. The
+ * server stays lent all the time. The tunnel is in its pool's list exactly while it is open. on_end
+ * comes once, as the last call of an event, so the owner may free the tunnel in it. Ownership: a
+ * session or a stream owns it, and ends its lease. Threads: one worker. */
 #pragma once
 #include "proxy/client.h"
 #include "proxy/lease.h"

@@ -656,12 +656,14 @@ class Chaos:
             'health': {'check': 'http', 'path': '/healthz', 'interval': '300ms',
                        'timeout': time_of(0.7), 'fall': 2, 'rise': 2},
             'failback': {'after': '0s'},
-            'timeouts': {'connect': time_of(0.5), 'response': time_of(10), 'idle': time_of(2)},
+            'timeouts': {'connect': time_of(0.5), 'response': time_of(10),
+                         'body': time_of(10), 'idle': time_of(2)},
             'backends': [self.entry(s) for s in self.servers[:4]],
             'standbys': [self.entry(s) for s in self.servers[4:]],
         }
         listener = {'name': 'web', 'listen': f'127.0.0.1:{port}', 'pool': 'p',
-                    'key': 'header:X-Key', 'timeouts': {'request': time_of(2), 'idle': time_of(3)}}
+                    'key': 'header:X-Key', 'timeouts': {'request': time_of(2), 'idle': time_of(3),
+                                                             'tunnel': time_of(3)}}
         top = {'workers': WORKERS, 'shutdown_timeout': time_of(20),
                'admin': {'listen': f'127.0.0.1:{admin}'}}
         return harness.yaml_text(top, [listener], [pool])

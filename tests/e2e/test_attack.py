@@ -239,7 +239,8 @@ def test_answer_that_stops_after_an_upload_ends_in_time(rig):
         ex.wait_peer_closed()
 
     backend = rig.backend('b1', handler, receive_buffer=4096)
-    proxy = rig.proxy([backend], pool={**OFF, 'timeouts': {'response': pace.ms(pace.stretched(4.0))}})
+    patience = pace.ms(pace.stretched(4.0))
+    proxy = rig.proxy([backend], pool={**OFF, 'timeouts': {'response': patience, 'body': patience}})
     body = b'x' * (4 << 20)
     with Client(proxy.port) as c:
         sender = threading.Thread(target=c.send, args=(post(body=body),), daemon=True)
@@ -657,12 +658,14 @@ def test_chaos(rig):
     backends = [rig.backend(f'b{i}', chaos.handler) for i in range(3)]
     standby = rig.backend('s1', chaos.handler)
     pool = {'retries': 2, 'passive': {'failures': 30},
-            'timeouts': {'response': pace.ms(pace.stretched(3.0))},
+            'timeouts': {'response': pace.ms(pace.stretched(3.0)),
+                         'body': pace.ms(pace.stretched(3.0))},
             'health': {'interval': '100ms', 'rise': 1}}
     patience = pace.ms(pace.stretched(2.0))
     proxy = rig.proxy(backends, [standby], pool=pool,
                       listener={'key': ['header:X-Key'],
-                                'timeouts': {'request': patience, 'idle': patience}})
+                                'timeouts': {'request': patience, 'idle': patience,
+                                             'tunnel': patience}})
     end = time.monotonic() + pace.stretched(float(os.environ.get('ATTACK_SECONDS', 6)))
     seed = int(os.environ.get('ATTACK_SEED', 1))
     clients = [threading.Thread(target=chaos.client, args=(proxy.port, seed * 1000 + i, end),

@@ -276,7 +276,7 @@ def test_gap_in_an_answer_ends_it(rig):
         ex.hang()
         ex.close()
     gap = pace.stretched(0.6)
-    trio = Trio(rig, stall, pool={'timeouts': {'response': pace.ms(gap)}})
+    trio = Trio(rig, stall, pool={'timeouts': {'body': pace.ms(gap)}})
     with Client(trio.proxy.port) as c:
         begun = time.monotonic()
         c.send_request('GET', '/', trio.fields)
@@ -296,7 +296,7 @@ def test_slow_drip_is_not_a_gap(rig):
             ex.backend.gate.wait(gap / 6)  # the backend's own pace
             ex.send(b'%d' % i)
         ex.read_body()
-    trio = Trio(rig, drip, pool={'timeouts': {'response': pace.ms(gap)}})
+    trio = Trio(rig, drip, pool={'timeouts': {'body': pace.ms(gap)}})
     assert get(trio.proxy.port, fields=trio.fields).body == b'0123456789'
 
 
@@ -384,7 +384,7 @@ def test_idle_tunnel_is_closed(rig):
     from test_http import UPGRADE, tunnel
     backend = rig.backend('b1', tunnel)
     idle = pace.stretched(0.6)
-    proxy = rig.proxy([backend], listener={'timeouts': {'idle': pace.ms(idle)}})
+    proxy = rig.proxy([backend], listener={'timeouts': {'tunnel': pace.ms(idle)}})
     with Client(proxy.port) as c:
         since = time.monotonic()
         c.send_request('GET', '/', UPGRADE)

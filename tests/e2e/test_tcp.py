@@ -918,7 +918,7 @@ def test_upgrade_tunnels_are_moved_and_reset_in_the_same_way(rig):
 
 # --- limits, deadlines, stop ------------------------------------------------------------------
 
-def test_idle_deadline_ends_a_stream_in_which_nothing_moves(rig):
+def test_tunnel_deadline_ends_a_stream_in_which_nothing_moves(rig):
     """And not one in which something does, whichever way."""
     idle = pace.stretched(1.0)
 
@@ -928,7 +928,7 @@ def test_idle_deadline_ends_a_stream_in_which_nothing_moves(rig):
             sock.sendall(data.replace(b'q', b''))  # of that it says nothing
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
-                      listener={'timeouts': {'idle': pace.ms(idle)}})
+                      listener={'timeouts': {'tunnel': pace.ms(idle)}})
     begun = time.monotonic()
     with Conn(proxy.port) as silent, Conn(proxy.port) as talks, Conn(proxy.port) as sends:
         while not (ended := readable(silent)):
@@ -952,7 +952,7 @@ def readable(c):
 
 @pytest.mark.parametrize('way', ['tcp', 'unix', 'http'])
 def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
-    """Though for longer than the idle deadline it is the kernel alone that moves what it reads."""
+    """Though for longer than the deadline it is the kernel alone that moves what it reads."""
     size, idle = 12 * MIB, pace.stretched(1.0)
 
     def handler(backend, sock):
@@ -963,7 +963,7 @@ def test_slow_reader_is_not_idle(rig, tmp_path_factory, way):
             sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % size)
         sock.sendall(blob('slow', size))
 
-    listener = {'timeouts': {'idle': pace.ms(idle)}}
+    listener = {'timeouts': {'idle': pace.ms(idle), 'tunnel': pace.ms(idle)}}
     if way == 'http':
         listener['mode'] = 'http'
         listener['key'] = None
@@ -1000,7 +1000,7 @@ def test_reader_that_has_stopped_is_idle(rig):
             pass
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
-                      listener={'timeouts': {'idle': pace.ms(idle)}})
+                      listener={'timeouts': {'tunnel': pace.ms(idle)}})
     with Conn(proxy.port, greeted=False) as c:
         assert c.reader.exactly(1000)
         begun = time.monotonic()
@@ -1008,14 +1008,14 @@ def test_reader_that_has_stopped_is_idle(rig):
         assert time.monotonic() - begun < idle + pace.upper(5)
 
 
-def test_half_closed_stream_has_the_idle_deadline_too(rig):
+def test_half_closed_stream_has_the_tunnel_deadline_too(rig):
     def handler(backend, sock):
         sock.sendall(b'b1\n')
         Reader(sock).rest()
         backend.gate.wait(pace.upper(60))
 
     proxy = tcp_proxy(rig, [rig.tcp('b1', handler)], pool=CALM,
-                      listener={'timeouts': {'idle': pace.ms(pace.stretched(0.5))}})
+                      listener={'timeouts': {'tunnel': pace.ms(pace.stretched(0.5))}})
     with Conn(proxy.port) as c:
         c.sock.shutdown(socket.SHUT_WR)
         c.wait_closed()
@@ -1111,7 +1111,7 @@ def test_stop_cuts_streams_when_its_time_is_over(rig):
 @pytest.mark.threads
 def test_2000_streams_at_a_time(rig):
     """All of them work, and are gone when they are gone."""
-    proxy = tcp_proxy(rig, [rig.tcp('b1')], pool=CALM, listener={'timeouts': {'idle': '5m'}})
+    proxy = tcp_proxy(rig, [rig.tcp('b1')], pool=CALM, listener={'timeouts': {'tunnel': '5m'}})
     conns = []
     try:
         for _ in range(2000):

@@ -402,7 +402,7 @@ def test_thousands_of_streams_are_held_open_at_once(rig, descriptors):
     at most."""
     n = min(int(os.environ.get('E2E_STREAMS', '2000')), (descriptors - 200) * 15 // 32)
     proxy = tcp_proxy(rig, [rig.serve('b1', '--mode', 'echo')], pool=CALM,
-                      listener={'timeouts': {'idle': '10m'}})
+                      listener={'timeouts': {'tunnel': '10m'}})
     conns = []
     try:
         for i in range(n):  # from several addresses, as one has ports for fewer on some systems

@@ -57,7 +57,7 @@ static const char strict[] =
     "    key: [header:X-Key]\n"
     "    max_connections: 3\n"
     "    max_header_size: 1KiB\n"
-    "    timeouts: {request: 2s, idle: 3s}\n"
+    "    timeouts: {request: 2s, idle: 3s, tunnel: 4s}\n"
     "pools:\n"
     "  - name: p\n"
     "    ring: {vnodes: 8}\n"
@@ -67,7 +67,7 @@ static const char strict[] =
     "    close_moved: always\n"
     "    retries: 2\n"
     "    max_idle_connections: 2\n"
-    "    timeouts: {connect: 1s, response: 4s, idle: 5s}\n"
+    "    timeouts: {connect: 1s, response: 4s, body: 3s, idle: 5s}\n"
     "    backends:\n" SERVER("b1", "1", "") SERVER("b2", "2", "")
         SERVER("b3", "3", ", max_connections: 1") "    standbys:\n" SERVER("s1", "4", "");
 
@@ -77,7 +77,7 @@ static const char lax[] = "listeners:\n"
                           "    pool: p\n"
                           "    max_connections: 2\n"
                           "    max_header_size: 80KiB\n"
-                          "    timeouts: {request: 2s, idle: 3s}\n"
+                          "    timeouts: {request: 2s, idle: 3s, tunnel: 4s}\n"
                           "pools:\n"
                           "  - name: p\n"
                           "    ring: {vnodes: 8, max_load: 1.5}\n"
@@ -89,7 +89,7 @@ static const char lax[] = "listeners:\n"
                           "    retries: 3\n"
                           "    retry_statuses: [502-504]\n"
                           "    max_idle_connections: 1\n"
-                          "    timeouts: {connect: 2s, response: 1s, idle: 4s}\n"
+                          "    timeouts: {connect: 2s, response: 1s, body: 2s, idle: 4s}\n"
                           "    backends:\n" SERVER("b1", "1", ", weight: 3") SERVER("b2", "2", "")
                               SERVER("b3", "3", "") "    standbys:\n" SERVER("s1", "4", "");
 

@@ -43,7 +43,7 @@ static const char full[] =
     "    proxy_protocol: off\n"
     "    trusted_proxies: [10.0.0.0/8, \"::1\", 10.1.2.3]\n"
     "    via: off\n"
-    "    timeouts: {request: 11s, idle: 61s}\n"
+    "    timeouts: {request: 11s, idle: 61s, tunnel: 90m}\n"
     "pools:\n"
     "  - name: cache\n"
     "    ring: {vnodes: 513, hash: xxh3, max_load: 1.25}\n"
@@ -63,7 +63,7 @@ static const char full[] =
     "    retries: 0\n"
     "    retry_statuses: [502-504, 429]\n"
     "    max_idle_connections: 0\n"
-    "    timeouts: {connect: 250ms, response: 32s, idle: 2m}\n"
+    "    timeouts: {connect: 250ms, response: 32s, body: 33s, idle: 2m}\n"
     "    proxy_protocol: off\n"
     "    backends:\n"
     "      - {name: b2, address: \"[::1]:9002\"}\n"
@@ -215,6 +215,7 @@ START_TEST(the_examples_listener_has_its_values)
     ck_assert(!l->via);
     ck_assert_uint_eq(l->request_timeout_ms, 11000);
     ck_assert_uint_eq(l->idle_timeout_ms, 61000);
+    ck_assert_uint_eq(l->tunnel_timeout_ms, 5400000);
     config_unref(c);
 }
 END_TEST
@@ -256,6 +257,7 @@ START_TEST(the_examples_pool_has_its_values)
     ck_assert_uint_eq(p->max_idle_connections, 0);
     ck_assert_uint_eq(p->connect_timeout_ms, 250);
     ck_assert_uint_eq(p->response_timeout_ms, 32000);
+    ck_assert_uint_eq(p->body_timeout_ms, 33000);
     ck_assert_uint_eq(p->idle_timeout_ms, 120000);
     config_unref(c);
 }
@@ -332,6 +334,7 @@ START_TEST(a_minimal_listener_has_the_defaults)
     ck_assert(l->via);
     ck_assert_uint_eq(l->request_timeout_ms, 10000);
     ck_assert_uint_eq(l->idle_timeout_ms, 60000);
+    ck_assert_uint_eq(l->tunnel_timeout_ms, 3600000);
     config_unref(c);
 }
 END_TEST
@@ -362,6 +365,7 @@ START_TEST(a_minimal_pool_has_the_defaults)
     ck_assert_uint_eq(p->max_idle_connections, 4096);
     ck_assert_uint_eq(p->connect_timeout_ms, 1000);
     ck_assert_uint_eq(p->response_timeout_ms, 30000);
+    ck_assert_uint_eq(p->body_timeout_ms, 60000);
     ck_assert_uint_eq(p->idle_timeout_ms, 60000);
     ck_assert_uint_eq(p->backends[0].weight, 1);
     ck_assert_uint_eq(p->backends[0].max_connections, 0);
@@ -454,7 +458,7 @@ START_TEST(bounds_themselves_are_allowed)
     struct config *c = parse(
         "workers: 256\nshutdown_timeout: 1ms\n"
         "listeners: [{name: web, listen: 127.0.0.1:65535, pool: p, max_connections: 1000000,\n"
-        "  max_header_size: 1MiB, timeouts: {request: 24h, idle: 86400000ms}}]\n"
+        "  max_header_size: 1MiB, timeouts: {request: 24h, idle: 86400000ms, tunnel: 24h}}]\n"
         "pools: [{name: p, ring: {vnodes: 4096, max_load: 1.01}, retries: 10,\n"
         "  max_idle_connections: 65536, health: {fall: 100, rise: 1}, passive: {failures: 100},\n"
         "  failback: {after: 0s, max_after: 1ms, ramp: 24h},\n"
@@ -920,7 +924,15 @@ static const struct {
     {LISTENER("timeouts: {request: 0s}"),
      {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
     {LISTENER("timeouts: {response: 1s}"),
-     {"t.yaml:2:12: listeners[0].timeouts.response: unknown key, allowed request, idle"}},
+     {"t.yaml:2:12: listeners[0].timeouts.response: unknown key, allowed request, idle, "
+      "tunnel"}},
+    {LISTENER("timeouts: {tunnel: 0s}"),
+     {"t.yaml:2:20: listeners[0].timeouts.tunnel: 0s is out of range, allowed 1ms to 24h"}},
+    {LISTENER("timeouts: {tunnel: 25h}"),
+     {"t.yaml:2:20: listeners[0].timeouts.tunnel: 25h is out of range, allowed 1ms to 24h"}},
+    {LISTENER("timeouts: {tunnel: off}"),
+     {"t.yaml:2:20: listeners[0].timeouts.tunnel: off is not a duration such as 250ms, 2s or 1m, "
+      "allowed 1ms to 24h"}},
     {LISTENER("timeouts: 10s"),
      {"t.yaml:2:11: listeners[0].timeouts: found a single value, allowed a mapping"}},
     {"listeners:\n  - {name: web, listen: localhost:80, pool: p}\n  - {name: web, listen: "
@@ -1058,6 +1070,13 @@ static const struct {
       "200-399"}},
     {POOL("max_idle_connections: 65537"),
      {"t.yaml:2:23: pools[0].max_idle_connections: 65537 is out of range, allowed 0 to 65536"}},
+    {POOL("timeouts: {body: 0s}"),
+     {"t.yaml:2:18: pools[0].timeouts.body: 0s is out of range, allowed 1ms to 24h"}},
+    {POOL("timeouts: {body: 86400001ms}"),
+     {"t.yaml:2:18: pools[0].timeouts.body: 86400001ms is out of range, allowed 1ms to 24h"}},
+    {POOL("timeouts: {tunnel: 1h}"),
+     {"t.yaml:2:12: pools[0].timeouts.tunnel: unknown key, allowed connect, response, body, "
+      "idle"}},
     {POOL("timeouts: {connect: 0s}"),
      {"t.yaml:2:21: pools[0].timeouts.connect: 0s is out of range, allowed 1ms to 24h"}},
     {POOL("proxy_protocol: accept"),

@@ -422,6 +422,53 @@ START_TEST(a_server_is_blamed_for_retried_answers_by_passive_statuses_alone)
 }
 END_TEST
 
+/* ---- gaps behind the head ---- */
+
+static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#define MINUTE 60000
+#define HOUR 3600000
+
+static const struct {
+    const char *fields;
+    uint64_t gap_ms;
+} gaps[] = {
+    {"", MINUTE},
+    {"Content-Type: text/plain\r\n", MINUTE},
+    {"Content-Type: text/event-stream\r\n", HOUR},
+    {"content-type:TEXT/Event-Stream\r\n", HOUR},
+    {"Content-Type: text/event-stream;charset=utf-8\r\n", HOUR},
+    {"Content-Type: text/event-stream \t; x=y\r\n", HOUR},
+    {"Content-Length: 1000\r\nContent-Type: text/event-stream\r\n", HOUR},
+    {"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n", HOUR},
+    {"Content-Type: text/event-streams\r\n", MINUTE},
+    {"Content-Type: text/event-strea\r\n", MINUTE},
+    {"Content-Type: text/plain; a=text/event-stream\r\n", MINUTE},
+    {"X-Content-Type: text/event-stream\r\n", MINUTE},
+    {"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n", MINUTE},
+};
+
+START_TEST(gaps_behind_the_head_are_bounded_by_body_or_for_event_streams_by_tunnel)
+{
+    char head[200];
+    bool chunked = strstr(gaps[_i].fields, "chunked") != NULL;
+    const char *bytes = chunked ? "1\r\nx\r\n" : "x";
+    one_client_begin(configuration);
+    says(client(), get, sizeof get - 1);
+    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\n%s\r\n", gaps[_i].fields);
+    says(newest_backend(), head, (size_t)n);
+    for (unsigned i = 0; i < 2; i++) {
+        pass(gaps[_i].gap_ms - 1);
+        ck_assert_int_eq(client()->state, MEMORY_OPEN);
+        says(newest_backend(), bytes, strlen(bytes));
+    }
+    pass(gaps[_i].gap_ms);
+    ck_assert_int_eq(client()->state, MEMORY_CLOSED);
+    ck_assert_uint_eq(all_errors(), 0);
+    one_client_end();
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("exchange");
@@ -445,6 +492,8 @@ static Suite *build(void)
     tcase_add_test(c, retry_statuses_are_for_what_may_be_sent_again);
     tcase_add_test(c, a_body_under_way_goes_to_the_next_server_whole);
     tcase_add_test(c, a_server_is_blamed_for_retried_answers_by_passive_statuses_alone);
+    tcase_add_loop_test(c, gaps_behind_the_head_are_bounded_by_body_or_for_event_streams_by_tunnel,
+                        0, sizeof gaps / sizeof *gaps);
     suite_add_tcase(s, c);
     return s;
 }
