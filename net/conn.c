@@ -25,12 +25,16 @@ static void reap(struct net *n)
 
 static void on_prepare(uv_prepare_t *handle)
 {
-    reap(container_of(handle, struct net, prepare));
+    struct net *n = container_of(handle, struct net, prepare);
+    reap(n);
+    deadline_clock_before_wait(&n->clock);
 }
 
 static void on_check(uv_check_t *handle)
 {
-    reap(container_of(handle, struct net, check));
+    struct net *n = container_of(handle, struct net, check);
+    deadline_clock_after_wait(&n->clock);
+    reap(n);
 }
 
 void net_init(struct net *n, uv_loop_t *loop)
@@ -39,6 +43,7 @@ void net_init(struct net *n, uv_loop_t *loop)
     n->transport = &socket_transport;
     n->read_buffer = mem_zalloc(NET_READ_SIZE);
     deadline_clock_init(&n->clock, loop);
+    deadline_clock_after_wait(&n->clock); /* from now on the loop is to come round */
     n->nconns = 0;
     n->closing = false;
     list_init(&n->closed);

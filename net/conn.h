@@ -40,7 +40,7 @@ struct net {
     bool closing;         /* net_close() was called */
     struct list closed;   /* conns that had nothing to wait for: on_closed is due */
     uv_prepare_t prepare; /* where on_closed is called for them: before the loop waits ... */
-    uv_check_t check;     /* ... and after its callbacks */
+    uv_check_t check; /* ... and after its callbacks; there the clock learns of time away, too */
 };
 
 void net_init(struct net *n, uv_loop_t *loop);

@@ -2,6 +2,13 @@
 
 #include <assert.h>
 
+/* A loop that comes round later than it meant to by more than this was away. */
+#define GRACE_MS 50
+#define MOST_GRACE_MS 60000
+/* A timer that fires later than this has run before sockets that may have become readable in time.
+ */
+#define LATE_MS 5
+
 static void on_timer(uv_timer_t *timer);
 
 void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop)
@@ -13,6 +20,11 @@ void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop)
     c->timer_due_ms = UINT64_MAX;
     c->current = NULL;
     c->next = NULL;
+    c->away_ms = 0;
+    c->timer_at_ms = c->turned_ms = uv_now(loop);
+    c->expected_ms = UINT64_MAX;
+    c->grace_ms = GRACE_MS;
+    c->was_away = c->looked = false;
 }
 
 void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed)
@@ -56,14 +68,78 @@ void deadline_queue_adopt(struct deadline_queue *q, struct deadline_queue *from)
     }
 }
 
-void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
+static void start_timer(struct deadline_clock *c, uint64_t due_ms, uint64_t delay_ms)
 {
-    uint64_t now = uv_now(c->timer.loop);
     c->timer_due_ms = due_ms;
-    int r = uv_timer_start(&c->timer, on_timer, due_ms > now ? due_ms - now : 0, 0);
+    c->timer_at_ms = uv_now(c->timer.loop) + delay_ms;
+    int r = uv_timer_start(&c->timer, on_timer, delay_ms, 0);
     assert(r == 0);
     (void)r;
 }
+
+void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
+{
+    uint64_t now = deadline_now(c);
+    start_timer(c, due_ms, due_ms > now ? due_ms - now : 0);
+}
+
+/* ---- time away ---- */
+
+/* What was armed after the loop came back, but before that was noticed, has counted the time away
+ * as passed. It stands at the tail, as it was armed last. */
+static void correct(struct deadline_queue *q, uint64_t now)
+{
+    for (struct list *it = q->entries.prev; it != &q->entries; it = it->prev) {
+        struct deadline *d = container_of(it, struct deadline, link);
+        if (d->due_ms <= now + q->duration_ms)
+            return;
+        d->due_ms = now + q->duration_ms;
+    }
+}
+
+/* Time by which the loop came late was time away. When in its wait before that it was stopped
+ * nobody knows: as much of the wait is given back, too. The grace counts in any case, so time never
+ * stands still, and it grows with each turn in a row: a loop that has too much to do counts all of
+ * its time in the end. */
+static void was_away(struct deadline_clock *c, uint64_t late)
+{
+    uint64_t wait = c->expected_ms - c->turned_ms;
+    c->away_ms += late + (wait < late ? wait : late) - c->grace_ms;
+    c->was_away = true;
+    list_foreach(it, &c->queues)
+        correct(container_of(it, struct deadline_queue, link), deadline_now(c));
+}
+
+static void come_round(struct deadline_clock *c)
+{
+    uint64_t now = uv_now(c->timer.loop);
+    if (now > c->expected_ms && now - c->expected_ms > c->grace_ms)
+        was_away(c, now - c->expected_ms);
+    c->turned_ms = now;
+    if (c->expected_ms < now)
+        c->expected_ms = now;
+}
+
+void deadline_clock_before_wait(struct deadline_clock *c)
+{
+    come_round(c);
+    if (!c->was_away)
+        c->grace_ms = GRACE_MS;
+    else if (c->grace_ms < MOST_GRACE_MS)
+        c->grace_ms *= 2;
+    c->was_away = false;
+    c->expected_ms = c->timer_at_ms > c->turned_ms ? c->timer_at_ms : c->turned_ms;
+    if (c->timer_due_ms == UINT64_MAX) /* nothing is armed */
+        c->expected_ms = UINT64_MAX;
+}
+
+void deadline_clock_after_wait(struct deadline_clock *c)
+{
+    come_round(c);
+    c->expected_ms = c->turned_ms; /* it waits for nothing now */
+}
+
+/* ---- expiring ---- */
 
 /* Expires what is due in q. A callback may remove q, which then must not be touched any more. */
 static void expire(struct deadline_clock *c, struct deadline_queue *q, uint64_t now)
@@ -92,25 +168,46 @@ static void expire_all(struct deadline_clock *c, uint64_t now)
     c->next = NULL;
 }
 
+/* When the first of all is due. UINT64_MAX: none is armed. */
+static uint64_t first_due(const struct deadline_clock *c)
+{
+    uint64_t first = UINT64_MAX;
+    list_foreach(it, &c->queues)
+    {
+        const struct deadline_queue *q = container_of(it, struct deadline_queue, link);
+        if (list_empty(&q->entries))
+            continue;
+        const struct deadline *d = container_of(q->entries.next, struct deadline, link);
+        if (d->due_ms < first)
+            first = d->due_ms;
+    }
+    return first;
+}
+
+/* Timers run before sockets in a turn of the loop. If the timer is late, bytes may have come in
+ * time and not be read yet: so the loop polls once more before anything expires. True: it will. */
+static bool look_first(struct deadline_clock *c)
+{
+    bool late = uv_now(c->timer.loop) > c->timer_at_ms + LATE_MS;
+    c->looked = late && !c->looked;
+    if (c->looked)
+        start_timer(c, deadline_now(c), 1); /* 0 would be before the loop polls */
+    return c->looked;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct deadline_clock *c = container_of(timer, struct deadline_clock, timer);
-    uint64_t now = uv_now(timer->loop), next = UINT64_MAX;
+    come_round(c);
+    if (look_first(c))
+        return;
     /* While callbacks run the timer counts as due now, so that arming in them does not start it.
      * Afterwards it is started once, for the earliest head. */
     c->timer_due_ms = 0;
-    expire_all(c, now);
+    expire_all(c, deadline_now(c));
     if (uv_is_closing((uv_handle_t *)&c->timer))
         return;
-    list_foreach(it, &c->queues)
-    {
-        struct deadline_queue *q = container_of(it, struct deadline_queue, link);
-        if (list_empty(&q->entries))
-            continue;
-        struct deadline *d = container_of(q->entries.next, struct deadline, link);
-        if (d->due_ms < next)
-            next = d->due_ms;
-    }
+    uint64_t next = first_due(c);
     c->timer_due_ms = UINT64_MAX;
     if (next != UINT64_MAX)
         deadline_hasten(c, next);

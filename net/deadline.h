@@ -7,8 +7,17 @@
  * What for: every connection has one or two deadlines, which are armed again with each request. All
  * deadlines of a queue have the same duration, so arming is a push at the tail, and the head is
  * always the next to expire: it takes no heap and no system call.
- * Invariants: a deadline is in at most one queue. The timer is due no later than any head. While
- * deadlines expire, queues may be added and removed, even the one whose callback runs.
+ * Its own time: the clock is the loop's, less the time in which the loop was away: the process was
+ * stopped, its core stalled, one turn of the loop took long. What peers did meanwhile lies in the
+ * sockets, so the time away is nobody's slowness, and no deadline counts it.
+ *
+ *   loop   timers -> before_wait -> waits for sockets, reads -> after_wait -> timers -> ...
+ *            |        has come in time?                   in time?           |
+ *            '-- late: the sockets are read once more before anything expires'
+ *
+ * Invariants: a deadline is in at most one queue. The timer is due no later than any head. None was
+ * armed later than now. While deadlines expire, queues may be added and removed, even the one whose
+ * callback runs.
  * Ownership: a deadline is embedded in what it guards, which must call deadline_cancel() before it
  * is freed.
  * Threads: one loop. */
@@ -21,13 +30,21 @@
 
 struct deadline {
     struct list link;
-    uint64_t due_ms; /* on the loop's clock (uv_now) */
+    uint64_t due_ms; /* by deadline_now() */
 };
 
 struct deadline_clock {
     uv_timer_t timer;
-    uint64_t timer_due_ms; /* UINT64_MAX: the timer does not run */
+    uint64_t timer_due_ms; /* by deadline_now(); UINT64_MAX: the timer does not run */
     struct list queues;
+    uint64_t away_ms; /* in all; so much is the loop's clock ahead of this one */
+    /* These three are by the loop's clock (uv_now): */
+    uint64_t timer_at_ms; /* when the timer is to fire */
+    uint64_t turned_ms;   /* when the loop came round last */
+    uint64_t expected_ms; /* by when it is to come round again; UINT64_MAX: no matter when */
+    uint64_t grace_ms;    /* the loop may be later than that by so much */
+    bool was_away;        /* in this turn of the loop */
+    bool looked;          /* the timer was late, and the sockets were read since */
     /* These two are NULL unless deadlines expire: */
     struct deadline_queue *current; /* whose callbacks run; NULL if it was removed */
     struct list *next;              /* link of the queue that comes after it */
@@ -46,6 +63,19 @@ struct deadline_queue {
 void deadline_clock_init(struct deadline_clock *c, uv_loop_t *loop);
 /* All queues must be empty, or never be used again. on_closed: as of uv_close(). */
 void deadline_clock_close(struct deadline_clock *c, uv_close_cb on_closed);
+/* To be called in each turn of the loop, right before it waits for sockets and after it has called
+ * back for them. A clock without these calls only looks at the sockets before what is late expires.
+ */
+void deadline_clock_before_wait(struct deadline_clock *c);
+void deadline_clock_after_wait(struct deadline_clock *c);
+
+/* The time by which deadlines are due, in ms. It may stand still, or go back to what it was in the
+ * last turn of the loop. */
+static inline uint64_t deadline_now(const struct deadline_clock *c)
+{
+    return uv_now(c->timer.loop) - c->away_ms;
+}
+
 void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uint64_t duration_ms,
                          deadline_fn *on_expired);
 /* The queue must be empty. */
@@ -72,11 +102,12 @@ static inline bool deadline_armed(const struct deadline *d)
 /* The slow part of arming: makes the timer due earlier. */
 void deadline_hasten(struct deadline_clock *c, uint64_t due_ms);
 
-/* Makes the deadline due duration_ms from now. If it is in a queue, it leaves that. */
+/* Makes the deadline due duration_ms from now, or a turn of the loop later. If it is in a queue, it
+ * leaves that. */
 static inline void deadline_arm(struct deadline_queue *q, struct deadline *d)
 {
     list_remove(&d->link);
-    d->due_ms = uv_now(q->clock->timer.loop) + q->duration_ms;
+    d->due_ms = deadline_now(q->clock) + q->duration_ms;
     list_push_back(&q->entries, &d->link);
     if (d->due_ms < q->clock->timer_due_ms)
         deadline_hasten(q->clock, d->due_ms);

@@ -505,7 +505,7 @@ static struct memory_wire *on_connect(struct conn *conn, const struct addr *to, 
     memory_wire_init(&b->wire, &backend_ops);
     b->wire.connected = outcomes[how];
     b->server = server;
-    b->since_ms = time_now();
+    b->since_ms = deadline_now(&world.worker.net.clock);
     list_push_front(&world.backends, &b->link);
     world.nbackends++;
     return &b->wire;
@@ -674,10 +674,11 @@ static void check_ties(void)
 static void check_connects(void)
 {
     uint64_t timeout_ms = world.snapshot->config->pools[0].connect_timeout_ms;
+    uint64_t now = deadline_now(&world.worker.net.clock);
     list_foreach(it, &world.backends)
     {
         const struct backend *b = container_of(it, struct backend, link);
-        MUST(b->wire.state != MEMORY_CONNECTING || time_now() < b->since_ms + timeout_ms);
+        MUST(b->wire.state != MEMORY_CONNECTING || now < b->since_ms + timeout_ms);
     }
 }
 

@@ -76,7 +76,7 @@ struct backend {
     struct memory_wire wire;
     struct list link;
     unsigned server;
-    uint64_t since_ms;
+    uint64_t since_ms; /* by the time of the deadlines */
     struct buffer outbox;
     struct caller *client;   /* of the request */
     struct request *request; /* the last one it got */

@@ -422,9 +422,94 @@ START_TEST(a_server_is_blamed_for_retried_answers_by_passive_statuses_alone)
 }
 END_TEST
 
-/* ---- gaps behind the head ---- */
+/* ---- the proxy was stopped: the timers run before the sockets are read ---- */
 
 static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/* Two turns of the loop without a byte read, so that all has expired that is going to. */
+static void stopped(uint64_t ms)
+{
+    time_stop(ms);
+    pass(0);
+    pass(1);
+}
+
+START_TEST(an_answer_that_comes_while_the_proxy_is_stopped_is_in_time)
+{
+    one_client_begin(configuration);
+    says(client(), get, sizeof get - 1);
+    stopped(60000);
+    ck_assert_uint_eq(answered(504), 0);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    ck_assert_uint_eq(all_errors(), 0);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(a_server_that_is_slow_after_a_stop_is_504)
+{
+    one_client_begin(configuration);
+    says(client(), get, sizeof get - 1);
+    stopped(60000);
+    pass(19900);
+    ck_assert_uint_eq(answered(504), 0);
+    pass(200);
+    ck_assert_uint_eq(answered(504), 1);
+    ck_assert_uint_eq(all_errors(), 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(the_server_that_is_tried_next_has_the_time_that_was_left)
+{
+    one_client_begin(configuration);
+    for (unsigned i = 0; i < WORLD_SERVERS; i++)
+        world.connect[i] = CONNECT_LATER;
+    says(client(), get, sizeof get - 1);
+    struct memory_wire *first = newest_backend();
+    stopped(60000);
+    memory_connected(first, UV_ECONNREFUSED); /* known only now */
+    memory_run();
+    ck_assert_ptr_ne(newest_backend(), first);
+    pass(4900);
+    memory_connected(newest_backend(), 0);
+    memory_run();
+    pass(14000);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    ck_assert_uint_eq(all_errors(), 1);
+    one_client_end();
+}
+END_TEST
+
+START_TEST(what_a_client_sends_while_the_proxy_is_stopped_is_in_time)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n";
+    one_client_begin(configuration);
+    stopped(60000); /* before the first byte */
+    says(client(), post, 10);
+    stopped(60000); /* inside a head */
+    says(client(), post + 10, sizeof post - 11);
+    stopped(60000); /* inside a body */
+    says(client(), "half", 4);
+    stopped(60000);
+    says(client(), "half", 4);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 1);
+    stopped(60000); /* between requests */
+    says(client(), get, sizeof get - 1);
+    says(newest_backend(), ok, sizeof ok - 1);
+    ck_assert_uint_eq(answered(200), 2);
+    pass(2990);
+    ck_assert_int_eq(client()->state, MEMORY_OPEN);
+    pass(20);
+    ck_assert_int_eq(client()->state, MEMORY_CLOSED);
+    one_client_end();
+}
+END_TEST
+
+/* ---- gaps behind the head ---- */
 
 #define MINUTE 60000
 #define HOUR 3600000
@@ -492,6 +577,10 @@ static Suite *build(void)
     tcase_add_test(c, retry_statuses_are_for_what_may_be_sent_again);
     tcase_add_test(c, a_body_under_way_goes_to_the_next_server_whole);
     tcase_add_test(c, a_server_is_blamed_for_retried_answers_by_passive_statuses_alone);
+    tcase_add_test(c, an_answer_that_comes_while_the_proxy_is_stopped_is_in_time);
+    tcase_add_test(c, a_server_that_is_slow_after_a_stop_is_504);
+    tcase_add_test(c, the_server_that_is_tried_next_has_the_time_that_was_left);
+    tcase_add_test(c, what_a_client_sends_while_the_proxy_is_stopped_is_in_time);
     tcase_add_loop_test(c, gaps_behind_the_head_are_bounded_by_body_or_for_event_streams_by_tunnel,
                         0, sizeof gaps / sizeof *gaps);
     suite_add_tcase(s, c);
