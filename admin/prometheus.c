@@ -210,6 +210,50 @@ static void server_family(struct text *t, const struct snapshot *s, const char *
     }
 }
 
+/* One series of a server that has a label more. */
+static void labelled(struct text *t, const char *name, const struct server *v, const char *key,
+                     const char *value, uint64_t figure)
+{
+    print(t, "%s{", name);
+    label(t, "pool", v->pool);
+    print(t, ",");
+    label(t, "backend", v->name);
+    print(t, ",%s=\"%s\"} %" PRIu64 "\n", key, value, figure);
+}
+
+static void suspect_tries(struct text *t, const struct server *v)
+{
+    for (enum blame b = BLAME_FIRST_SUSPECT; b < BLAME_KINDS; b++)
+        labelled(t, "ringproxy_backend_suspect_tries_total", v, "reason", blame_name(b),
+                 load(&v->suspicions.tries[b]));
+}
+
+static void suspicion_checks(struct text *t, const struct server *v)
+{
+    labelled(t, "ringproxy_backend_suspicions_total", v, "check", "passed",
+             load(&v->suspicions.passed));
+    labelled(t, "ringproxy_backend_suspicions_total", v, "check", "failed",
+             load(&v->suspicions.failed));
+}
+
+static void each_server(struct text *t, const struct snapshot *s,
+                        void (*write)(struct text *t, const struct server *v))
+{
+    for (size_t i = 0; i < s->npools; i++)
+        for (unsigned id = 0; id < s->pools[i]->nservers; id++)
+            write(t, s->pools[i]->members[id].server);
+}
+
+static void suspicions(struct text *t, const struct snapshot *s)
+{
+    family(t, "ringproxy_backend_suspect_tries_total", "counter",
+           "Tries that failed and for which the request may be to blame, by reason.");
+    each_server(t, s, suspect_tries);
+    family(t, "ringproxy_backend_suspicions_total", "counter",
+           "Checks that such tries in a row have asked for, by result.");
+    each_server(t, s, suspicion_checks);
+}
+
 static void pool_counter(struct text *t, const struct snapshot *s, const char *name,
                          const char *help, size_t offset)
 {
@@ -242,6 +286,7 @@ static void pools(struct text *t, const struct snapshot *s)
                   "Tries sent to the backend or standby.", server_tries);
     server_family(t, s, "ringproxy_backend_errors_total", "counter",
                   "Tries that failed: connect, reset, timeout, broken answer.", server_failures);
+    suspicions(t, s);
     server_family(t, s, "ringproxy_backend_active", "gauge",
                   "Requests in flight and tunnels of the backend or standby.", server_active);
     server_family(t, s, "ringproxy_backend_idle_connections", "gauge",

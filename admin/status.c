@@ -67,6 +67,26 @@ static json_t *last_check(const struct roster_check *c, uint64_t now_ms)
                      (json_int_t)age_ms);
 }
 
+/* What live traffic has met of the server that may be its fault, and what the check has said that
+ * it asked for last: null if none was, or if its result is of no interest any more. */
+static json_t *suspicion(const struct server *v, enum roster_suspicion asked, uint64_t now_ms)
+{
+    static const char *const checks[] = {
+        [ROSTER_PENDING] = "pending", [ROSTER_CLEARED] = "passed", [ROSTER_CONFIRMED] = "failed"};
+    enum blame blame;
+    uint64_t at_ms;
+    json_t *last = NULL;
+    if (suspicions_last(&v->suspicions, &blame, &at_ms)) {
+        uint64_t age_ms = now_ms > at_ms ? now_ms - at_ms : 0;
+        last = json_pack("{s:s, s:I, s:s?}", "reason", blame_name(blame), "age_ms",
+                         (json_int_t)age_ms, "check", checks[asked]);
+    } else {
+        last = json_null();
+    }
+    return json_pack("{s:I, s:o}", "suspected", (json_int_t)suspicions_tries(&v->suspicions),
+                     "last", last);
+}
+
 /* Adds `resolved`, the address of a server by name; other servers have no such key. Takes over the
  * reference. */
 static json_t *add_resolved(json_t *object, const struct server *v)
@@ -95,12 +115,13 @@ json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64
     const struct roster *r = s->rosters[pool];
     const struct server *v = p->members[id].server;
     uint32_t active = atomic_load_explicit(&v->active, memory_order_relaxed);
-    json_t *object =
-        json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "name", text_of(v->name), "address",
-                  text_of(v->address_text), "state", roster_state_name(roster_state(r, id)),
-                  "serving", serving(p, id), "requests", (json_int_t)server_requests(v), "active",
-                  (json_int_t)active, "errors", (json_int_t)server_errors(v), "last_check",
-                  last_check(roster_last_check(r, id), now_ms));
+    json_t *object = json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "name",
+                               text_of(v->name), "address", text_of(v->address_text), "state",
+                               roster_state_name(roster_state(r, id)), "serving", serving(p, id),
+                               "requests", (json_int_t)server_requests(v), "active",
+                               (json_int_t)active, "errors", (json_int_t)server_errors(v),
+                               "last_check", last_check(roster_last_check(r, id), now_ms),
+                               "suspicion", suspicion(v, roster_suspicion(r, id), now_ms));
     return add_resolved(object, v);
 }
 

@@ -123,13 +123,17 @@ static void on_moved(void *arg, struct server *server)
 
 /* A worker reported failures of live traffic. Its request may be of an older generation, so the
  * server may be in no pool any more. */
-static void passive_down(struct control *c, const struct server *server)
+static void live_failures(struct control *c, const struct server *server, bool suspect)
 {
     size_t i = snapshot_find_pool(c->snapshot, server->pool);
     const struct pool_member *m =
         i < c->snapshot->npools ? pool_find_server(c->snapshot->pools[i], server) : NULL;
-    if (m)
+    if (m == NULL)
+        return;
+    if (!suspect)
         roster_passive_down(c->snapshot->rosters[i], m->id, uv_now(&c->loop));
+    else if (roster_suspect(c->snapshot->rosters[i], m->id))
+        checker_ask(c->checkers[i], m->id);
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -137,8 +141,9 @@ static void on_message(struct mailbox *m, struct message *msg)
     struct control *c = container_of(m, struct control, mailbox);
     switch ((enum control_message)msg->kind) {
     case CONTROL_PASSIVE_DOWN:
+    case CONTROL_SUSPICION:
         if (c->state == CONTROL_RUNNING) /* while it stops, nothing would come of it */
-            passive_down(c, msg->object);
+            live_failures(c, msg->object, msg->kind == CONTROL_SUSPICION);
         break;
     case CONTROL_WORKER_DONE:
         if (++c->ndone == c->nstarted)

@@ -37,6 +37,10 @@ static struct wording words_of(const struct roster_notice *n)
         return (struct wording){LOG_WARN, "all servers down", NULL};
     case ROSTER_ALL_DOWN_ENDED:
         return (struct wording){LOG_INFO, "all servers down ended", NULL};
+    case ROSTER_SUSPECTED:
+        return (struct wording){LOG_WARN, "suspected", NULL};
+    case ROSTER_SPARED:
+        return (struct wording){LOG_WARN, "last server spared", NULL};
     case ROSTER_OWNERS:
         break;
     }
@@ -62,8 +66,14 @@ void notice_log(const struct roster_notice *n)
         log_str(&l, "for", "operator");
     else if (n->wait_ms)
         log_fmt(&l, "for", "%llums", (unsigned long long)n->wait_ms);
+    if (n->event == ROSTER_SUSPECTED) {
+        log_str(&l, "of", blame_name(n->blame));
+        log_str(&l, "check", n->ok ? "passed" : "failed");
+    }
     if (n->reason)
         log_str(&l, "reason", n->reason);
+    if (n->count)
+        log_u64(&l, "count", n->count);
     if (n->moved >= 0)
         log_share(&l, "moved", n->moved);
     log_end(&l);

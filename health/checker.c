@@ -30,13 +30,16 @@ struct target {
     struct checker *checker;
     unsigned server;
     uv_timer_t timer; /* until the next check; at the first one: until the lookup took too long */
-    struct check *check; /* NULL: none is open */
-    bool checking;       /* its result is still to come */
-    bool again;          /* when it has closed, the next check begins */
-    uint64_t began_ms;   /* when the last check began */
-    uint64_t due_ms;     /* when it was to begin, or the next one is */
-    bool first;          /* the first result is still to come */
-    struct named *named; /* NULL: the server is not by name */
+    struct check *check;  /* NULL: none is open */
+    bool checking;        /* its result is still to come */
+    bool again;           /* when it has closed, the next check begins */
+    uint64_t began_ms;    /* when the last check began */
+    uint64_t due_ms;      /* when it was to begin, or the next one is */
+    bool first;           /* the first result is still to come */
+    bool asked;           /* live traffic has asked for a check, and none has begun since */
+    bool decides;         /* the last check that began is one that was asked for */
+    uint64_t next_ask_ms; /* no check that is asked for begins sooner */
+    struct named *named;  /* NULL: the server is not by name */
 };
 
 struct checker {
@@ -242,7 +245,8 @@ static void schedule(struct target *t, bool changing)
     uint64_t pause = pause_ms(c, changing);
     uint64_t at = to_tick(t->due_ms + pause, pause, c->ticks.duration_ms);
     uint64_t least = changing ? t->began_ms + pause / 2 : 0;
-    start_next(t, at > least ? at : least);
+    at = at > least ? at : least;
+    start_next(t, t->asked && t->next_ask_ms < at ? t->next_ask_ms : at);
 }
 
 /* Makes the candidate that was chosen the server's address. */
@@ -262,10 +266,15 @@ static void move_server(struct target *t)
 static void tell_check(struct target *t, enum probe_outcome outcome, const char *reason)
 {
     struct checker *c = t->checker;
-    bool changing = roster_changing(c->roster, t->server);
-    if (outcome != PROBE_NOT_DONE)
-        changing =
-            roster_check(c->roster, t->server, outcome == PROBE_PASS, reason, uv_now(c->loop));
+    bool changing = roster_changing(c->roster, t->server), ok = outcome == PROBE_PASS;
+    if (outcome == PROBE_NOT_DONE)
+        t->asked |= t->decides;
+    else if (t->decides)
+        changing = roster_verdict(c->roster, t->server, ok, reason, uv_now(c->loop));
+    else
+        changing = roster_check(c->roster, t->server, ok, reason, uv_now(c->loop));
+    /* A check does not answer a suspicion that came while it ran, unless the server is down now. */
+    t->asked = t->asked && roster_suspect(c->roster, t->server);
     schedule(t, changing);
 }
 
@@ -275,6 +284,7 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
     struct named *n = t->named;
     t->checking = false;
     if (n && n->outdated) { /* the result says nothing about the new addresses */
+        t->asked |= t->decides;
         begin(t);
         return;
     }
@@ -338,6 +348,10 @@ static void begin(struct target *t)
     t->check = check_start(c->net, &plan, to, count, &cb);
     t->checking = true;
     t->began_ms = t->due_ms = uv_now(c->loop);
+    t->decides = t->asked;
+    t->asked = false;
+    if (t->decides)
+        t->next_ask_ms = t->began_ms + pause_ms(c, true);
 }
 
 /* ---- names ---- */
@@ -457,6 +471,17 @@ static void run_name(struct target *t)
     resolver_repeat(t->named->resolver);
 }
 
+void checker_ask(struct checker *c, unsigned server)
+{
+    assert(server < c->ntargets);
+    struct target *t = &c->targets[server];
+    if (!c->running || c->closing || !is_checked(c) || t->asked)
+        return;
+    t->asked = true;
+    if (!t->checking && !t->again)
+        schedule(t, roster_changing(c->roster, server));
+}
+
 void checker_run(struct checker *c)
 {
     assert(!c->first && !c->running && !c->closing);
@@ -468,6 +493,8 @@ void checker_run(struct checker *c)
             start_next(t, uv_now(c->loop) + c->health->interval_ms * (i + 1) / c->ntargets);
         if (t->named)
             run_name(t);
+        if (roster_suspicion(c->roster, i) == ROSTER_PENDING) /* asked for before a reload */
+            checker_ask(c, i);
     }
     arm(c, roster_next_ms(c->roster));
 }

@@ -8,10 +8,11 @@
  * Invariants: a server has at most one check at a time. Its checks begin `interval` apart, and
  * those of the servers are spread over the interval. While a server is changing state its checks
  * begin a quarter of that apart. A check that took longer than that is followed by the next one at
- * once. With `check: off` no server is probed, only the roster's time is kept. A server by name is
- * looked up first of all and then every `resolve`; candidates.h chooses one of its addresses, and
- * server_move() tells every thread. A lookup that fails changes nothing, but until one has
- * succeeded the server is down. Times are uv_now() of the loop.
+ * once. One that live traffic asks for does not wait for its turn, but those begin a quarter of the
+ * interval apart, too. With `check: off` no server is probed, only the roster's time is kept. A
+ * server by name is looked up first of all and then every `resolve`; candidates.h chooses one of
+ * its addresses, and server_move() tells every thread. A lookup that fails changes nothing, but
+ * until one has succeeded the server is down. Times are uv_now() of the loop.
  * Ownership: checker_new() to checker_close(), which frees. The roster must live until
  * checker_close(); the net, the pool and its configuration until on_closed.
  * Threads: control. */
@@ -42,6 +43,9 @@ struct checker *checker_new(struct net *net, struct pool *pool, struct roster *r
 void checker_first(struct checker *c, checker_fn *on_done, void *arg);
 /* Begins the periodic checks and lookups, after roster_start(). */
 void checker_run(struct checker *c);
+/* After roster_suspect(): a check is to begin at once, or, if one is running, when that has ended,
+ * and tells roster_verdict(). One that has to wait is made when it is due. */
+void checker_ask(struct checker *c, unsigned server);
 /* Stops at any time: the roster gets no result any more, and on_done does not come. on_closed comes
  * once, when all handles are closed and the checker is freed. */
 void checker_close(struct checker *c, checker_fn *on_closed, void *arg);

@@ -198,6 +198,12 @@ static inline bool conn_error_is_local(int uv_error)
            uv_error == UV_ENOBUFS || uv_error == UV_EADDRNOTAVAIL;
 }
 
+/* Whether it comes from a peer that was there and has reset the connection. */
+static inline bool conn_error_is_reset(int uv_error)
+{
+    return uv_error == UV_ECONNRESET || uv_error == UV_EPIPE;
+}
+
 /* FIN once all that is queued is out. < 0: a uv error; the owner is to close. */
 int conn_shutdown(struct conn *c);
 /* For a stream that may last: a peer that is gone without a word is noticed in the end. */

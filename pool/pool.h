@@ -107,9 +107,9 @@ enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct
                                const struct pool_member **member);
 void pool_release(struct pool *p, struct server *s);
 /* A failure of live traffic, see server_failed(). */
-static inline bool pool_member_failed(const struct pool_member *m)
+static inline enum server_row pool_member_failed(const struct pool_member *m, bool suspect)
 {
-    return server_failed(m->server, m->passive_failures);
+    return server_failed(m->server, m->passive_failures, suspect);
 }
 
 /* The member of this name, backend or standby; NULL: there is none. */

@@ -108,11 +108,9 @@ void roster_start(struct roster *r, uint64_t now_ms)
     settle(r, now_ms);
 }
 
-bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms)
+static void count_check(struct roster *r, unsigned server, bool ok, uint64_t now_ms)
 {
     struct opinion *o = opinion(r, server);
-    assert(r->started);
-    opinion_record(o, ok, reason, now_ms);
     switch (verdict_check(&o->verdict, ok)) {
     case VERDICT_SAME:
         break;
@@ -125,19 +123,90 @@ bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason
         settle(r, now_ms);
         break;
     }
+}
+
+bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms)
+{
+    struct opinion *o = opinion(r, server);
+    assert(r->started);
+    if (o->suspicion == ROSTER_PENDING && !ok)
+        return roster_verdict(r, server, ok, reason, now_ms);
+    opinion_record(o, ok, reason, now_ms);
+    count_check(r, server, ok, now_ms);
     return roster_changing(r, server);
+}
+
+/* Whether the pool would have nobody without this server. One that waits for its return does count:
+ * it returns at once if it is needed. */
+static bool is_last(const struct roster *r, unsigned server)
+{
+    for (unsigned i = 0; i < r->nservers; i++)
+        if (i != server && r->opinions[i].phase != DOWN && !r->opinions[i].drained)
+            return false;
+    return true;
+}
+
+/* The last server of a pool stays, and the count starts again. */
+static void spare(struct roster *r, unsigned server, uint64_t now_ms)
+{
+    unsigned count;
+    server_succeeded(r->pool->members[server].server);
+    if (!roster_speaks(&r->opinions[server].spared, now_ms, &count))
+        return;
+    struct roster_notice *n = roster_push(r, ROSTER_SPARED, server);
+    n->reason = r->passive_reason;
+    n->count = count;
+    roster_flush(r);
 }
 
 void roster_passive_down(struct roster *r, unsigned server, uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
     assert(r->started);
-    if (o->phase == DOWN)
+    if (opinion(r, server)->phase == DOWN)
         return; /* a worker noticed these failures before it heard that the server is down */
     snprintf(r->passive_reason, sizeof r->passive_reason, "%u failures of live traffic in a row",
              r->config->passive.failures);
+    if (is_last(r, server)) {
+        spare(r, server, now_ms);
+        return;
+    }
     opinion_go_down(r, server, r->passive_reason, now_ms);
     settle(r, now_ms);
+}
+
+bool roster_suspect(struct roster *r, unsigned server)
+{
+    struct opinion *o = opinion(r, server);
+    assert(r->started);
+    if (o->phase == DOWN || !config_health_reads_answer(&r->config->health))
+        return false;
+    o->suspicion = ROSTER_PENDING;
+    return true;
+}
+
+bool roster_verdict(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms)
+{
+    struct opinion *o = opinion(r, server);
+    struct server *s = r->pool->members[server].server;
+    if (o->suspicion != ROSTER_PENDING)
+        return roster_check(r, server, ok, reason, now_ms);
+    opinion_record(o, ok, reason, now_ms);
+    o->suspicion = ok ? ROSTER_CLEARED : ROSTER_CONFIRMED;
+    atomic_fetch_add_explicit(ok ? &s->suspicions.passed : &s->suspicions.failed, 1,
+                              memory_order_relaxed);
+    bool falls = !ok && !is_last(r, server);
+    enum blame blame = roster_tell_suspicion(r, server, ok, falls, now_ms);
+    server_succeeded(s); /* the count starts again */
+    if (falls) {
+        snprintf(r->passive_reason, sizeof r->passive_reason, "%s, asked for by live traffic (%s)",
+                 o->last.reason, blame_name(blame));
+        opinion_go_down(r, server, r->passive_reason, now_ms);
+        settle(r, now_ms);
+    } else {
+        count_check(r, server, ok, now_ms);
+    }
+    roster_flush(r);
+    return roster_changing(r, server);
 }
 
 void roster_drain(struct roster *r, unsigned server, uint64_t now_ms)
@@ -270,6 +339,11 @@ const struct roster_check *roster_last_check(const struct roster *r, unsigned se
 bool roster_all_down(const struct roster *r)
 {
     return r->all_down;
+}
+
+enum roster_suspicion roster_suspicion(const struct roster *r, unsigned server)
+{
+    return opinion(r, server)->suspicion;
 }
 
 bool roster_is_down(const struct roster *r, unsigned server)

@@ -41,6 +41,14 @@ struct roster_check { /* last_check of GET /status */
     char reason[128]; /* "200 in 3 ms", "connection refused", ... */
 };
 
+/* What the check has said that live traffic had asked for last. */
+enum roster_suspicion {
+    ROSTER_UNSUSPECTED, /* none was asked for, or its result is of no interest any more */
+    ROSTER_PENDING,     /* it is still to come */
+    ROSTER_CLEARED,     /* it has passed */
+    ROSTER_CONFIRMED,   /* it has failed */
+};
+
 enum roster_event {
     ROSTER_SERVER_UP,   /* checks pass again (it may still have to wait before it takes its keys) */
     ROSTER_SERVER_DOWN, /* with a reason; requests that wait for it must go on elsewhere */
@@ -54,7 +62,9 @@ enum roster_event {
     ROSTER_ENABLED,  /* an operator put it back */
     ROSTER_ALL_DOWN, /* all are out by their checks: from now on as if they were not; no member */
     ROSTER_ALL_DOWN_ENDED, /* a server is in service again, or none may be tried; no member */
-    ROSTER_OWNERS,         /* new owners are published, as in a step of a ramp; no member */
+    ROSTER_SUSPECTED, /* live traffic suspected it, and a check has decided: `ok`, and `reason` */
+    ROSTER_SPARED, /* `reason` would have taken it down, but no other server of the pool is left */
+    ROSTER_OWNERS, /* new owners are published, as in a step of a ramp; no member */
 };
 
 struct roster_notice {
@@ -64,10 +74,16 @@ struct roster_notice {
     const struct pool_member *by;
     const char *reason; /* or NULL */
     uint64_t wait_ms;   /* ROSTER_HELD: 0 is manual; ROSTER_RAMP: its length */
+    enum blame blame;   /* ROSTER_SUSPECTED: what it was suspected of last */
+    bool ok;            /* ROSTER_SUSPECTED: the check has passed */
+    unsigned count;     /* ROSTER_SUSPECTED, ROSTER_SPARED: how often it came to this since that was
+                           told, at most once in ROSTER_QUIET_MS unless the server falls by it */
     /* The exact share of the key space that moved with this event. For a ramp: the share that moves
      * in all, told at its start and again with the failback. -1: none moved, or it is not known. */
     double moved;
 };
+
+#define ROSTER_QUIET_MS 10000
 
 typedef void roster_notify_fn(void *arg, const struct roster_notice *n);
 /* roster_next_ms() has changed to at_ms; UINT64_MAX: no tick is needed. Must not call back in. */
@@ -99,8 +115,19 @@ void roster_resolved(struct roster *r, unsigned server, uint64_t now_ms);
 /* The result of one active check after the start. Returns roster_changing(), so that the next check
  * can come sooner. */
 bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms);
-/* Live traffic failed `passive.failures` times in a row. */
+/* Live traffic failed `passive.failures` times in a row. The server goes down, unless all others of
+ * its pool are down or drained. */
 void roster_passive_down(struct roster *r, unsigned server, uint64_t now_ms);
+/* Live traffic failed so often in a row, but the requests may be to blame. True: a check is to
+ * begin that tells the one from the other, and its result goes to roster_verdict(). Until then a
+ * failed check of any kind takes the server down, as that one would. False: nothing follows from
+ * it. */
+bool roster_suspect(struct roster *r, unsigned server);
+/* As roster_check(), for a check that began after roster_suspect(). If it fails, the server is
+ * down, whatever `fall` is, unless all others are down or drained: then it is a failed check like
+ * any other. */
+bool roster_verdict(struct roster *r, unsigned server, bool ok, const char *reason,
+                    uint64_t now_ms);
 
 /* What operators do. Enabling a server also ends its wait or hold; with a ramp the keys still come
  * back gradually. A failback ends a drain, too, and brings all keys back at once. */
@@ -120,6 +147,7 @@ const char *roster_state_name(enum roster_state s);
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server);
 /* Whether all servers are out, and are given requests as if the checks had not taken them out. */
 bool roster_all_down(const struct roster *r);
+enum roster_suspicion roster_suspicion(const struct roster *r, unsigned server);
 /* Down by its checks or by live traffic, drained or not. */
 bool roster_is_down(const struct roster *r, unsigned server);
 /* Whether some results in a row speak against the server's state, but fewer than fall or rise. */

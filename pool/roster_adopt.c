@@ -42,6 +42,19 @@ static uint64_t wait_until(const struct roster *r, uint64_t until_ms, uint64_t n
     return until_ms < latest ? until_ms : latest;
 }
 
+/* server_failed() reports the failure that reaches the threshold. A count that is above a new,
+ * lower threshold already would never reach it. And what a failure counts depends on the check. */
+static void adopt_row(const struct roster *r, struct opinion *o, const struct roster *old,
+                      struct server *s)
+{
+    bool scripted = config_health_reads_answer(&r->config->health);
+    if (r->config->passive.failures != old->config->passive.failures ||
+        scripted != config_health_reads_answer(&old->config->health))
+        server_succeeded(s);
+    if (o->suspicion == ROSTER_PENDING && (!scripted || r->config->passive.failures == 0))
+        o->suspicion = ROSTER_UNSUSPECTED; /* no check is made that could answer it */
+}
+
 static void adopt_opinion(struct roster *r, unsigned id, const struct roster *old,
                           const struct opinion *was, uint64_t now_ms)
 {
@@ -59,10 +72,7 @@ static void adopt_opinion(struct roster *r, unsigned id, const struct roster *ol
         o->until_ms = down_until(r, old, was, s, now_ms);
     else if (o->phase == WAITING)
         o->until_ms = wait_until(r, was->until_ms, now_ms);
-    /* server_failed() reports the failure that reaches the threshold. A count that is above a new,
-     * lower threshold already would never reach it. */
-    if (r->config->passive.failures != old->config->passive.failures)
-        atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
+    adopt_row(r, o, old, s);
 }
 
 /* The owner that slot old_b had, as an id of the new generation, whose slot b it is. */

@@ -30,6 +30,13 @@
 /* Drawn in roster_opinion.c. */
 enum phase { UP, DOWN, WAITING, HELD };
 
+/* A notice that traffic can cause as often as it likes. */
+struct quiet {
+    uint64_t told_ms; /* when it was told last, if `told` */
+    bool told;
+    unsigned untold; /* how often it has happened since */
+};
+
 /* What is believed of one server. */
 struct opinion {
     enum phase phase;
@@ -42,6 +49,8 @@ struct opinion {
     uint64_t delay_ms; /* the wait before its next return */
     uint64_t until_ms; /* when the phase ends: WAITING, and DOWN with `check: off` */
     struct roster_check last;
+    enum roster_suspicion suspicion;
+    struct quiet suspected, spared;
 };
 
 /* Which servers are out, and what follows from that alone: owner is failover_owners() of out. */
@@ -88,7 +97,7 @@ struct roster {
     unsigned passes;               /* passes over the ring that this event may still make */
     struct roster_notice *notices; /* to be told after publishing */
     size_t nnotices, cap_notices;
-    char passive_reason[64];
+    char passive_reason[192];
 };
 
 static inline bool is_standby(const struct roster *r, unsigned id)
@@ -132,5 +141,12 @@ void roster_apply(struct roster *r, uint64_t now_ms);
 struct roster_notice *roster_push(struct roster *r, enum roster_event event, unsigned server);
 /* Adds notices of what happens on the way from words to fresh. changed: they differ. */
 void roster_tell(struct roster *r, bool changed, uint64_t now_ms);
+/* Whether a notice of this kind may be told now; *count: how often it has happened since the last
+ * one was, this time included. */
+bool roster_speaks(struct quiet *q, uint64_t now_ms, unsigned *count);
+/* Adds the notice of what a check has said of a suspect server, if one is due or the server falls
+ * by that. Returns what the server was suspected of last. */
+enum blame roster_tell_suspicion(struct roster *r, unsigned server, bool ok, bool falls,
+                                 uint64_t now_ms);
 /* Gives all notices to their receiver. */
 void roster_flush(struct roster *r);

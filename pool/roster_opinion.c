@@ -64,6 +64,8 @@ void opinion_go_down(struct roster *r, unsigned id, const char *reason, uint64_t
     o->tell_held = false;
     o->until_ms = h->check == CHECK_OFF ? now_ms + h->interval_ms : NEVER;
     verdict_force(&o->verdict, false); /* even if live traffic took it down */
+    if (o->suspicion == ROSTER_PENDING)
+        o->suspicion = ROSTER_UNSUSPECTED;
     move(o, DOWN);
     roster_push(r, ROSTER_SERVER_DOWN, id)->reason = reason;
 }
@@ -77,7 +79,7 @@ void opinion_rise(struct roster *r, unsigned id, uint64_t now_ms)
     verdict_force(&o->verdict, true);
     move(o, WAITING);
     /* Failures from before it went down must not count against it now. */
-    atomic_store_explicit(&r->pool->members[id].server->failures, 0, memory_order_relaxed);
+    server_succeeded(r->pool->members[id].server);
     roster_push(r, ROSTER_SERVER_UP, id);
 }
 

@@ -43,6 +43,35 @@ void roster_flush(struct roster *r)
     r->nnotices = 0;
 }
 
+bool roster_speaks(struct quiet *q, uint64_t now_ms, unsigned *count)
+{
+    *count = ++q->untold;
+    if (q->told && now_ms - q->told_ms < ROSTER_QUIET_MS)
+        return false;
+    *q = (struct quiet){.told_ms = now_ms, .told = true};
+    return true;
+}
+
+enum blame roster_tell_suspicion(struct roster *r, unsigned server, bool ok, bool falls,
+                                 uint64_t now_ms)
+{
+    struct opinion *o = &r->opinions[server];
+    enum blame blame;
+    uint64_t at_ms;
+    unsigned count;
+    if (!suspicions_last(&r->pool->members[server].server->suspicions, &blame, &at_ms))
+        blame = BLAME_FIRST_SUSPECT; /* only a test brings a suspicion without a try */
+    bool due = roster_speaks(&o->suspected, now_ms, &count);
+    if (!due && !falls)
+        return blame;
+    struct roster_notice *n = roster_push(r, ROSTER_SUSPECTED, server);
+    n->reason = o->last.reason;
+    n->blame = blame;
+    n->ok = ok;
+    n->count = count;
+    return blame;
+}
+
 /* ---- shares ---- */
 
 /* An owner in the form that ring_moved() takes. Keys of a slot without an owner go on to the next

@@ -121,10 +121,18 @@ bool server_move(struct server *s, const struct addr *to)
 
 /* ---- counters ---- */
 
-bool server_failed(struct server *s, unsigned threshold)
+/* A row that is suspect may still get so many failures of the other kind: a server that has died
+ * resets the requests under way first, and refuses those that follow. */
+enum server_row server_failed(struct server *s, unsigned threshold, bool suspect)
 {
-    uint32_t before = atomic_fetch_add_explicit(&s->failures, 1, memory_order_relaxed);
-    return threshold != 0 && before + 1 == threshold;
+    uint64_t one = suspect ? UINT64_C(1) << 32 : 1;
+    uint64_t row = atomic_fetch_add_explicit(&s->failures, one, memory_order_relaxed) + one;
+    uint64_t suspects = row >> 32, others = row & UINT32_MAX;
+    if (threshold == 0)
+        return SERVER_ROW_GOES_ON;
+    if (!suspect && others == threshold)
+        return SERVER_ROW_DOWN;
+    return suspects && suspects + others == threshold ? SERVER_ROW_SUSPECT : SERVER_ROW_GOES_ON;
 }
 
 uint64_t server_requests(const struct server *s)

@@ -6,8 +6,8 @@
  * generations of the configuration share the one object, so nothing that is counted here begins
  * again at a reload. What a configuration may change about a server (weight, limits, thresholds,
  * its role) is in struct pool_member, one for each generation. The fields under "constant" never
- * change. `usable` and `place` are written by the control thread alone. `failures` counts
- * consecutive failures of live traffic; any worker may raise or reset it.
+ * change. `usable` and `place` are written by the control thread alone. `failures` counts the
+ * failures of live traffic in a row; any worker may raise or reset it.
  * Ownership: counted (base/ref.h). Members of pools, mail and connections hold references. The
  * texts are copies, so that a server needs no configuration.
  * Threads: see each group. The atomics need no order among themselves (relaxed), as no other memory
@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "base/need.h"
 #include "base/ref.h"
+#include "pool/blame.h"
 
 #define SERVER_LINE 64 /* bytes in a cache line */
 
@@ -65,8 +66,11 @@ struct server {
 
     /* any thread */
     _Alignas(SERVER_LINE) _Atomic uint32_t active; /* requests in flight and tunnels, all workers */
-    _Atomic uint32_t failures;                     /* consecutive, see server_failed() */
+    _Atomic uint64_t failures; /* the row: those that make it suspect in the upper half, the others
+                                  in the lower one; see server_failed() */
     _Atomic bool usable; /* neither down nor drained, and no standby that waits for its return */
+
+    struct suspicions suspicions;
 };
 
 /* A server that is usable, idle and without failures; if it is by name, without an address. The
@@ -118,11 +122,19 @@ static inline void cell_add(_Atomic uint64_t *c, uint64_t n)
                           memory_order_relaxed);
 }
 
-/* Counts a failure of live traffic. True: this one reaches the threshold, so the caller mails
- * control, which calls roster_passive_down(). threshold 0: never. */
-bool server_failed(struct server *s, unsigned threshold);
-/* A success: the count of consecutive failures begins again. The load spares the workers a store to
- * a cache line that they share. */
+/* What a failure of live traffic makes of the row that it belongs to. */
+enum server_row {
+    SERVER_ROW_GOES_ON,
+    SERVER_ROW_DOWN,    /* so many as take the server down without further question */
+    SERVER_ROW_SUSPECT, /* so many in all, but some of them make it suspect: a check is to decide */
+};
+
+/* Counts a failure of live traffic. Each outcome but the first is told once in a row, by the
+ * failure that reaches the threshold. Its caller then mails control, which calls
+ * roster_passive_down() or roster_suspect(). threshold 0: neither is ever told. */
+enum server_row server_failed(struct server *s, unsigned threshold, bool suspect);
+/* The row of failures is over: the server has answered, or a check has spoken for it. The load
+ * spares the workers a store to a cache line that they share. */
 static inline void server_succeeded(struct server *s)
 {
     if (atomic_load_explicit(&s->failures, memory_order_relaxed))

@@ -324,7 +324,7 @@ static void begin_attempt(struct exchange *x, bool fresh)
     else if (conn_error_is_local(uv_error))
         exchange_end_by_proxy(x, END_NO_MEMORY, 503);
     else
-        exchange_attempt_failed(x, END_FAILED); /* such as no route to its address */
+        exchange_attempt_failed(x, END_FAILED, BLAME_UNREACHABLE); /* such as no route to it */
 }
 
 void exchange_pick(struct exchange *x)
@@ -370,10 +370,10 @@ bool exchange_leave(struct exchange *x)
     return true;
 }
 
-void exchange_attempt_failed(struct exchange *x, enum end_reason why)
+void exchange_attempt_failed(struct exchange *x, enum end_reason why, enum blame b)
 {
     x->last_failure = (uint8_t)why;
-    lease_blame(&x->lease);
+    lease_blame(&x->lease, x->answer == ANSWER_WAIT ? b : BLAME_NOBODY);
     if (x->answer !=
         ANSWER_WAIT) /* the front has a part of it, which must not look whole (RFC 9112 8) */
         exchange_end(x, END_CUT);
@@ -398,6 +398,15 @@ static void go_fresh(struct exchange *x)
     begin_attempt(x, true);
 }
 
+/* A reset while it connects comes from a server that has accepted, and then thought otherwise. */
+static enum blame blame_of(const struct exchange *x, int uv_error)
+{
+    if (uv_error == UV_EOF)
+        return BLAME_CLOSED;
+    bool was_reached = x->attempt > ATTEMPT_CONNECT || conn_error_is_reset(uv_error);
+    return was_reached ? BLAME_RESET : BLAME_UNREACHABLE;
+}
+
 void exchange_broken(struct exchange *x, int uv_error)
 {
     bool stale = x->attempt >= ATTEMPT_READY && x->lease.upstream->reused && !x->heard &&
@@ -407,7 +416,8 @@ void exchange_broken(struct exchange *x, int uv_error)
     else if (stale)
         go_fresh(x);
     else
-        exchange_attempt_failed(x, uv_error == UV_ETIMEDOUT ? END_TIMED_OUT : END_FAILED);
+        exchange_attempt_failed(x, uv_error == UV_ETIMEDOUT ? END_TIMED_OUT : END_FAILED,
+                                blame_of(x, uv_error));
 }
 
 /* ---- what the connection reports ---- */
@@ -500,6 +510,15 @@ static const struct upstream_user_ops exchange_user_ops = {
     .on_server_down = on_server_down,
 };
 
+/* Who is to blame if no answer comes in time. The time stands over all tries: a server that is
+ * connected to only after others have used it up is not. */
+static enum blame blame_of_silence(const struct exchange *x)
+{
+    if (x->attempt > ATTEMPT_CONNECT)
+        return BLAME_SILENT;
+    return x->lease.ntried == 1 ? BLAME_UNREACHABLE : BLAME_NOBODY;
+}
+
 void exchange_on_response_deadline(struct deadline *d)
 {
     struct exchange *x = container_of(d, struct exchange, deadline);
@@ -510,9 +529,10 @@ void exchange_on_response_deadline(struct deadline *d)
     if (waits) {
         deadline_arm(x->answer == ANSWER_BODY ? x->gaps : &x->lease.wp->response, d);
     } else if (x->answer == ANSWER_WAIT) {
-        lease_blame(&x->lease);
+        lease_blame(&x->lease, blame_of_silence(x));
         exchange_end_by_proxy(x, END_TIMED_OUT, 504);
     } else {
+        lease_blame(&x->lease, BLAME_NOBODY);
         exchange_end(x, END_STALLED);
     }
     exchange_settle(x);

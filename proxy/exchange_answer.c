@@ -61,7 +61,7 @@ static size_t pass_body(struct exchange *x, char *data, size_t len)
     assert(x->answer == ANSWER_BODY);
     struct body_piece piece = body_decode(&x->answer_body, data, len);
     if (piece.result == FRAMING_ERROR) {
-        exchange_attempt_failed(x, END_FAILED);
+        exchange_attempt_failed(x, END_FAILED, BLAME_NOBODY);
         return len;
     }
     x->record.sent += piece.used;
@@ -100,7 +100,7 @@ static size_t switch_protocols(struct exchange *x, const char *base)
 {
     assert(x->upgrade && x->request == REQUEST_DONE);
     size_t size = x->head.size;
-    server_succeeded(lease_server(&x->lease));
+    lease_answered(&x->lease);
     passed(x, x->front->ops->interim(x->front, &x->head, base));
     if (exchange_is_over(x))
         return size;
@@ -124,10 +124,24 @@ static bool status_is_retried(const struct exchange *x, unsigned status)
     return config_in_ranges(p->retry_statuses, p->nretry_statuses, status);
 }
 
+/* Counts what the status says of the server. True: the answer is a failed try, by `retry_statuses`,
+ * and was let go, as another server has taken its place: the last one stands. */
+static bool goes_on_elsewhere(struct exchange *x, unsigned status)
+{
+    bool failure = status_is_failure(x, status), retried = status_is_retried(x, status);
+    if (failure)
+        lease_blame(&x->lease, BLAME_STATUS);
+    else if (retried)
+        server_succeeded(lease_server(&x->lease));
+    if (retried && exchange_leave(x))
+        return true;
+    if (!failure)
+        lease_answered(&x->lease);
+    return false;
+}
+
 /* The final head has come; its texts stand at base. What has come of the body is decoded before the
- * head is passed on: broken framing can then still be answered by another try. An answer with one
- * of `retry_statuses` is let go only once another server has taken its place: the last one stands.
- */
+ * head is passed on: broken framing can then still be answered by another try. */
 static size_t begin_answer(struct exchange *x, char *base, size_t len)
 {
     const struct head *h = &x->head;
@@ -137,14 +151,10 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     struct body_piece piece = body_decode(&x->answer_body, base + size, len - size);
     if (piece.result == FRAMING_ERROR) {
         framing_deinit(&x->answer_body.framing);
-        exchange_attempt_failed(x, END_FAILED);
+        exchange_attempt_failed(x, END_FAILED, BLAME_NOBODY);
         return len;
     }
-    if (status_is_failure(x, h->status))
-        lease_blame(&x->lease);
-    else
-        server_succeeded(lease_server(&x->lease));
-    if (status_is_retried(x, h->status) && exchange_leave(x))
+    if (goes_on_elsewhere(x, h->status))
         return len;
     exchange_move_answer(x, ANSWER_BODY);
     x->gaps = h->event_stream ? &x->wl->events : &x->lease.wp->body;
@@ -166,7 +176,7 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
     case PARSE_MORE:
         return 0;
     case PARSE_ERROR:
-        exchange_attempt_failed(x, END_FAILED);
+        exchange_attempt_failed(x, END_FAILED, BLAME_MALFORMED);
         return len;
     case PARSE_DONE:
         break;
@@ -177,7 +187,8 @@ static size_t read_answer_head(struct exchange *x, char *data, size_t len)
     if (status == 101) {
         if (x->upgrade && x->head.upgrade && x->request == REQUEST_DONE)
             return switch_protocols(x, data);
-        exchange_attempt_failed(x, END_FAILED); /* nobody asked for it, or it names no protocol */
+        /* nobody asked for it, or it names no protocol */
+        exchange_attempt_failed(x, END_FAILED, BLAME_MALFORMED);
         return len;
     }
     return status < 200 ? pass_interim(x, data) : begin_answer(x, data, len);
@@ -226,7 +237,7 @@ void exchange_server_eof(struct exchange *x)
         if (!exchange_is_over(x))
             answer_done(x, false);
     } else {
-        exchange_broken(x, UV_ECONNRESET);
+        exchange_broken(x, x->attempt == ATTEMPT_RESET ? UV_ECONNRESET : UV_EOF);
     }
 }
 

@@ -115,9 +115,9 @@ void exchange_end_attempt(struct exchange *x, bool keep);
 void exchange_trim(struct buffer *b);
 /* Lends the next server and begins an attempt on it. If there is none, the exchange ends. */
 void exchange_pick(struct exchange *x);
-/* This try has failed, and its server is to blame: the next server is tried, or the exchange ends.
- */
-void exchange_attempt_failed(struct exchange *x, enum end_reason why);
+/* This try has failed, and b says who is to blame as long as the final head has not come: the next
+ * server is tried, or the exchange ends. */
+void exchange_attempt_failed(struct exchange *x, enum end_reason why, enum blame b);
 /* Leaves this server, and its answer whose head has come, for the next one, if the request may be
  * sent again, a retry is left, and a server takes it. False: nothing has changed. */
 bool exchange_leave(struct exchange *x);

@@ -38,6 +38,7 @@ struct client_mode;
 /* What a worker mails to control. A server comes with a reference. */
 enum control_message {
     CONTROL_PASSIVE_DOWN, /* object: struct server; live traffic failed too often */
+    CONTROL_SUSPICION,    /* object: struct server; the same, but a check is to decide */
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
 };
 

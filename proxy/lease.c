@@ -17,6 +17,7 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
     l->keyless = false;
     l->identity = false;
     l->ntried = 0;
+    l->suspects = 0;
     l->retries_left = (uint8_t)wp->pool->config->retries;
 }
 
@@ -142,13 +143,39 @@ void lease_hand_over(struct lease *to, struct lease *from, const struct upstream
 }
 
 /* Only the control thread decides that a server is down, so the worker mails what it has seen. */
-void lease_blame(struct lease *l)
+static void count_failure(struct lease *l, const struct pool_member *m, bool suspect)
 {
     struct worker *w = l->wp->worker;
+    enum server_row row = pool_member_failed(m, suspect);
+    if (row == SERVER_ROW_GOES_ON)
+        return;
+    mailbox_post(w->control, row == SERVER_ROW_DOWN ? CONTROL_PASSIVE_DOWN : CONTROL_SUSPICION,
+                 w->index, server_ref(m->server), server_release);
+}
+
+void lease_blame(struct lease *l, enum blame b)
+{
     cell_add(&lease_cell(l)->errors, 1);
-    if (pool_member_failed(l->member))
-        mailbox_post(w->control, CONTROL_PASSIVE_DOWN, w->index, server_ref(lease_server(l)),
-                     server_release);
+    if (b == BLAME_NOBODY)
+        return;
+    if (blame_is_suspect(b))
+        suspicions_note(&lease_server(l)->suspicions, b, uv_now(&l->wp->worker->loop));
+    if (!blame_is_suspect(b) || config_health_reads_answer(&l->wp->pool->config->health))
+        count_failure(l, l->member, blame_is_suspect(b));
+    else
+        l->suspects |= (uint16_t)(1u << (l->ntried - 1)); /* the lent one was tried last */
+}
+
+_Static_assert(LEASE_MAX_TRIED <= 16, "each server tried has a bit");
+
+void lease_answered(struct lease *l)
+{
+    unsigned suspects = l->suspects & ~(1u << (l->ntried - 1));
+    server_succeeded(lease_server(l));
+    l->suspects = 0;
+    for (unsigned i = 0; suspects; i++, suspects >>= 1)
+        if (suspects & 1)
+            count_failure(l, &l->wp->pool->members[l->tried[i]], false);
 }
 
 bool lease_retry(struct lease *l)

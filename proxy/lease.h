@@ -36,6 +36,7 @@ struct lease {
     bool keyless;   /* the request has no key, so `hash` is not set */
     bool identity;  /* the request has credentials that log a connection in: set by the borrower */
     uint8_t ntried, retries_left;
+    uint16_t suspects; /* a bit for each of `tried`: its failure counts if another server answers */
     uint16_t tried[LEASE_MAX_TRIED];
 };
 
@@ -65,8 +66,13 @@ void lease_end_connection(struct lease *l, bool keep);
 /* Moves the lease, its history included, to another borrower. `from` is then as after lease_end().
  */
 void lease_hand_over(struct lease *to, struct lease *from, const struct upstream_user_ops *ops);
-/* Counts a failure of the lent server, and tells control if `passive.failures` is reached. */
-void lease_blame(struct lease *l);
+/* This try has failed. Counts an error of the lent server, and a failure of live traffic as far as
+ * the server is to blame; tells control if `passive.failures` is reached. If the server is suspect
+ * and no check of the pool looks at answers, then the failure counts only with lease_answered(). */
+void lease_blame(struct lease *l, enum blame b);
+/* The lent server has answered: its row of failures is over. So those that were suspect before in
+ * this lease are to blame, and not the request. */
+void lease_answered(struct lease *l);
 /* Uses up one of the pool's `retries`. False: none is left. */
 bool lease_retry(struct lease *l);
 /* Whether, with `close_moved: always`, the key has got a new owner since this was last asked, and

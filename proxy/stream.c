@@ -56,7 +56,7 @@ static void stream_close(struct stream *s)
 
 /* ---- tries ---- */
 
-static void try_failed(struct stream *s);
+static void try_failed(struct stream *s, enum blame b);
 
 /* Two descriptors were counted for the client, so that a stream that is admitted can connect. The
  * second one is given back here, as the connection to the server counts its own. */
@@ -80,13 +80,13 @@ static void try_next(struct stream *s)
     if (uv_error < 0 && conn_error_is_local(uv_error))
         stream_close(s);
     else if (uv_error < 0)
-        try_failed(s); /* such as no route to its address */
+        try_failed(s, BLAME_UNREACHABLE); /* such as no route to its address */
 }
 
-/* The server is to blame, and not a byte has passed. */
-static void try_failed(struct stream *s)
+/* Not a byte has passed. */
+static void try_failed(struct stream *s, enum blame b)
 {
-    lease_blame(lease_of(s));
+    lease_blame(lease_of(s), b);
     lease_end(lease_of(s), false);
     if (lease_retry(lease_of(s)))
         try_next(s);
@@ -139,7 +139,7 @@ static void on_broken(struct upstream_user *user, int uv_error)
     if (conn_error_is_local(uv_error))
         stream_close(s);
     else
-        try_failed(s);
+        try_failed(s, conn_error_is_reset(uv_error) ? BLAME_RESET : BLAME_UNREACHABLE);
 }
 
 /* The next server is tried, which uses up no retry. */
@@ -171,7 +171,7 @@ static void back_to_connect(struct stream *s)
     deadline_cancel(&s->client.deadline);
     conn_clear_pause(&s->client.conn, PAUSE_PEER); /* the pause was for this server's queue */
     move(s, STREAM_CONNECT);
-    try_failed(s);
+    try_failed(s, BLAME_RESET);
 }
 
 static void on_tunnel_end(struct tunnel *t, enum tunnel_end why)
@@ -183,7 +183,7 @@ static void on_tunnel_end(struct tunnel *t, enum tunnel_end why)
         return;
     }
     if (why == TUNNEL_DONE && t->sent)
-        server_succeeded(lease_server(&t->lease));
+        lease_answered(&t->lease);
     stream_close(s);
 }
 

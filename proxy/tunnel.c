@@ -255,7 +255,7 @@ static size_t from_server(struct tunnel *t, char *data, size_t len)
     if (!goes_on(t) || conn_is_paused(server_conn(t), PAUSE_PEER))
         return 0;
     if (!t->received)
-        server_succeeded(lease_server(&t->lease));
+        lease_answered(&t->lease);
     t->received = true;
     if (pass(t, &t->to_client, data, len, NULL) < 0)
         end(t, TUNNEL_CUT);

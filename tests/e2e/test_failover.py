@@ -480,10 +480,12 @@ def test_passive_failures_must_be_consecutive(rig):
 
 
 def test_passive_statuses_count_as_failures(rig):
+    """If the check that they ask for fails, too."""
     trio = Trio(rig, {'health': {'interval': '1m'},
                       'passive': {'failures': 2, 'statuses': '500-599'}}, load=False)
     key = trio.key_of('b2')
     trio.servers['b2'].handler = lambda ex: ex.answer(503, b'sorry')
+    trio.servers['b2'].health_status = 503
     for _ in range(2):
         answer = get(trio.proxy.port, fields={'X-Key': key})
         assert (answer.status, answer.text) == (503, 'sorry')

@@ -125,7 +125,8 @@ def test_gaps_of_event_streams_are_tunnels_and_others_bodys(rig):
             ended_after(clients[target], 4 * gap, 4 * gap + heard - begun, begun)
     wait_until(lambda: proxy.server('b1')['active'] == 0, 'all to be gone')
     s = proxy.server('b1')
-    assert (s['errors'], s['state']) == (0, 'up')
+    assert (s['errors'], s['state']) == (len(EVENTS + OTHERS), 'up')
+    assert s['suspicion']['suspected'] == 0
 
 
 def test_body_bounds_the_gap_and_response_the_head(rig):

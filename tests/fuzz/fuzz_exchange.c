@@ -81,7 +81,7 @@ static const char lax[] = "listeners:\n"
                           "pools:\n"
                           "  - name: p\n"
                           "    ring: {vnodes: 8, max_load: 1.5}\n"
-                          "    health: {fall: 1, rise: 1}\n"
+                          "    health: {check: tcp, expect: x, fall: 1, rise: 1}\n"
                           "    passive: {failures: 2, statuses: [500-599]}\n"
                           "    when_down: fail\n"
                           "    failback: {after: 1s}\n"
@@ -178,16 +178,25 @@ static void tell_changes(void)
     owners_changed = false;
 }
 
+/* Who is suspected fails the check that is asked for. */
+static void live_failures(struct roster *r, unsigned server, bool suspect)
+{
+    if (!suspect)
+        roster_passive_down(r, server, time_now());
+    else if (roster_suspect(r, server))
+        roster_verdict(r, server, false, "asked", time_now());
+}
+
 /* What the worker has said to control. */
 static void take_mail(void)
 {
     while (!list_empty(&control.messages)) {
         struct message *msg = container_of(control.messages.next, struct message, link);
         list_remove(&msg->link);
-        MUST(msg->kind == CONTROL_PASSIVE_DOWN);
+        MUST(msg->kind == CONTROL_PASSIVE_DOWN || msg->kind == CONTROL_SUSPICION);
         const struct pool_member *m = pool_find_server(world.snapshot->pools[0], msg->object);
+        live_failures(world.snapshot->rosters[0], m->id, msg->kind == CONTROL_SUSPICION);
         message_free(msg);
-        roster_passive_down(world.snapshot->rosters[0], m->id, time_now());
         tell_changes();
     }
 }

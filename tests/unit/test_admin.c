@@ -211,12 +211,30 @@ START_TEST(status_has_the_contracts_shape)
     ck_assert_int_eq(json_object_set_new(check, "age_ms", json_integer(0)), 0);
     expect_json(s, "{\"name\":\"b2\",\"address\":\"127.0.0.1:9002\",\"state\":\"up\","
                    "\"serving\":[\"b2\"],\"requests\":11,\"active\":3,\"errors\":2,"
-                   "\"last_check\":{\"ok\":true,\"reason\":\"connected\",\"age_ms\":0}}");
+                   "\"last_check\":{\"ok\":true,\"reason\":\"connected\",\"age_ms\":0},"
+                   "\"suspicion\":{\"suspected\":0,\"last\":null}}");
     s = server_of(root, 0, "standbys", 0);
     ck_assert_str_eq(json_string_value(json_object_get(s, "state")), "standby");
     expect_json(json_object_get(s, "serving"), "[]");
     ck_assert_uint_eq(json_array_size(json_object_get(root, "pools")), 2);
     atomic_store(&b2->active, 0);
+    json_decref(root);
+    finish(&f);
+}
+END_TEST
+
+/* The pool has no check that could decide, so none was asked for. */
+START_TEST(a_suspect_server_is_shown_with_what_it_did)
+{
+    struct fixture f;
+    start(&f, NULL);
+    struct suspicions *s = &f.snapshot->pools[0]->members[1].server->suspicions;
+    suspicions_note(s, BLAME_RESET, 1);
+    suspicions_note(s, BLAME_MALFORMED, UINT64_MAX >> 8); /* by a clock that is ahead */
+    json_t *root = ask_json(&f, "GET /status", 200);
+    expect_json(
+        json_object_get(server_of(root, 0, "backends", 1), "suspicion"),
+        "{\"suspected\":2,\"last\":{\"reason\":\"malformed\",\"age_ms\":0,\"check\":null}}");
     json_decref(root);
     finish(&f);
 }
@@ -558,6 +576,10 @@ START_TEST(metrics_have_every_figure)
     cell_add(&b2->cells[1].requests, 6);
     cell_add(&b2->cells[0].errors, 2);
     cell_add(&f.snapshot->pools[0]->totals->retries, 5);
+    struct suspicions *s = &f.snapshot->pools[0]->members[1].server->suspicions;
+    cell_add(&s->tries[BLAME_CLOSED], 2);
+    cell_add(&s->passed, 4);
+    cell_add(&s->failed, 1);
     ck_assert_int_eq(ask_with(&f, &t, "GET /metrics", ""), 200);
     ck_assert(talk_has(&t, "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
     const char *m = strstr(t.got.data, "\r\n\r\n") + 4;
@@ -580,6 +602,12 @@ START_TEST(metrics_have_every_figure)
     HAS("ringproxy_backend_up{pool=\"cache\",backend=\"s1\"}", 1);
     HAS("ringproxy_backend_requests_total{pool=\"cache\",backend=\"b2\"}", 6);
     HAS("ringproxy_backend_errors_total{pool=\"cache\",backend=\"b2\"}", 2);
+    HAS("ringproxy_backend_suspect_tries_total{pool=\"cache\",backend=\"b2\",reason=\"closed\"}",
+        2);
+    HAS("ringproxy_backend_suspect_tries_total{pool=\"cache\",backend=\"b2\",reason=\"status\"}",
+        0);
+    HAS("ringproxy_backend_suspicions_total{pool=\"cache\",backend=\"b2\",check=\"passed\"}", 4);
+    HAS("ringproxy_backend_suspicions_total{pool=\"cache\",backend=\"b2\",check=\"failed\"}", 1);
     HAS("ringproxy_backend_active{pool=\"cache\",backend=\"b2\"}", 0);
     HAS("ringproxy_failovers_total{pool=\"other\"}", 0);
     HAS("ringproxy_retries_total{pool=\"cache\"}", 5);
@@ -666,6 +694,7 @@ static Suite *build(void)
     tcase_add_test(t, alive_is_not_ready);
     tcase_add_test(t, one_dead_pool_is_not_ready);
     tcase_add_test(t, status_has_the_contracts_shape);
+    tcase_add_test(t, a_suspect_server_is_shown_with_what_it_did);
     tcase_add_test(t, a_server_by_name_is_shown_with_where_it_is);
     tcase_add_test(t, a_promoted_standby_is_shown_with_the_points_it_holds);
     tcase_add_test(t, both_sides_of_a_ramp_hold_the_points);

@@ -31,6 +31,8 @@ static void set(struct file *f, const char *word)
         c->when_down = WHEN_DOWN_FAIL;
     else if (strcmp(word, "off") == 0)
         c->health.check = CHECK_OFF;
+    else if (strcmp(word, "http") == 0)
+        c->health.check = CHECK_HTTP;
     else if (strncmp(word, "after=", 6) == 0)
         c->failback.after_ms = n;
     else if (strncmp(word, "max=", 4) == 0)
@@ -126,6 +128,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
         [ROSTER_NEXT] = "next",           [ROSTER_RAMP] = "ramp",
         [ROSTER_FAILBACK] = "failback",   [ROSTER_HELD] = "held",
         [ROSTER_DRAINED] = "drained",     [ROSTER_ENABLED] = "enabled",
+        [ROSTER_SUSPECTED] = "suspected", [ROSTER_SPARED] = "spared",
     };
     struct world *w = arg;
     size_t at = strlen(w->told);
@@ -632,14 +635,44 @@ START_TEST(live_failures_count_on_unless_the_threshold_changes)
     roster_start(w.roster, 0);
     struct server *b1 = w.pool->members[0].server;
     for (int i = 0; i < 4; i++)
-        ck_assert(!pool_member_failed(&w.pool->members[0]));
+        ck_assert_int_eq(pool_member_failed(&w.pool->members[0], false), SERVER_ROW_GOES_ON);
     reload(&w, "b1 b2 ; passive=5", NULL);
     ck_assert_ptr_eq(w.pool->members[0].server, b1);
-    ck_assert(pool_member_failed(&w.pool->members[0]));
+    ck_assert_int_eq(pool_member_failed(&w.pool->members[0], false), SERVER_ROW_DOWN);
     reload(&w, "b1 b2 ; passive=2", NULL);
-    ck_assert(!pool_member_failed(&w.pool->members[0]));
-    ck_assert(pool_member_failed(&w.pool->members[0]));
+    ck_assert_int_eq(pool_member_failed(&w.pool->members[0], false), SERVER_ROW_GOES_ON);
+    ck_assert_int_eq(pool_member_failed(&w.pool->members[0], false), SERVER_ROW_DOWN);
     close_generation(&w);
+}
+END_TEST
+
+START_TEST(a_suspicion_stays_as_long_as_a_check_can_answer_it)
+{
+    static const struct {
+        const char *after;
+        enum roster_suspicion suspicion;
+    } cases[] = {
+        {"b1 b2 ; http", ROSTER_PENDING},
+        {"b1 b2 ; http passive=3", ROSTER_PENDING},
+        {"b1 b2 ; http passive=0", ROSTER_UNSUSPECTED},
+        {"b1 b2", ROSTER_UNSUSPECTED},
+        {"b1 b2 ; off", ROSTER_UNSUSPECTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w = {0};
+        open_generation(&w, "b1 b2 ; http", NULL);
+        roster_start(w.roster, 0);
+        struct server *b1 = w.pool->members[0].server;
+        while (pool_member_failed(&w.pool->members[0], true) != SERVER_ROW_SUSPECT)
+            continue;
+        ck_assert(roster_suspect(w.roster, 0));
+        reload(&w, cases[i].after, NULL);
+        ck_assert_ptr_eq(w.pool->members[0].server, b1);
+        ck_assert_int_eq(roster_suspicion(w.roster, 0), cases[i].suspicion);
+        /* What failures are worth has changed with the check and with their number. */
+        ck_assert_int_eq(atomic_load(&b1->failures) > 0, i == 0);
+        close_generation(&w);
+    }
 }
 END_TEST
 
@@ -680,9 +713,9 @@ static unsigned below(struct random *r, unsigned n)
 /* Each of five names is a backend, a standby or nothing, at one of two addresses. */
 static void random_line(struct random *r, char *line, size_t size)
 {
-    static const char *const settings[] = {"manual",     "fail",      "off",       "after=700",
-                                           "after=5000", "ramp=30",   "ramp=4000", "fall=2",
-                                           "rise=2",     "passive=2", "weight=2",  "max=1000"};
+    static const char *const settings[] = {
+        "manual",    "fail",   "http",   "off",       "after=700", "after=5000", "ramp=30",
+        "ramp=4000", "fall=2", "rise=2", "passive=2", "weight=2",  "max=1000"};
     unsigned role[5], first = below(r, 5);
     size_t at = 0;
     for (unsigned i = 0; i < 5; i++)
@@ -693,7 +726,7 @@ static void random_line(struct random *r, char *line, size_t size)
                 at += (size_t)snprintf(line + at, size - at, "s%u@%u ", i, 1 + below(r, 8) / 7);
         at += (size_t)snprintf(line + at, size - at, kind == 1 ? "| " : ";");
     }
-    for (unsigned i = 0; i < 12; i++)
+    for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++)
         if (below(r, 4) == 0)
             at += (size_t)snprintf(line + at, size - at, " %s", settings[i]);
 }
@@ -705,6 +738,8 @@ static void random_event(struct world *w, struct random *r)
         roster_check(w->roster, id, what < 5, "x", w->now_ms);
     else if (what < 11)
         roster_passive_down(w->roster, id, w->now_ms);
+    else if (what == 11 && roster_suspect(w->roster, id))
+        roster_verdict(w->roster, id, below(r, 2), "x", w->now_ms);
     else if (what == 12)
         roster_drain(w->roster, id, w->now_ms);
     else if (what < 15)
@@ -831,6 +866,7 @@ static Suite *build(void)
     tcase_add_test(t, checks_are_turned_off_and_on);
     tcase_add_test(t, time_gives_no_address);
     tcase_add_test(t, live_failures_count_on_unless_the_threshold_changes);
+    tcase_add_test(t, a_suspicion_stays_as_long_as_a_check_can_answer_it);
     tcase_add_test(t, what_was_last_checked_and_who_is_usable_stay);
     tcase_add_loop_test(t, whatever_is_reloaded_the_invariants_hold, 0, 60);
     suite_add_tcase(s, t);

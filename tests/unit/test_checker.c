@@ -401,6 +401,92 @@ START_TEST(a_hanging_server_is_down_after_fall_timeouts)
 }
 END_TEST
 
+/* ---- checks that live traffic asks for ---- */
+
+/* An hour apart, so that each one after the first was asked for. */
+static void patient_world(struct world *w)
+{
+    world_init(w);
+    w->config.health.interval_ms = 3600000;
+    w->config.health.fall = 9;
+    world_open(w);
+    world_run(w);
+}
+
+static void suspect(struct world *w, unsigned server)
+{
+    ck_assert(roster_suspect(w->roster, server));
+    checker_ask(w->checker, server);
+}
+
+static void until_decided(struct world *w, unsigned server)
+{
+    while (roster_suspicion(w->roster, server) == ROSTER_PENDING)
+        turn(w);
+}
+
+START_TEST(a_check_that_is_asked_for_begins_at_once_and_decides)
+{
+    struct world w;
+    patient_world(&w);
+    w.fakes[1].text = BAD;
+    suspect(&w, 0);
+    suspect(&w, 1);
+    until_decided(&w, 0);
+    until_decided(&w, 1);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    ck_assert_int_eq(roster_state(w.roster, 1), ROSTER_DOWN);
+    ck_assert_uint_eq(w.fakes[0].accepted, 2);
+    ck_assert_uint_eq(w.accepted_at_down, 2);
+    ck_assert_uint_eq(w.fakes[2].accepted, 1);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(the_next_one_waits_for_a_quarter_of_the_interval_and_is_made)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.interval_ms = 1200;
+    world_open(&w);
+    world_run(&w);
+    uint64_t began = uv_hrtime() / 1000000; /* the first one that is asked for begins later */
+    suspect(&w, 0);
+    until_decided(&w, 0);
+    unsigned n = w.fakes[0].accepted;
+    suspect(&w, 0);
+    suspect(&w, 0);
+    until_decided(&w, 0);
+    ck_assert_int_eq(roster_suspicion(w.roster, 0), ROSTER_CLEARED);
+    ck_assert_uint_eq(w.fakes[0].accepted, n + 1);
+    ck_assert_uint_ge(w.fakes[0].accepted_ms[n] + CLOCK_MS, began + 1200 / 4);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_check_that_ran_before_is_followed_by_the_one_that_was_asked_for)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.interval_ms = 3600000;
+    world_open(&w);
+    world_first(&w);
+    roster_start(w.roster, uv_now(&w.loop));
+    w.config.health.interval_ms = 4; /* until the periodic check of b1 has begun */
+    checker_run(w.checker);
+    w.fakes[0].kind = FAKE_DRIP;
+    until_accepted(&w, 0, 2);
+    w.config.health.interval_ms = 3600000;
+    suspect(&w, 0);
+    w.fakes[0].kind = FAKE_ANSWER; /* of the next connections */
+    unsigned n = w.fakes[0].accepted;
+    until_decided(&w, 0);
+    ck_assert_uint_eq(w.fakes[0].accepted, n + 1);
+    ck_assert_int_eq(roster_suspicion(w.roster, 0), ROSTER_CLEARED);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(the_wait_and_the_ramp_end_by_the_checkers_clock)
 {
     struct world w;
@@ -738,6 +824,9 @@ static Suite *suite(void)
     tcase_add_test(t, while_a_server_is_changing_its_next_check_comes_sooner);
     tcase_add_test(t, an_answer_without_an_end_holds_up_no_check);
     tcase_add_test(t, a_hanging_server_is_down_after_fall_timeouts);
+    tcase_add_test(t, a_check_that_is_asked_for_begins_at_once_and_decides);
+    tcase_add_test(t, the_next_one_waits_for_a_quarter_of_the_interval_and_is_made);
+    tcase_add_test(t, a_check_that_ran_before_is_followed_by_the_one_that_was_asked_for);
     tcase_add_test(t, the_wait_and_the_ramp_end_by_the_checkers_clock);
     tcase_add_test(t, without_checks_only_time_is_kept);
     tcase_add_loop_test(t, closing_works_at_any_time, 0, 8);

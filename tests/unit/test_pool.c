@@ -963,18 +963,18 @@ START_TEST(failures_in_a_row_are_told_once)
 {
     struct server s = {0};
     struct pool_member m = {.server = &s, .passive_failures = 3};
-    ck_assert(!pool_member_failed(&m));
-    ck_assert(!pool_member_failed(&m));
+    ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_GOES_ON);
+    ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_GOES_ON);
     server_succeeded(&s);
-    ck_assert(!pool_member_failed(&m));
-    ck_assert(!pool_member_failed(&m));
-    ck_assert(pool_member_failed(&m));
+    ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_GOES_ON);
+    ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_GOES_ON);
+    ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_DOWN);
     for (unsigned i = 0; i < 10; i++)
-        ck_assert(!pool_member_failed(&m));
+        ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_GOES_ON);
     server_succeeded(&s);
     m.passive_failures = 0;
     for (unsigned i = 0; i < 10; i++)
-        ck_assert(!pool_member_failed(&m));
+        ck_assert_int_eq(pool_member_failed(&m, false), SERVER_ROW_GOES_ON);
 }
 END_TEST
 

@@ -116,6 +116,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
         [ROSTER_FAILBACK] = "failback",   [ROSTER_HELD] = "held",
         [ROSTER_DRAINED] = "drained",     [ROSTER_ENABLED] = "enabled",
         [ROSTER_ALL_DOWN] = "all down",   [ROSTER_ALL_DOWN_ENDED] = "all down ended",
+        [ROSTER_SUSPECTED] = "suspected", [ROSTER_SPARED] = "spared",
     };
     struct world *w = arg;
     size_t at = strlen(w->told);
@@ -126,7 +127,9 @@ static void on_notice(void *arg, const struct roster_notice *n)
     if (n->reason)
         snprintf(w->reason, sizeof w->reason, "%s", n->reason);
     ck_assert(n->pool == w->pool);
-    ck_assert((n->event == ROSTER_SERVER_DOWN) == (n->reason != NULL));
+    bool about_failures = n->event == ROSTER_SUSPECTED || n->event == ROSTER_SPARED;
+    ck_assert((n->event == ROSTER_SERVER_DOWN || about_failures) == (n->reason != NULL));
+    ck_assert(about_failures == (n->count > 0));
     at += (size_t)snprintf(w->told + at, sizeof w->told - at, "%s%s%s%s", at ? ", " : "",
                            words[n->event], n->member ? " " : "",
                            n->member ? n->member->server->name : "");
@@ -134,6 +137,8 @@ static void on_notice(void *arg, const struct roster_notice *n)
         at += (size_t)snprintf(w->told + at, sizeof w->told - at, " by %s", n->by->server->name);
     if (n->event == ROSTER_HELD)
         snprintf(w->told + at, sizeof w->told - at, " %u", (unsigned)n->wait_ms);
+    if (about_failures)
+        snprintf(w->told + at, sizeof w->told - at, "%s %u", n->ok ? " passed" : "", n->count);
     if (w->nnotices < sizeof w->notices / sizeof *w->notices)
         w->notices[w->nnotices++] = *n;
     replay(w, n);
@@ -237,6 +242,10 @@ enum act {
     FAIL,
     PASS,
     PASSIVE,
+    SUSPECT,      /* a check is asked for */
+    UNSUSPECT,    /* none is */
+    VERDICT_FAIL, /* what that check has said */
+    VERDICT_PASS,
     RESOLVED,
     DRAIN,
     ENABLE,
@@ -272,6 +281,14 @@ static void act(struct world *w, const struct step *s)
         break;
     case PASSIVE:
         roster_passive_down(w->roster, id, s->at_ms);
+        break;
+    case SUSPECT:
+    case UNSUSPECT:
+        ck_assert_int_eq(roster_suspect(w->roster, id), s->act == SUSPECT);
+        break;
+    case VERDICT_FAIL:
+    case VERDICT_PASS:
+        roster_verdict(w->roster, id, s->act == VERDICT_PASS, "checked", s->at_ms);
         break;
     case RESOLVED:
         roster_resolved(w->roster, id, s->at_ms);
@@ -1072,6 +1089,157 @@ START_TEST(the_reason_says_what_took_it_down)
 }
 END_TEST
 
+/* ---- suspicion ---- */
+
+/* Three backends with a check that looks at answers, and takes a server down by three failures. */
+static void suspicious_world(struct world *w, unsigned nbackends, unsigned nstandbys)
+{
+    world_init(w, nbackends, nstandbys);
+    w->config.health.check = CHECK_HTTP;
+    w->config.health.fall = 3;
+}
+
+START_TEST(one_failed_check_of_a_suspect_server_takes_it_down)
+{
+    struct world w;
+    suspicious_world(&w, 3, 0);
+    world_open(&w);
+    atomic_store(&w.pool->members[0].server->failures, UINT64_C(5) << 32);
+    suspicions_note(&w.pool->members[0].server->suspicions, BLAME_MALFORMED, 90);
+    run_steps(&w,
+              (const struct step[]){
+                  STARTED,
+                  {100, SUSPECT, "b1", "", "b1 b2 b3", NULL},
+                  {101, VERDICT_FAIL, "b1", "suspected b1 1, down b1, next b1", "- b2 b3", NULL},
+                  {102, UNSUSPECT, "b1", "", "- b2 b3", NULL},
+                  {0},
+              });
+    ck_assert_str_eq(w.reason, "checked, asked for by live traffic (malformed)");
+    ck_assert_int_eq(roster_suspicion(w.roster, 0), ROSTER_CONFIRMED);
+    ck_assert_uint_eq(atomic_load(&w.pool->members[0].server->suspicions.failed), 1);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_passed_check_of_a_suspect_server_starts_the_count_again)
+{
+    struct world w;
+    suspicious_world(&w, 2, 0);
+    world_open(&w);
+    struct server *s = w.pool->members[0].server;
+    atomic_store(&s->failures, UINT64_C(5) << 32);
+    run_steps(&w, (const struct step[]){
+                      STARTED,
+                      {100, SUSPECT, "b1", "", "b1 b2", NULL},
+                      {101, VERDICT_PASS, "b1", "suspected b1 passed 1", "b1 b2", "up up"},
+                      /* the next failed checks are like any others */
+                      {102, FAIL, "b1", "", "b1 b2", "up up"},
+                      {103, VERDICT_FAIL, "b1", "", "b1 b2", "up up"},
+                      {0},
+                  });
+    ck_assert_uint_eq(atomic_load(&s->failures), 0);
+    ck_assert_uint_eq(atomic_load(&s->suspicions.passed), 1);
+    ck_assert_int_eq(roster_suspicion(w.roster, 0), ROSTER_CLEARED);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_check_from_before_the_suspicion_may_confirm_it_but_does_not_clear_it)
+{
+    struct world w;
+    suspicious_world(&w, 2, 0);
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, SUSPECT, "b1", "", "b1 b2", NULL},
+                 {101, PASS, "b1", "", "b1 b2", NULL},
+                 {102, SUSPECT, "b1", "", "b1 b2", NULL},
+                 {103, FAIL, "b1", "suspected b1 1, down b1, next b1", "- b2", "down up"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(without_a_check_that_looks_at_answers_none_is_asked_for)
+{
+    static const enum config_check checks[] = {CHECK_TCP, CHECK_OFF};
+    struct world w;
+    world_init(&w, 2, 0);
+    w.config.health.check = checks[_i];
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, UNSUSPECT, "b1", "", "b1 b2", NULL},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(live_traffic_never_takes_the_last_server_out)
+{
+    struct world w;
+    suspicious_world(&w, 2, 1);
+    world_open(&w);
+    struct server *s = w.pool->members[1].server;
+    atomic_store(&s->failures, 5);
+    run_steps(&w, (const struct step[]){
+                      STARTED,
+                      {100, PASSIVE, "b1", "down b1, promotion b1 by s1", "s1 b2", NULL},
+                      {110, DRAIN, "s1", NULL, "- b2", NULL},
+                      {120, PASSIVE, "b2", "spared b2 1", "- b2", "down up draining"},
+                      {130, SUSPECT, "b2", "", "- b2", NULL},
+                      {140, VERDICT_FAIL, "b2", "suspected b2 1", "- b2", "down up draining"},
+                      {150, FAIL, "b2", "", "- b2", NULL},
+                      /* three checks in a row do */
+                      {160, FAIL, "b2", "down b2, next b2", "- -", "down down draining"},
+                      {0},
+                  });
+    ck_assert_uint_eq(atomic_load(&s->failures), 0); /* so that it is told again */
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_server_that_waits_is_another_server)
+{
+    struct world w;
+    world_init(&w, 2, 0);
+    w.config.failback.after_ms = 5000;
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, PASSIVE, "b1", "down b1, next b1", "- b2", NULL},
+                 {110, PASSIVE, "b2", "spared b2 1", "- b2", NULL},
+                 {200, PASS, "b1", "up b1, held b1 5000", "- b2", NULL},
+                 {210, PASSIVE, "b2", "down b2, failback b1, next b2", "b1 -", "up down"},
+                 {0},
+             });
+}
+END_TEST
+
+START_TEST(what_traffic_can_cause_is_told_now_and_then)
+{
+    struct world w;
+    suspicious_world(&w, 2, 0);
+    play(&w, (const struct step[]){
+                 STARTED,
+                 {100, SUSPECT, "b1", "", NULL, NULL},
+                 {100, VERDICT_PASS, "b1", "suspected b1 passed 1", NULL, NULL},
+                 {200, SUSPECT, "b1", "", NULL, NULL},
+                 {200, VERDICT_PASS, "b1", "", NULL, NULL},
+                 {10099, SUSPECT, "b1", "", NULL, NULL},
+                 {10099, VERDICT_PASS, "b1", "", NULL, NULL},
+                 {10100, SUSPECT, "b1", "", NULL, NULL},
+                 {10100, VERDICT_PASS, "b1", "suspected b1 passed 3", NULL, NULL},
+                 {10101, SUSPECT, "b2", "", NULL, NULL},
+                 {10101, VERDICT_PASS, "b2", "suspected b2 passed 1", NULL, NULL},
+                 /* that one goes down is always told */
+                 {10102, SUSPECT, "b1", "", NULL, NULL},
+                 {10102, VERDICT_FAIL, "b1", "suspected b1 1, down b1, next b1", "- b2", NULL},
+                 {10103, PASSIVE, "b2", "spared b2 1", NULL, NULL},
+                 {10104, PASSIVE, "b2", "", NULL, NULL},
+                 {20103, PASSIVE, "b2", "spared b2 2", "- b2", NULL},
+                 {0},
+             });
+}
+END_TEST
+
 /* ---- ramps ---- */
 
 START_TEST(a_ramp_brings_the_keys_back_step_by_step)
@@ -1421,7 +1589,8 @@ static void random_world(struct world *w, struct random *r)
                                                   .max_after_ms = 8000,
                                                   .ramp_ms = ramps[below(r, 3)]};
     w->config.when_all_down = below(r, 2) ? WHEN_ALL_DOWN_TRY : WHEN_ALL_DOWN_REFUSE;
-    w->config.health.check = below(r, 4) ? CHECK_TCP : CHECK_OFF;
+    static const enum config_check checks[] = {CHECK_OFF, CHECK_TCP, CHECK_HTTP, CHECK_HTTP};
+    w->config.health.check = checks[below(r, 4)];
     w->config.health.fall = 1 + below(r, 2);
     w->config.health.rise = 1 + below(r, 2);
     world_open(w);
@@ -1566,6 +1735,23 @@ static void check_keys(const struct world *w, const struct seen *old, const stru
     ck_assert(right && stays && grows);
 }
 
+static unsigned left(const struct world *w)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < nservers(w); i++)
+        n += roster_state(w->roster, i) != ROSTER_DOWN &&
+             roster_state(w->roster, i) != ROSTER_DRAINING;
+    return n;
+}
+
+/* Nothing that traffic does leaves nobody. */
+static void live_failures(struct world *w, unsigned id)
+{
+    unsigned before = left(w);
+    roster_passive_down(w->roster, id, w->now_ms);
+    ck_assert(before == 0 || left(w) > 0);
+}
+
 static void random_event(struct world *w, struct random *r)
 {
     unsigned id = below(r, nservers(w)), what = below(r, 16);
@@ -1573,7 +1759,9 @@ static void random_event(struct world *w, struct random *r)
     if (what < 9 && checks)
         roster_check(w->roster, id, what < 5, "x", w->now_ms);
     else if (what < 11)
-        roster_passive_down(w->roster, id, w->now_ms);
+        live_failures(w, id);
+    else if (what == 11 && roster_suspect(w->roster, id))
+        roster_verdict(w->roster, id, below(r, 2), "x", w->now_ms);
     else if (what == 12)
         roster_drain(w->roster, id, w->now_ms);
     else if (what < 15)
@@ -1726,6 +1914,13 @@ static Suite *suite(void)
     tcase_add_test(t, without_checks_and_address_a_server_is_down_until_it_has_one);
     tcase_add_test(t, with_checks_an_address_alone_brings_nothing_up);
     tcase_add_test(t, the_reason_says_what_took_it_down);
+    tcase_add_test(t, one_failed_check_of_a_suspect_server_takes_it_down);
+    tcase_add_test(t, a_passed_check_of_a_suspect_server_starts_the_count_again);
+    tcase_add_test(t, a_check_from_before_the_suspicion_may_confirm_it_but_does_not_clear_it);
+    tcase_add_loop_test(t, without_a_check_that_looks_at_answers_none_is_asked_for, 0, 2);
+    tcase_add_test(t, live_traffic_never_takes_the_last_server_out);
+    tcase_add_test(t, a_server_that_waits_is_another_server);
+    tcase_add_test(t, what_traffic_can_cause_is_told_now_and_then);
     add_ramps(t);
     tcase_add_test(t, a_failover_moves_exactly_the_share_of_the_failed_backend);
     tcase_add_loop_test(t, the_share_told_is_the_share_of_keys_that_move, 0, 2);

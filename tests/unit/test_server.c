@@ -78,7 +78,7 @@ START_TEST(each_change_is_a_generation)
     ck_assert(server_move(&s, &a));
     ck_assert(!server_move(&s, &a)); /* no change */
     check_is_at(&s, "10.0.0.1:80", 1);
-    ck_assert(!server_failed(&s, 5));
+    ck_assert_int_eq(server_failed(&s, 5, false), SERVER_ROW_GOES_ON);
     ck_assert(!server_move(&s, &a));
     ck_assert_uint_eq(s.failures, 1);
     ck_assert(server_move(&s, &b));
@@ -91,6 +91,53 @@ START_TEST(each_change_is_a_generation)
     check_is_at(&s, "[2001:db8::1]:80", 2);
     ck_assert(server_move(&s, &a));
     check_is_at(&s, "10.0.0.1:80", 3);
+}
+END_TEST
+
+/* ---- failures in a row ---- */
+
+/* Of the failures one after another, 'u' does not make it suspect, 's' does, 'a' is an answer.
+ * told: 'D' down, 'S' suspect, '.' nothing. */
+static const struct {
+    unsigned threshold;
+    const char *failures, *told;
+} rows[] = {
+    {3, "uuuuu", "..D.."},   {3, "sssss", "..S.."},   {3, "uuassu", ".....S"},
+    {3, "ssasas", "......"}, {3, "usuuu", "..SD."}, /* it was suspect, and then it was proved */
+    {3, "ssuuu", "..S.D"},   {3, "suasuu", ".....S"}, {1, "uasau", "D.S.D"},
+    {0, "uuusss", "......"},
+};
+
+START_TEST(a_row_is_suspect_or_takes_the_server_down)
+{
+    struct server s = by_name();
+    for (unsigned i = 0; rows[_i].failures[i]; i++) {
+        enum server_row row = SERVER_ROW_GOES_ON;
+        if (rows[_i].failures[i] == 'a')
+            server_succeeded(&s);
+        else
+            row = server_failed(&s, rows[_i].threshold, rows[_i].failures[i] == 's');
+        ck_assert_msg(".DS"[row] == rows[_i].told[i], "%s: failure %u", rows[_i].failures, i);
+    }
+}
+END_TEST
+
+START_TEST(what_it_was_suspected_of_is_counted_by_kind)
+{
+    struct suspicions s = {0};
+    enum blame b;
+    uint64_t at_ms;
+    ck_assert(!suspicions_last(&s, &b, &at_ms));
+    for (unsigned i = BLAME_FIRST_SUSPECT; i < BLAME_KINDS; i++) {
+        suspicions_note(&s, (enum blame)i, 1000000000 + i);
+        ck_assert(suspicions_last(&s, &b, &at_ms));
+        ck_assert_int_eq(b, i);
+        ck_assert_uint_eq(at_ms, 1000000000 + i);
+        ck_assert_uint_eq(atomic_load(&s.tries[i]), 1);
+        ck_assert(blame_is_suspect(b) && *blame_name(b));
+    }
+    ck_assert_uint_eq(suspicions_tries(&s), BLAME_KINDS - BLAME_FIRST_SUSPECT);
+    ck_assert(!blame_is_suspect(BLAME_NOBODY) && !blame_is_suspect(BLAME_UNREACHABLE));
 }
 END_TEST
 
@@ -201,6 +248,9 @@ static Suite *build(void)
     tcase_add_loop_test(t, an_interface_is_not_in_the_host, 0, 3);
     tcase_add_test(t, a_name_has_no_address_until_it_is_resolved);
     tcase_add_test(t, each_change_is_a_generation);
+    tcase_add_loop_test(t, a_row_is_suspect_or_takes_the_server_down, 0,
+                        sizeof rows / sizeof *rows);
+    tcase_add_test(t, what_it_was_suspected_of_is_counted_by_kind);
     tcase_add_test(t, a_server_needs_nobodys_texts_and_lives_until_its_last_reference);
     tcase_add_test(t, the_last_thread_frees_a_server);
     tcase_add_test(t, no_thread_ever_sees_half_an_address);

@@ -155,7 +155,7 @@ START_TEST(a_server_that_stays_goes_on_as_it_was)
         r.hash = hash_key((struct str){(const char *)&r.hash, sizeof r.hash});
     ck_assert_int_eq(pool_acquire(a->pools[0], &view, &r, &lent), POOL_OK);
     cell_add(&server_cell(s, 1)->requests, 3);
-    ck_assert(!pool_member_failed(lent));
+    ck_assert_int_eq(pool_member_failed(lent, false), SERVER_ROW_GOES_ON);
     struct list idle;
     list_push_back(&server_cell(s, 2)->idle, &idle);
     atomic_store(&s->usable, false);
