@@ -8,6 +8,10 @@
 /* A timer that fires later than this has run before sockets that may have become readable in time.
  */
 #define LATE_MS 5
+/* While anything is armed the timer fires at least so often: a loop that was stopped in a wait of
+ * an hour is to notice that, and a wait can hide a stop only as far as it would have lasted anyway.
+ */
+#define BEAT_MS 1000
 
 static void on_timer(uv_timer_t *timer);
 
@@ -79,8 +83,9 @@ static void start_timer(struct deadline_clock *c, uint64_t due_ms, uint64_t dela
 
 void deadline_hasten(struct deadline_clock *c, uint64_t due_ms)
 {
-    uint64_t now = deadline_now(c);
-    start_timer(c, due_ms, due_ms > now ? due_ms - now : 0);
+    uint64_t now = deadline_now(c), beat_ms = now + BEAT_MS;
+    uint64_t at_ms = due_ms < beat_ms ? due_ms : beat_ms;
+    start_timer(c, at_ms, at_ms > now ? at_ms - now : 0);
 }
 
 /* ---- time away ---- */

@@ -15,8 +15,9 @@
  *            |        has come in time?                   in time?           |
  *            '-- late: the sockets are read once more before anything expires'
  *
- * Invariants: a deadline is in at most one queue. The timer is due no later than any head. None was
- * armed later than now. While deadlines expire, queues may be added and removed, even the one whose
+ * Invariants: a deadline is in at most one queue. The timer is due no later than any head, and
+ * within a second of its start, so that a stop within a long wait is noticed, too. None was armed
+ * later than now. While deadlines expire, queues may be added and removed, even the one whose
  * callback runs.
  * Ownership: a deadline is embedded in what it guards, which must call deadline_cancel() before it
  * is freed.

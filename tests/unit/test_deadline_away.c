@@ -87,6 +87,25 @@ START_TEST(a_stop_is_not_counted_wherever_it_begins_and_ends)
 }
 END_TEST
 
+/* It ends long before the deadline. Only what the stop may have taken of a beat is not known. */
+START_TEST(a_stop_within_a_long_wait_is_not_counted)
+{
+    struct deadline_queue hour;
+    struct fixture f;
+    start(&f);
+    deadline_queue_init(&hour, &f.clock, 3600000, on_expired);
+    deadline_arm(&hour, &f.items[0].deadline);
+    time_advance(300500);
+    time_stop(1800000);
+    time_advance(0);
+    uint64_t rest = left(&f.items[0]);
+    ck_assert_uint_ge(rest, 3600000 - 300500 - 1000);
+    ck_assert_uint_le(rest, 3600000 - 300500 + 1000);
+    deadline_queue_deinit(&hour);
+    finish(&f);
+}
+END_TEST
+
 /* The callbacks for sockets run with the loop's new time, before the clock knows of the stop. */
 START_TEST(what_is_armed_before_the_stop_is_noticed_has_its_own_duration)
 {
@@ -217,6 +236,7 @@ static Suite *build(void)
     Suite *s = suite_create("deadline_away");
     TCase *c = tcase_create("deadline_away");
     tcase_add_loop_test(c, a_stop_is_not_counted_wherever_it_begins_and_ends, 0, 4);
+    tcase_add_test(c, a_stop_within_a_long_wait_is_not_counted);
     tcase_add_test(c, what_is_armed_before_the_stop_is_noticed_has_its_own_duration);
     tcase_add_loop_test(c, nothing_expires_late_before_the_loop_has_polled_again, 0, 4);
     tcase_add_test(c, a_turn_that_takes_long_is_not_counted);
