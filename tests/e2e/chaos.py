@@ -782,6 +782,8 @@ class Chaos:
             return 'cut, the server was killed' if self.was_killed(entries, end) else None
         if outcome == '504' and 'mute' in deeds:
             return f'504, {method} at a mute server'
+        if outcome == '502' and 'many_interim' in deeds:
+            return '502, no other try after too many interim answers'
         if method == 'POST' and outcome in ('502', '504'):
             return f'{outcome}, POST is not sent again'
         return None
