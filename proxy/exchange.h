@@ -119,6 +119,9 @@ size_t exchange_start(struct exchange *x, const struct head *h, const char *base
 size_t exchange_on_body(struct exchange *x, char *data, size_t len);
 /* The front can take bytes of the answer again. */
 void exchange_on_drain(struct exchange *x);
+/* The client has ended its side after its request. It may still read, or be gone: so an event
+ * stream may be silent for as long as any other answer, and no longer as a tunnel. */
+void exchange_on_client_end(struct exchange *x);
 /* The front's conn has more of a body that is moved as bulk. */
 void exchange_on_readable(struct exchange *x);
 /* The deadline for FRONT_OWES_BODY is over. */

@@ -140,6 +140,12 @@ static bool goes_on_elsewhere(struct exchange *x, unsigned status)
     return false;
 }
 
+/* Whether the client has ended its side: it may be gone, which only a write would tell. */
+static bool client_has_ended(const struct exchange *x)
+{
+    return x->conn && x->conn->eof;
+}
+
 /* The final head has come; its texts stand at base. What has come of the body is decoded before the
  * head is passed on: broken framing can then still be answered by another try. */
 static size_t begin_answer(struct exchange *x, char *base, size_t len)
@@ -157,7 +163,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     if (goes_on_elsewhere(x, h->status))
         return len;
     exchange_move_answer(x, ANSWER_BODY);
-    x->gaps = h->event_stream ? &x->wl->events : &x->lease.wp->body;
+    x->gaps = h->event_stream && !client_has_ended(x) ? &x->wl->events : &x->lease.wp->body;
     x->answer_keep = h->keep_alive && kind != BODY_CLOSE;
     x->record.status = h->status;
     x->record.first_byte_ms = uv_now(&exchange_worker(x)->loop);
@@ -285,6 +291,16 @@ void exchange_on_drain(struct exchange *x)
             exchange_end(x, END_CLIENT_LEFT);
             break;
         }
+    }
+    exchange_settle(x);
+}
+
+void exchange_on_client_end(struct exchange *x)
+{
+    exchange_enter(x);
+    if (x->answer == ANSWER_BODY && x->gaps == &x->wl->events) {
+        x->gaps = &x->lease.wp->body;
+        deadline_arm(x->gaps, &x->deadline);
     }
     exchange_settle(x);
 }

@@ -305,8 +305,10 @@ static void on_eof(struct conn *c)
 {
     struct session *s = of(c);
     assert(s->state != SESSION_TUNNEL && s->state != SESSION_CLOSED);
-    if (s->state == SESSION_EXCHANGE && (exchange_has_request(s->exchange) || conn_pending(c)))
-        return; /* half-closed: the client may still read its answer (RFC 9112 9.6) */
+    if (s->state == SESSION_EXCHANGE && (exchange_has_request(s->exchange) || conn_pending(c))) {
+        exchange_on_client_end(s->exchange); /* it may still read its answer (RFC 9112 9.6) */
+        return;
+    }
     if (s->state == SESSION_IDLE)
         next_request(s);
     else if (s->state == SESSION_HEAD)

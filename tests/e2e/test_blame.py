@@ -1,6 +1,7 @@
 """Who is to blame for a try that failed: a page that breaks on every server takes none of them down,
 and a server that breaks whatever it is asked for goes down as fast as ever."""
 
+import contextlib
 import threading
 import time
 
@@ -82,6 +83,7 @@ ODD = {
     'bad chunk': says(OK, b'Transfer-Encoding: chunked\r\n\r\nno size\r\n'),
     'bad chunk later': says(OK, b'Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nno size\r\n'),
     'cut body': then_resets(OK, b'Content-Length: 10\r\n\r\nhalf'),
+    'quiet page': says(OK, b'Content-Length: 10\r\n\r\nhalf'),
     'quiet stream': says(OK, b'Content-Type: text/event-stream\r\n\r\ndata: 1\n\n'),
 }
 
@@ -131,8 +133,9 @@ def wait_lines(proxy, text):
 def test_an_odd_page_takes_no_server_down(rig, check):
     names = ('b1', 'b2', 'b3')
     servers = [rig.backend(n, page) for n in names]
-    proxy = rig.proxy(servers, listener={'key': 'header:X-Key'}, pool=pool(
-        check, timeouts={'response': pace.ms(pace.stretched(0.4))}))
+    patience = pace.ms(pace.stretched(0.4))
+    proxy = rig.proxy(servers, listener={'key': 'header:X-Key', 'timeouts': {'tunnel': patience}},
+                      pool=pool(check, timeouts={'response': patience, 'body': patience}))
     for odd in ODD:
         target = '/odd/' + odd.replace(' ', '-')
         ask_at_once(proxy, [(method, target, {'X-Key': f'{odd}{i}'}) for i in range(2 * FAILURES)
@@ -193,16 +196,23 @@ def test_good_traffic_does_not_notice_a_page_that_crashes(rig, check):
 
 @pytest.mark.parametrize('check', ['http', 'tcp'])
 def test_good_traffic_does_not_notice_slow_pages_and_quiet_streams(rig, check):
-    trio = Trio(rig, pool(check, timeouts={'response': pace.ms(pace.stretched(1.0))}),
+    patience = pace.ms(pace.stretched(1.0))
+    trio = Trio(rig, pool(check, timeouts={'response': patience, 'body': patience}),
                 standby=False, keys=[f'k{i}' for i in range(30)])
     for s in trio.servers.values():
         s.handler = crash
     trio.load.wait_rounds(1)
-    asked = [('GET', target, {'X-Key': f'{target}{i}'})
-             for target, n in (('/events', 200), ('/slow', 30)) for i in range(n)]
-    statuses = ask_at_once(trio.proxy, asked)
-    assert statuses[200:] == [504] * 30
-    assert_unharmed(trio)
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(Client(trio.proxy.port)) for _ in range(200)]
+        for i, c in enumerate(streams):
+            c.send_request('GET', '/events', {'X-Key': f'events{i}'})
+        for c in streams:
+            assert c.head().status == 200
+        slow = [('GET', '/slow', {'X-Key': f'slow{i}'}) for i in range(30)]
+        assert ask_at_once(trio.proxy, slow) == [504] * 30
+        assert_unharmed(trio)
+    wait_until(lambda: not any(trio.proxy.server(n)['active'] for n in trio.servers),
+               'the streams of clients that have gone to end')
 
 
 # --- servers that are to blame ----------------------------------------------------------------

@@ -556,6 +556,31 @@ START_TEST(gaps_behind_the_head_are_bounded_by_body_or_for_event_streams_by_tunn
 }
 END_TEST
 
+/* It may be gone, and nothing but a write would tell. */
+START_TEST(an_event_stream_of_a_client_that_has_ended_its_side_is_bounded_by_body)
+{
+    static const char events[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    one_client_begin(configuration);
+    says(client(), get, sizeof get - 1);
+    if (_i == 0)
+        memory_fin(client());
+    says(newest_backend(), events, sizeof events - 1);
+    if (_i == 1) {
+        pass(10 * MINUTE);
+        memory_fin(client());
+        memory_run();
+    }
+    pass(MINUTE - 1);
+    ck_assert_int_eq(client()->state, MEMORY_OPEN);
+    says(newest_backend(), "data: 1\n\n", 9); /* as long as it takes them */
+    pass(MINUTE - 1);
+    ck_assert_int_eq(client()->state, MEMORY_OPEN);
+    pass(1);
+    ck_assert_int_eq(client()->state, MEMORY_CLOSED);
+    one_client_end();
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("exchange");
@@ -585,6 +610,8 @@ static Suite *build(void)
     tcase_add_test(c, what_a_client_sends_while_the_proxy_is_stopped_is_in_time);
     tcase_add_loop_test(c, gaps_behind_the_head_are_bounded_by_body_or_for_event_streams_by_tunnel,
                         0, sizeof gaps / sizeof *gaps);
+    tcase_add_loop_test(c, an_event_stream_of_a_client_that_has_ended_its_side_is_bounded_by_body,
+                        0, 2);
     suite_add_tcase(s, c);
     return s;
 }
