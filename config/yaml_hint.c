@@ -84,12 +84,14 @@ static bool find_bracketed(struct str line, size_t at, struct str *found)
     for (size_t from = 0; from < line.n && from <= at; from++) {
         if (line.p[from] != '[')
             continue;
-        const char *close = memchr(line.p + from, ']', line.n - from);
+        /* no farther than an address reaches: a line may be long, and full of brackets */
+        size_t most = line.n - from <= V6_MAX ? line.n - from : V6_MAX + 1;
+        const char *close = memchr(line.p + from, ']', most);
         if (close == NULL)
-            return false;
+            continue;
         size_t end = (size_t)(close - line.p);
         struct str inside = {line.p + from + 1, end - from - 1};
-        if (end + 1 < at || inside.n >= V6_MAX || !is_v6(inside))
+        if (end + 1 < at || !is_v6(inside))
             continue;
         end++;
         if (end < line.n && line.p[end] == ':')

@@ -1257,6 +1257,24 @@ START_TEST(many_keys_are_merged_quickly)
 }
 END_TEST
 
+/* Nor in that of brackets in the line in which reading stopped. */
+START_TEST(an_address_is_looked_for_quickly)
+{
+    enum { BRACKETS = 1 << 20 };
+    static const char *const lines[] = {
+        "t.yaml:1:1048584: (document): not valid YAML: while parsing a block mapping did not "
+        "find expected key",
+        NULL};
+    char *text = malloc(BRACKETS + 32);
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, "a: \"", 4);
+    memset(text + 4, '[', BRACKETS);
+    strcpy(text + 4 + BRACKETS, "]\" x: b\n");
+    refuse(text, lines);
+    free(text);
+}
+END_TEST
+
 START_TEST(names_are_bounded)
 {
     static const char format[] =
@@ -1494,6 +1512,7 @@ static Suite *build(void)
     tcase_add_test(t, nested_aliases_do_not_blow_up);
     tcase_add_test(t, nested_merges_do_not_blow_up);
     tcase_add_test(t, many_keys_are_merged_quickly);
+    tcase_add_test(t, an_address_is_looked_for_quickly);
     tcase_add_test(t, names_are_bounded);
     tcase_add_test(t, the_token_is_read_from_beside_the_file_and_trimmed);
     tcase_add_test(t, a_token_that_no_field_can_hold_is_refused);
