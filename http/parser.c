@@ -347,14 +347,22 @@ void parser_init_trailers(struct parser *p, struct head *h, uint32_t max_size)
     init(p, h, max_size, PARSER_TRAILERS, FIELDS_LINE);
 }
 
-/* Marks the fields that an option of Connection names as hop-by-hop. Host is exempt: a client could
- * otherwise have it removed and so send the request to another site (RFC 9110 7.6.1 forbids naming
- * it). */
+/* True if Connection cannot remove a field: RFC 9110 7.6.1 forbids naming those that are for all on
+ * the way. Without Host, a client could send the request to another site. X-Forwarded-* are said by
+ * the proxy in front, and not every one (HAProxy 2.6) keeps back what its client has in Connection:
+ * then the client could have removed what is known of it. */
+static bool outlasts_connection(enum field_id id)
+{
+    return id == FIELD_HOST || id == FIELD_X_FORWARDED_FOR || id == FIELD_X_FORWARDED_HOST ||
+           id == FIELD_X_FORWARDED_PROTO;
+}
+
+/* Marks the fields that an option of Connection names as hop-by-hop. */
 static void mark_hop(struct head *h, const char *base, struct str option)
 {
     for (unsigned i = 0; i < h->nfields; i++) {
         struct head_field *f = &h->fields[i];
-        if (f->name_len == option.n && f->id != FIELD_HOST &&
+        if (f->name_len == option.n && !outlasts_connection(f->id) &&
             str_eq_nocase(head_name(base, f), option))
             f->hop = true;
     }

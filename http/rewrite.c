@@ -157,7 +157,7 @@ static void put_forwarded_for(struct buffer *out, const struct head *h, const ch
     PUT(out, "X-Forwarded-For: ");
     for (unsigned i = 0; i < h->nfields; i++) {
         const struct head_field *f = &h->fields[i];
-        if (f->id == FIELD_X_FORWARDED_FOR && !f->hop && f->value_len) {
+        if (f->id == FIELD_X_FORWARDED_FOR && f->value_len) {
             put_str(out, head_value(base, f));
             PUT(out, ", ");
         }
@@ -173,7 +173,7 @@ RARE static bool put_kept(struct buffer *out, const struct head *h, const char *
     bool any = false;
     for (unsigned i = 0; i < h->nfields; i++) {
         const struct head_field *f = &h->fields[i];
-        if (f->id != id || f->hop || f->value_len == 0)
+        if (f->id != id || f->value_len == 0)
             continue;
         put_field(out, base, f);
         any = true;

@@ -104,7 +104,7 @@ static bool find_forwarded(const struct key_source *from, struct addr *out)
 {
     const struct head *h = from->head;
     for (unsigned i = h->nfields; i-- > 0;) {
-        if (h->fields[i].id != FIELD_X_FORWARDED_FOR || h->fields[i].hop)
+        if (h->fields[i].id != FIELD_X_FORWARDED_FOR)
             continue;
         struct str list = head_value(from->base, &h->fields[i]), element;
         while (last_element(&list, &element)) {

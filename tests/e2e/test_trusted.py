@@ -53,9 +53,10 @@ def test_scheme_and_site_of_a_tls_front_are_kept(rig):
     assert said(ask(proxy.port, [('x-forwarded-host', 'a'), ('X-Forwarded-Host', 'b, c'),
                                  ('X-Forwarded-For', '203.0.113.9')])) == \
         [['203.0.113.9, 127.0.0.1'], ['http'], ['a', 'b, c'], ['1.1 ringproxy']]
-    # as a hop-by-hop field it was meant for this hop alone
-    assert said(ask(proxy.port, {'Connection': 'x-forwarded-proto', 'X-Forwarded-Proto': 'https'})) == \
-        [['127.0.0.1'], *mine]
+    # a client that has its own Connection go through the front removes nothing of it
+    assert said(ask(proxy.port, {'Connection': 'X-Forwarded-Host, x-forwarded-proto, X-Forwarded-For',
+                                 'X-Forwarded-For': '203.0.113.9', **front})) == \
+        [['203.0.113.9, 127.0.0.1'], ['https'], ['shop.example'], ['1.1 ringproxy']]
     # the same from an address that is not trusted
     assert said(ask(proxy.port, front, source='127.0.0.2')) == [['127.0.0.2'], *mine]
 
@@ -71,6 +72,7 @@ def test_the_client_behind_trusted_proxies_is_the_key(rig):
         assert owner_of(proxy, [('X-Forwarded-For', other[c]), ('X-Forwarded-For', c)]) == owners[c]
         # a stranger chooses nothing
         assert owner_of(proxy, {'X-Forwarded-For': c}, source='127.0.0.2') == owners['127.0.0.2']
+        assert owner_of(proxy, {'Connection': 'x-forwarded-for', 'X-Forwarded-For': c}) == owners[c]
     assert owner_of(proxy, {'X-Forwarded-For': '[2001:DB8:0::7]:80'}) == owners['2001:db8::7']
     # nobody else is named, or not readably: the peer
     for value in ('192.0.2.1', 'unknown', f'{CLIENTS[0]}, _x, 192.0.2.1', ''):

@@ -189,8 +189,8 @@ static const struct {
     {"X-Forwarded-For: fe80::1%eth0\r\n", "192.0.2.7"},
     {"X-Forwarded-For: \"203.0.113.9\"\r\n", "192.0.2.7"},
     {"X-Forwarded-For: for=203.0.113.9\r\n", "192.0.2.7"},
-    /* named by Connection it goes no further, and counts for nothing */
-    {"X-Forwarded-For: 203.0.113.9\r\nConnection: x-forwarded-for\r\n", "192.0.2.7"},
+    /* a client does not get rid of it by its Connection */
+    {"X-Forwarded-For: 203.0.113.9\r\nConnection: x-forwarded-for\r\n", "203.0.113.9"},
     {"Forwarded: for=203.0.113.9\r\nX-Real-IP: 203.0.113.9\r\n", "192.0.2.7"},
 };
 

@@ -771,6 +771,9 @@ START_TEST(hop_by_hop_fields_are_marked)
     check_hops(GET "A: 1\r\nB: 2\r\nConnection: close\r\nConnection: b\r\n\r\n",
                "Host A -B -Connection -Connection");
     check_hops(GET "Connection: host, close\r\nClose: 1\r\n\r\n", "Host -Connection Close");
+    check_hops(GET "Connection: x-forwarded-for, X-Forwarded-Proto, X-Forwarded-Host\r\n"
+                   "X-Forwarded-For: a\r\nx-forwarded-proto: b\r\nX-Forwarded-Host: c\r\n\r\n",
+               "Host -Connection X-Forwarded-For x-forwarded-proto X-Forwarded-Host");
     check_hops(GET "http2-settings: x\r\nHTTP2-Setting: x\r\nHTTP2-Settingss: x\r\n\r\n",
                "Host -http2-settings HTTP2-Setting HTTP2-Settingss");
     check_hops(GET "Connection: aa\r\nA: 1\r\nAaa: 1\r\n\r\n", "Host -Connection A Aaa");

@@ -145,8 +145,10 @@ START_TEST(forwarded_for_is_joined_and_the_rest_replaced)
         {GET "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: x\r\nX-Forwarded-Host: evil\r\n",
          GET FORWARDED_H VIA},
         {"GET / HTTP/1.0\r\nX-Forwarded-Host: evil\r\n", "GET / HTTP/1.1\r\n" FORWARDED VIA},
-        {GET "Connection: X-Forwarded-For, X-Forwarded-Proto\r\nX-Forwarded-For: a\r\n",
-         GET FORWARDED_H VIA},
+        {GET "Connection: X-Forwarded-For, X-Forwarded-Proto\r\nX-Forwarded-For: a\r\n"
+             "X-Forwarded-Proto: https\r\n",
+         GET "X-Forwarded-For: a, 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+             "X-Forwarded-Host: h\r\n" VIA},
     };
     CHECK_REQUESTS(cases);
 }
@@ -237,7 +239,10 @@ START_TEST(what_a_trusted_proxy_says_is_kept)
          GET "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n"
              "X-Forwarded-Host: a\r\nX-Forwarded-Host: b\r\n" VIA},
         {GET "X-Forwarded-Proto:\r\nX-Forwarded-Host: \t\r\n", GET FORWARDED_H VIA},
-        {GET "Connection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n", GET FORWARDED_H VIA},
+        {GET "Connection: X-Forwarded-Proto, x-forwarded-for, x-forwarded-host\r\n"
+             "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n",
+         GET "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n"
+             "X-Forwarded-Host: a\r\n" VIA},
         {"GET / HTTP/1.0\r\nX-Forwarded-Host: a\r\n",
          "GET / HTTP/1.1\r\n" FORWARDED "X-Forwarded-Host: a\r\n" VIA},
     };

@@ -546,8 +546,8 @@ passes('connection: names on two lines', '9110 7.6.1',
        GET + b'Connection: X-A\r\nX-A: 1\r\nConnection: X-B\r\nX-B: 2\r\n\r\n', get())
 passes('connection: names a cookie', '9110 7.6.1', GET + b'Cookie: a=b\r\nConnection: cookie\r\n\r\n', get())
 passes('connection: names Host, which stays', '9110 7.6.1', GET + b'Connection: Host\r\n\r\n', get())
-passes('connection: names X-Forwarded-For', '9110 7.6.1',
-       GET + b'X-Forwarded-For: 1.2.3.4\r\nConnection: x-forwarded-for\r\n\r\n', get())
+passes('connection: names X-Forwarded-For, which stays', '9110 7.6.1',
+       GET + b'X-Forwarded-For: 1.2.3.4\r\nConnection: x-forwarded-for\r\n\r\n', get(forwarded=('1.2.3.4',)))
 passes('connection: names Via', '9110 7.6.1', GET + b'Via: 1.1 x\r\nConnection: via\r\n\r\n', get())
 passes('connection: names itself', '9110 7.6.1', GET + b'Connection: connection\r\n\r\n', get())
 passes('connection: empty elements', '9110 5.6.1', GET + b'Connection: , ,\r\n\r\n', get())
