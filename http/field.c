@@ -94,6 +94,13 @@ static bool is_among(struct str name, const char *const *names, size_t n)
     return false;
 }
 
+/* X-Forwarded-Port, -Prefix and whatever else proxies say of a request in fields without an id. */
+static bool is_forwarded(struct str name)
+{
+    const struct str prefix = STR("x-forwarded-");
+    return name.n > prefix.n && str_eq_nocase((struct str){name.p, prefix.n}, prefix);
+}
+
 enum field_trailer field_as_trailer(enum field_id id, struct str name)
 {
     static const char *const refused[] = {
@@ -130,7 +137,7 @@ enum field_trailer field_as_trailer(enum field_id id, struct str name)
     default: /* about framing, the connection, routing or authentication */
         return TRAILER_REFUSED;
     }
-    if (is_among(name, refused, sizeof(refused) / sizeof(refused[0])))
+    if (is_forwarded(name) || is_among(name, refused, sizeof(refused) / sizeof(refused[0])))
         return TRAILER_REFUSED;
     return is_among(name, useless, sizeof(useless) / sizeof(useless[0])) ? TRAILER_USELESS
                                                                          : TRAILER_PASSES;

@@ -279,6 +279,7 @@ START_TEST(fields_that_may_not_be_trailers_are_refused)
         "X-Forwarded-For: 1.2.3.4",
         "X-Forwarded-Host: h",
         "X-Forwarded-Proto: https",
+        "x-forwarded-port: 443",
         "Authorization: x",
         "Proxy-Authorization: x",
         "Proxy-Authenticate: x",
