@@ -76,6 +76,7 @@ struct head_field {
 
 struct head {
     uint32_t size; /* bytes, from a skipped CRLF before the request line to the blank line */
+    uint16_t nfields;
     uint8_t minor; /* HTTP/1.minor: 0 or 1 */
     /* requests */
     uint8_t method; /* enum method */
@@ -88,26 +89,26 @@ struct head {
                                 differ, which only the default port can, it is of Host */
     bool has_host;           /* host is set */
     bool expect_continue;
-    bool te_trailers;      /* HTTP/1.1, and TE has `trailers` (RFC 9110 10.1.4) */
-    bool limited;          /* OPTIONS or TRACE with a Max-Forwards (RFC 9110 7.6.2) */
-    uint32_t max_forwards; /* its value; at 0 the request must not be forwarded */
+    bool te_trailers; /* HTTP/1.1, and TE has `trailers` (RFC 9110 10.1.4) */
+    bool limited;     /* max_forwards is set */
     /* answers */
     uint16_t status; /* 100 to 599 */
     struct head_slice reason;
     bool event_stream; /* Content-Type is text/event-stream, whatever its parameters */
     /* both */
-    bool keep_alive;  /* the connection may persist, by version and Connection: RFC 9112 9.3 */
-    bool upgrade;     /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may
-                         follow through the proxy (field_is_protocol()); that of a 101 no other */
-    bool identity;    /* credentials (requests) or challenges (answers) of a scheme that logs the
-                         connection in, not the request: field_names_identity() */
-    bool has_date;    /* there is a Date field */
-    bool has_length;  /* there is a Content-Length field (answers to HEAD and 304 keep it) */
-    bool has_idle;    /* idle_ms is set */
-    uint8_t body;     /* enum body_kind; of an answer by its fields alone: framing_of_answer() */
-    uint32_t idle_ms; /* of an answer with Keep-Alive: see field_parse_keep_alive() */
+    bool keep_alive; /* the connection may persist, by version and Connection: RFC 9112 9.3 */
+    bool upgrade;    /* HTTP/1.1, Connection has "upgrade", and Upgrade names a protocol that may
+                        follow through the proxy (field_is_protocol()); that of a 101 no other */
+    bool identity;   /* credentials (requests) or challenges (answers) of a scheme that logs the
+                        connection in, not the request: field_names_identity() */
+    bool has_date;   /* there is a Date field */
+    bool has_length; /* there is a Content-Length field (answers to HEAD and 304 keep it) */
+    bool has_idle;   /* idle_ms is set */
+    uint8_t body;    /* enum body_kind; of an answer by its fields alone: framing_of_answer() */
     uint64_t content_length;
-    uint16_t nfields;
+    uint32_t max_forwards; /* of OPTIONS or TRACE with a Max-Forwards (RFC 9110 7.6.2): its value;
+                              at 0 the request must not be forwarded */
+    uint32_t idle_ms;      /* of an answer with Keep-Alive: see field_parse_keep_alive() */
     struct head_field fields[HEAD_MAX_FIELDS];
 };
 

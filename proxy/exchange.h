@@ -66,9 +66,10 @@ struct exchange {
     struct worker_listener *wl;  /* the listener, in the exchange's generation */
     struct exchange *next_spare; /* in the free list */
     struct deadline deadline; /* the server's: for the final head, then for each gap in the body */
-    struct deadline_queue *gaps; /* where it is armed behind the final head */
+    struct deadline_queue *gaps; /* where it is armed behind the final head; set with that head */
     struct lease lease;
 
+    /* What stands from here on is zeroed for each request, up to `out`. */
     uint8_t request, attempt, replay, answer; /* see the drawing */
     uint8_t depth;                            /* how many events are open */
     uint8_t moved;                            /* by the open event: enum exchange_moved, or'ed */

@@ -13,6 +13,7 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
     l->wp = wp;
     l->member = NULL;
     l->upstream = NULL;
+    l->hash = 0;
     l->owner = SERVER_NONE;
     l->keyless = false;
     l->identity = false;
@@ -168,10 +169,9 @@ void lease_blame(struct lease *l, enum blame b)
 
 _Static_assert(LEASE_MAX_TRIED <= 16, "each server tried has a bit");
 
-void lease_answered(struct lease *l)
+void lease_blame_suspects(struct lease *l)
 {
     unsigned suspects = l->suspects & ~(1u << (l->ntried - 1));
-    server_succeeded(lease_server(l));
     l->suspects = 0;
     for (unsigned i = 0; suspects; i++, suspects >>= 1)
         if (suspects & 1)

@@ -70,9 +70,8 @@ void lease_hand_over(struct lease *to, struct lease *from, const struct upstream
  * the server is to blame; tells control if `passive.failures` is reached. If the server is suspect
  * and no check of the pool looks at answers, then the failure counts only with lease_answered(). */
 void lease_blame(struct lease *l, enum blame b);
-/* The lent server has answered: its row of failures is over. So those that were suspect before in
- * this lease are to blame, and not the request. */
-void lease_answered(struct lease *l);
+/* For lease_answered() alone. */
+void lease_blame_suspects(struct lease *l);
 /* Uses up one of the pool's `retries`. False: none is left. */
 bool lease_retry(struct lease *l);
 /* Whether, with `close_moved: always`, the key has got a new owner since this was last asked, and
@@ -89,6 +88,15 @@ static inline void lease_tie(struct lease *l)
 static inline struct server *lease_server(const struct lease *l)
 {
     return l->member->server;
+}
+
+/* The lent server has answered: its row of failures is over. So those that were suspect before in
+ * this lease are to blame, and not the request. */
+static inline void lease_answered(struct lease *l)
+{
+    server_succeeded(lease_server(l));
+    if (l->suspects)
+        lease_blame_suspects(l);
 }
 
 static inline struct server_cell *lease_cell(const struct lease *l)

@@ -11,11 +11,6 @@ static struct upstream *of(struct conn *c)
     return container_of(c, struct upstream, conn);
 }
 
-static struct server_cell *cell_of(const struct upstream *u)
-{
-    return worker_cell(u->worker, u->server);
-}
-
 /* Whether the server has moved since the connection was made. */
 static bool is_old(const struct upstream *u)
 {
@@ -25,7 +20,7 @@ static bool is_old(const struct upstream *u)
 /* Whether its server is about to close it for having been idle. */
 static bool has_expired(const struct upstream *u)
 {
-    return u->expires_ms <= uv_now(&u->worker->loop);
+    return u->expires_ms != UINT64_MAX && u->expires_ms <= uv_now(&u->worker->loop);
 }
 
 static void leave_client(struct upstream *u)
@@ -42,18 +37,24 @@ static void leave_list(struct upstream *u)
     list_remove(&u->link);
     deadline_cancel(&u->deadline);
     if (u->state == UPSTREAM_IDLE)
-        upstream_count_idle(u->worker, cell_of(u), -1);
+        upstream_count_idle(u->worker, u->cell, -1);
     else if (u->state == UPSTREAM_TIED)
         leave_client(u);
     else
-        need_give(&cell_of(u)->need);
+        need_give(&u->cell->need);
+}
+
+/* The same of one that is BUSY: no deadline is armed for it. */
+static void leave_busy(struct upstream *u)
+{
+    list_remove(&u->link);
+    need_give(&u->cell->need);
 }
 
 static void enter_busy(struct upstream *u)
 {
-    struct server_cell *cell = cell_of(u);
-    list_push_back(&cell->busy, &u->link);
-    need_take(&cell->need);
+    list_push_back(&u->cell->busy, &u->link);
+    need_take(&u->cell->need);
 }
 
 static void on_closed(struct conn *c)
@@ -218,6 +219,7 @@ static struct upstream *upstream_new(struct worker_pool *wp, struct server *serv
         return NULL;
     u->worker = wp->worker;
     u->server = server_ref(server);
+    u->cell = worker_cell(u->worker, server);
     u->user = NULL;
     u->state = UPSTREAM_CONNECTING;
     u->reused = u->identity = false;
@@ -321,7 +323,7 @@ void upstream_hand_over(struct upstream *u, struct upstream_user *user)
 /* The pool whose limits hold while the connection is idle. NULL: it may not be kept. */
 static struct worker_pool *place_of(const struct upstream *u)
 {
-    struct server_cell *cell = cell_of(u);
+    struct server_cell *cell = u->cell;
     struct worker_pool *wp = cell->home; /* of the current generation, not the loan's */
     bool sound = !u->conn.eof && !is_old(u) && !has_expired(u);
     bool usable = atomic_load_explicit(&u->server->usable, memory_order_relaxed);
@@ -353,9 +355,9 @@ static void tie(struct upstream *u, struct upstream **tied)
 static void make_idle(struct upstream *u)
 {
     /* In front, so that it is lent first: the one used last is the most likely to be open still. */
-    list_push_front(&cell_of(u)->idle, &u->link);
+    list_push_front(&u->cell->idle, &u->link);
     u->state = UPSTREAM_IDLE;
-    upstream_count_idle(u->worker, cell_of(u), 1);
+    upstream_count_idle(u->worker, u->cell, 1);
 }
 
 /* A pause that the user left must not hold the connection: an idle one has to be read from, so that
@@ -375,7 +377,7 @@ void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied)
     assert(u->state == UPSTREAM_BUSY);
     if (!u->identity)
         upstream_make_room(u->worker);
-    leave_list(u);
+    leave_busy(u);
     if (u->identity)
         tie(u, tied);
     else
@@ -424,7 +426,7 @@ void upstream_close_homeless(struct worker *w)
     list_foreach_safe(it, nxt, &w->tied)
     {
         struct upstream *u = container_of(it, struct upstream, link);
-        if (cell_of(u)->home == NULL)
+        if (u->cell->home == NULL)
             part(u);
     }
 }

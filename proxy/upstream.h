@@ -65,6 +65,7 @@ struct upstream {
     enum upstream_state state;
     struct worker *worker;
     struct server *server;
+    struct server_cell *cell;   /* the worker's part of the server */
     struct upstream_user *user; /* NULL: idle or closing */
     struct list link;           /* in the server's cell: busy or idle; or worker's tied */
     struct upstream *next_tied; /* TIED: the client's next one, used longer ago */
