@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#define RARE __attribute__((noinline)) /* see parser.c */
+
 #define IS_DIGIT(c) ((c) >= '0' && (c) <= '9')
 #define IS_ALPHA(c) (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z'))
 #define IS_ALNUM(c) (IS_DIGIT(c) || IS_ALPHA(c))
@@ -71,7 +73,7 @@ static size_t reg_name_len(struct str s)
 /* True for the text between the brackets of an IP-literal: IPv6address, or IPvFuture, which is "v"
  * 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ) (RFC 3986 3.2.2). A zone ("%eth0") is refused:
  * it means nothing on another host. */
-static bool is_ip_literal(struct str s)
+RARE static bool is_ip_literal(struct str s)
 {
     if (s.n && (s.p[0] | 0x20) == 'v') {
         size_t i = 1;
