@@ -315,13 +315,13 @@ void client_stop(struct client *c)
 }
 
 /* Idle connections to servers are worth less than a client, and count as free in what a client may
- * use up. */
+ * use up. So do tied ones: else a few clients, each of which has several, would keep others out. */
 static bool take_descriptors(struct worker_listener *wl)
 {
     struct worker *w = wl->worker;
     unsigned n = wl->mode->descriptors;
     return descriptors_take(wl->mode->use, n) ||
-           (descriptors_fit(wl->mode->use, n, w->nidle) && upstream_give_way(w, n));
+           (descriptors_fit(wl->mode->use, n, w->nidle + w->ntied) && upstream_make_way(w, n));
 }
 
 /* The count of connections is raised first, then checked, so that two workers can't both take the

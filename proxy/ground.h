@@ -101,6 +101,7 @@ struct worker {
     struct list clients, upstreams;
     struct list tied;    /* upstreams: each idle, and its client's alone; the last used in
                             front */
+    unsigned ntied;      /* how many these are */
     struct list stocked; /* struct server_cell; see upstream_parts.h, as the next three */
     unsigned nidle;      /* idle connections to all servers */
     struct deadline sweep;

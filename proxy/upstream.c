@@ -25,6 +25,7 @@ static bool has_expired(const struct upstream *u)
 
 static void leave_client(struct upstream *u)
 {
+    u->worker->ntied--;
     *u->tied_at = u->next_tied;
     if (u->next_tied)
         u->next_tied->tied_at = u->tied_at;
@@ -189,6 +190,18 @@ static bool inherit_tied(struct worker *w)
     return true;
 }
 
+bool upstream_make_way(struct worker *w, unsigned n)
+{
+    if (w->nidle + w->ntied < n)
+        return false;
+    while (n--) {
+        bool gone = upstream_give_way(w, 1) || inherit_tied(w);
+        assert(gone);
+        (void)gone;
+    }
+    return true;
+}
+
 /* While descriptors are scarce, one of an idle connection is taken over before another one is used
  * up: what is left is for workers that have none idle. Tied ones come last. */
 static bool take_descriptor(struct worker *w)
@@ -349,6 +362,7 @@ static void tie(struct upstream *u, struct upstream **tied)
         u->next_tied->tied_at = &u->next_tied;
     *tied = u;
     list_push_front(&u->worker->tied, &u->link);
+    u->worker->ntied++;
     u->state = UPSTREAM_TIED;
 }
 

@@ -123,6 +123,8 @@ void upstream_close_idle(struct server_cell *cell);
  * their descriptors, still counted by descriptors_take(), are the caller's. False: there are not so
  * many; none is closed. */
 bool upstream_give_way(struct worker *w, unsigned n);
+/* The same, but where there are no idle ones left it takes tied ones, the longest unused first. */
+bool upstream_make_way(struct worker *w, unsigned n);
 /* Closes all connections that are tied to a client, the first of which is *tied. */
 void upstream_close_ties(struct upstream **tied);
 /* Closes the tied connections of all clients to this server; NULL: to any server. */

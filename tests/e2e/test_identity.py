@@ -1,6 +1,7 @@
 """Logins that belong to a connection (NTLM, Negotiate, Kerberos): nobody but the client that logs in
 uses it, and the login works."""
 
+import contextlib
 import random
 import threading
 
@@ -197,3 +198,27 @@ def test_many_at_once_never_meet(rig):
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_tied_connections_keep_no_client_out(rig):
+    """A few clients that log in at every server use up the descriptors, and then ask for nothing."""
+    servers = [Windows(rig, f'b{i}') for i in range(1, 5)]
+    proxy = rig.proxy([s.backend for s in servers], pool=CALM, listener=BY_KEY, top={'workers': 1},
+                      start=False)
+    proxy.argv = ['prlimit', '--nofile=100:100', *proxy.argv]
+    proxy.start()
+    home = route(proxy.config, [f'k{i}' for i in range(100)])
+    keys = [next(k for k, name in home.items() if name == s.backend.name) for s in servers]
+    with contextlib.ExitStack() as stack:
+        def client():
+            return stack.enter_context(Client(proxy.port))
+        greedy = [client() for _ in range(11)]
+        for c in greedy:
+            for key in keys:
+                assert login(c, 'ann', **{'X-Key': key}).text == 'ann'
+        for _ in range(30):
+            assert client().request('GET', '/open', {'X-Key': keys[0]}).text == 'nobody'
+        # Only as many as it took, those that were unused for longest first.
+        known = [c.request('GET', '/p', {'X-Key': keys[0]}).status == 200 for c in greedy]
+        assert not known[0] and known[-1]
+    assert 'out of descriptors' not in proxy.err()
