@@ -16,22 +16,34 @@ static bool is_passing(int error)
     return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
 }
 
+/* The socket stays readable, so the loop comes back here in its next turn. */
+static bool waits(struct acceptor *a)
+{
+    if (a->has_waited || a->ops->is_full == NULL || !a->ops->is_full(a))
+        return false;
+    a->has_waited = true;
+    return true;
+}
+
 /* Accepts up to `most` connections. False: it ended with an error, and on_error was called. */
 static bool accept_some(struct acceptor *a, unsigned most)
 {
     for (unsigned i = 0; i < most && a->fd >= 0; i++) {
+        if (waits(a))
+            return true;
         struct addr peer;
         peer.len = ADDR_LEN_MAX;
         int fd = accept4(a->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             a->ops->on_accept(a, fd, &peer);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return true;
+            break;
         } else if (!is_passing(errno)) {
             a->ops->on_error(a, -errno);
             return false;
         }
     }
+    a->has_waited = false;
     return true;
 }
 
@@ -71,6 +83,7 @@ int acceptor_start(struct acceptor *a, struct net *n, const struct acceptor_ops 
     }
     a->ops = ops;
     a->fd = fd;
+    a->has_waited = false;
     deadline_init(&a->backoff);
     deadline_queue_init(&a->backoffs, &n->clock, ACCEPTOR_BACKOFF_MS, on_backoff);
     poll_on(a);
@@ -91,6 +104,7 @@ void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct 
     deadline_cancel(&a->backoff);
     deadline_queue_deinit(&a->backoffs);
     uv_close((uv_handle_t *)&a->poll, on_poll_closed); /* libuv does not use the socket any more */
+    a->has_waited = true;                              /* there is no other turn */
     accept_some(a, most);
     close(a->fd);
     a->fd = -1;

@@ -28,6 +28,9 @@ struct acceptor_ops {
     /* accept() failed for a reason that may last, such as a lack of descriptors. The call may stop
      * the acceptor. */
     void (*on_error)(struct acceptor *a, int uv_error);
+    /* Whether the owner would refuse a connection now. Then it waits for one turn of the loop, in
+     * which others may leave, and is accepted in any case after that. NULL: never. */
+    bool (*is_full)(struct acceptor *a);
 };
 
 struct acceptor {
@@ -37,6 +40,7 @@ struct acceptor {
     struct deadline_queue backoffs; /* holds `backoff` alone */
     struct deadline backoff;        /* armed after an error, until accept() is tried again */
     int fd;                         /* -1: stopped */
+    bool has_waited;                /* since the owner was full, a turn of the loop has passed */
 };
 
 /* Takes over fd, a socket of any family that listens. To share a socket between loops, the caller

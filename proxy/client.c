@@ -324,6 +324,14 @@ static bool take_descriptors(struct worker_listener *wl)
            (descriptors_fit(wl->mode->use, n, w->nidle + w->ntied) && upstream_make_way(w, n));
 }
 
+bool client_has_room(const struct worker_listener *wl)
+{
+    const struct worker *w = wl->worker;
+    uint32_t open = atomic_load_explicit(&wl->shared->stats->connections, memory_order_relaxed);
+    return open < wl->config->max_connections &&
+           descriptors_fit(wl->mode->use, wl->mode->descriptors, w->nidle + w->ntied);
+}
+
 /* The count of connections is raised first, then checked, so that two workers can't both take the
  * last place; a client that is refused counts until it is closed. */
 void client_accept(struct listener *l, int fd, const struct addr *peer)

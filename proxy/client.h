@@ -76,6 +76,8 @@ struct client {
 
 /* Takes over an accepted, non-blocking socket, and admits the client or refuses it. */
 void client_accept(struct listener *l, int fd, const struct addr *peer);
+/* Whether client_accept() would admit a client now. */
+bool client_has_room(const struct worker_listener *wl);
 /* Between two requests: moves the client to the listener's current generation. Its deadline must
  * not be armed. */
 void client_renew(struct client *c);

@@ -29,7 +29,12 @@ static void on_error(struct acceptor *a, int uv_error)
     log_end(&line);
 }
 
-static const struct acceptor_ops acceptor_ops = {on_accept, on_error};
+static bool is_full(struct acceptor *a)
+{
+    return !client_has_room(of(a)->now);
+}
+
+static const struct acceptor_ops acceptor_ops = {on_accept, on_error, is_full};
 
 bool listener_start(struct listener *l, int fd, struct error *e)
 {

@@ -1,5 +1,6 @@
 #include "net/acceptor.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -18,6 +19,8 @@ struct fixture {
     unsigned errors;
     int last_error;
     bool stopped;
+    unsigned room;       /* for so many connections; after that the owner is full */
+    unsigned asked_full; /* how often it has said so */
 };
 
 static void on_stopped(struct acceptor *a)
@@ -44,7 +47,15 @@ static void on_error(struct acceptor *a, int uv_error)
     f->last_error = uv_error;
 }
 
-static const struct acceptor_ops ops = {on_accept, on_error};
+static bool is_full(struct acceptor *a)
+{
+    struct fixture *f = container_of(a, struct fixture, acceptor);
+    bool full = f->accepted >= f->room;
+    f->asked_full += full;
+    return full;
+}
+
+static const struct acceptor_ops ops = {on_accept, on_error, is_full};
 
 static struct addr loopback(void)
 {
@@ -57,7 +68,7 @@ static void start(struct fixture *f)
 {
     struct addr any = loopback();
     struct error e;
-    *f = (struct fixture){0};
+    *f = (struct fixture){.room = UINT_MAX};
     ck_assert_int_eq(uv_loop_init(&f->loop), 0);
     net_init(&f->net, &f->loop);
     ck_assert_msg(acceptor_listen(&f->acceptor, &f->net, &ops, &any, &f->address, &e), "%s",
@@ -119,6 +130,43 @@ START_TEST(what_is_queued_is_taken_before_it_stops)
         talk_wait_end(&t[i]);
         ck_assert(!t[i].reset);
     }
+    close_many(t, MANY);
+    finish(&f);
+}
+END_TEST
+
+/* Others may leave in that turn, and then there is room. */
+START_TEST(those_for_whom_there_is_no_room_wait_for_one_turn)
+{
+    struct fixture f;
+    static struct talk t[10];
+    start(&f);
+    f.room = 3;
+    connect_many(&f, t, 10);
+    uint64_t until = uv_hrtime() + TALK_PATIENCE_NS;
+    while (f.asked_full == 0 && uv_hrtime() < until)
+        uv_run(&f.loop, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(f.asked_full, 1);
+    ck_assert_uint_eq(f.accepted, 3);
+    while (f.accepted < 10 && uv_hrtime() < until) /* full as before: they are to be refused */
+        uv_run(&f.loop, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(f.accepted, 10);
+    f.room = 10;
+    acceptor_stop(&f.acceptor, 0, on_stopped);
+    close_many(t, 10);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(an_owner_that_is_full_does_not_hold_up_its_stop)
+{
+    struct fixture f;
+    static struct talk t[MANY];
+    start(&f);
+    f.room = 3;
+    connect_many(&f, t, MANY);
+    acceptor_stop(&f.acceptor, MANY, on_stopped);
+    ck_assert_uint_eq(f.accepted, MANY);
     close_many(t, MANY);
     finish(&f);
 }
@@ -246,6 +294,8 @@ static Suite *build(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, connections_are_taken_in_batches);
     tcase_add_test(t, what_is_queued_is_taken_before_it_stops);
+    tcase_add_test(t, those_for_whom_there_is_no_room_wait_for_one_turn);
+    tcase_add_test(t, an_owner_that_is_full_does_not_hold_up_its_stop);
     tcase_add_test(t, no_more_is_taken_at_its_stop_than_was_said);
     tcase_add_test(t, it_may_be_stopped_by_a_connection);
     tcase_add_test(t, without_descriptors_connections_wait);
