@@ -9,9 +9,9 @@
 #include "config/read.h"
 #include "config/rules.h"
 
-/* A pool of 4096 servers needs less than 1 MiB; this keeps a wrong file, such as a disk image, from
- * filling the memory. */
-#define FILE_MAX (16u << 20)
+/* A pool of 4096 servers needs less than 1 MiB; the bound keeps a wrong file, such as a disk image,
+ * from filling the memory. */
+_Static_assert(CONFIG_MAX_FILE % (1u << 20) == 0, "file_read() takes whole MiB");
 
 /* One error that concerns the file as a whole. */
 static struct config *refuse(const char *file, const char *why, struct config_errors *errors)
@@ -26,10 +26,24 @@ struct config *config_load(const char *file, struct config_errors *errors)
 {
     struct buffer text = {0};
     struct error e;
-    struct config *c = file_read(file, FILE_MAX, &text, &e)
+    struct config *c = file_read(file, CONFIG_MAX_FILE, &text, &e)
                            ? config_parse(file, text.data, buffer_len(&text), errors)
                            : refuse(file, e.text, errors);
     buffer_release(&text);
+    return c;
+}
+
+/* A config with this text, and nothing of what the text says. */
+static struct config *new_config(const char *file, const char *text, size_t len)
+{
+    struct config *c = mem_zalloc(sizeof *c);
+    atomic_init(&c->refs, 1);
+    c->file = mem_strdup(file);
+    c->text = mem_zalloc(len + 1);
+    if (len)
+        memcpy(c->text, text, len);
+    c->text_len = len;
+    config_etag_of((struct str){c->text, len}, c->etag);
     return c;
 }
 
@@ -39,11 +53,9 @@ struct config *config_parse(const char *file, const char *text, size_t len,
     struct report r = {.file = file};
     struct yaml_tree tree;
     struct yaml_fault fault;
-    if (len > FILE_MAX)
+    if (len > CONFIG_MAX_FILE)
         return refuse(file, "the file is larger than 16MiB", errors);
-    struct config *c = mem_zalloc(sizeof *c);
-    atomic_init(&c->refs, 1);
-    c->file = mem_strdup(file);
+    struct config *c = new_config(file, text, len);
     /* Syntax errors end the reading: after one, the structure of the rest would be a guess. */
     if (!yaml_tree_read(&tree, text ? text : "", len, &fault)) {
         report_at(&r, fault.line, fault.column, NULL, "%s", fault.text);
@@ -126,6 +138,7 @@ void config_unref(struct config *c)
     free(c->listeners);
     free(c->pools);
     free(c->file);
+    free(c->text);
     free(c->admin_listen_text);
     free(c->admin_token);
     free(c);

@@ -18,9 +18,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/network.h"
+#include "base/str.h"
 
-#define CONFIG_MAX_POINTS 4194304 /* of a pool, the sum of weight x vnodes; ring/ has the same */
-#define CONFIG_MAX_SERVERS 4096   /* backends and standbys of a pool together */
+#define CONFIG_MAX_FILE (16u << 20) /* bytes of a file */
+#define CONFIG_MAX_POINTS 4194304   /* of a pool, the sum of weight x vnodes; ring/ has the same */
+#define CONFIG_MAX_SERVERS 4096     /* backends and standbys of a pool together */
+#define CONFIG_ETAG_SIZE 35         /* two quotes, 32 hexadecimal digits, a NUL */
 
 enum config_key_kind {
     KEY_HEADER,
@@ -156,6 +159,9 @@ struct config_pool {
 struct config {
     _Atomic unsigned refs;
     char *file; /* the name of the file, as given */
+    char *text; /* what was read from it, byte by byte, with a NUL behind it */
+    size_t text_len;
+    char etag[CONFIG_ETAG_SIZE]; /* of the text, see config_etag_of() */
     unsigned workers;
     uint64_t shutdown_timeout_ms;
     bool has_admin;
@@ -184,6 +190,9 @@ struct config *config_load(const char *file, struct config_errors *errors);
 struct config *config_parse(const char *file, const char *text, size_t len,
                             struct config_errors *errors);
 void config_errors_free(struct config_errors *errors);
+/* The entity tag (RFC 9110 8.8.3) of a file with this text, in its quotes. Of the bytes alone, so
+ * that it is the same in each process and after a restart; a strong one. */
+void config_etag_of(struct str text, char etag[CONFIG_ETAG_SIZE]);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */

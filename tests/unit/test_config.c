@@ -1422,6 +1422,35 @@ static int check_any(const char *text, size_t len)
     return loads;
 }
 
+/* Byte by byte: also a byte order mark and what is no part of any value. */
+START_TEST(a_config_keeps_its_text)
+{
+    const char text[] = "\xef\xbb\xbf# why\r\n" LISTENERS POOLS "...\n";
+    struct config *c = parse(text);
+    ck_assert_uint_eq(c->text_len, sizeof text - 1);
+    ck_assert_mem_eq(c->text, text, sizeof text);
+    config_unref(c);
+}
+END_TEST
+
+/* The first two are known values of XXH3_128: the tag has to be the same in every version and on
+ * every machine, as a script may keep it. */
+START_TEST(an_etag_is_of_the_bytes_alone)
+{
+    char etag[CONFIG_ETAG_SIZE], other[CONFIG_ETAG_SIZE];
+    config_etag_of((struct str){NULL, 0}, etag);
+    ck_assert_str_eq(etag, "\"99aa06d3014798d86001c324468d497f\"");
+    config_etag_of(STR("a"), etag);
+    ck_assert_str_eq(etag, "\"a96faf705af16834e6c632b61e964e1f\"");
+    config_etag_of(STR("a\0"), other);
+    ck_assert_str_ne(etag, other);
+    struct config *c = parse(LISTENERS POOLS);
+    config_etag_of(str_of(LISTENERS POOLS), etag);
+    ck_assert_str_eq(c->etag, etag);
+    config_unref(c);
+}
+END_TEST
+
 START_TEST(every_truncation_loads_or_says_why)
 {
     int loads = 0;
@@ -1517,6 +1546,8 @@ static Suite *build(void)
     tcase_add_test(t, the_token_is_read_from_beside_the_file_and_trimmed);
     tcase_add_test(t, a_token_that_no_field_can_hold_is_refused);
     tcase_add_test(t, a_file_that_cannot_be_read_is_an_error_of_the_document);
+    tcase_add_test(t, a_config_keeps_its_text);
+    tcase_add_test(t, an_etag_is_of_the_bytes_alone);
     tcase_add_test(t, every_truncation_loads_or_says_why);
     tcase_add_test(t, flipped_bits_load_or_say_why);
     tcase_add_test(t, doubled_and_moved_lines_load_or_say_why);
