@@ -336,7 +336,7 @@ static void begin_checks(struct control *c)
         c->checkers[i] =
             checker_new(&c->net, c->snapshot->pools[i], c->snapshot->rosters[i], &names);
     for (size_t i = 0; i < c->snapshot->npools; i++)
-        checker_first(c->checkers[i], on_first_checked, c);
+        checker_first(c->checkers[i], NULL, on_first_checked, c);
 }
 
 static bool open_admin(struct control *c, struct error *e)

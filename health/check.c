@@ -104,6 +104,11 @@ struct check *check_start(struct net *net, const struct probe_plan *plan, const 
     return c;
 }
 
+void check_hand_over(struct check *c, void *arg)
+{
+    c->callbacks.arg = arg;
+}
+
 void check_cancel(struct check *c)
 {
     for (unsigned i = 0; i < c->n; i++) {

@@ -24,6 +24,9 @@ struct check;
 /* Begins a check of the addresses to[n], n at least 1. All arguments are copied. */
 struct check *check_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           unsigned n, const struct check_callbacks *callbacks);
+/* From now on the callbacks get `arg`. What the check was started with must live on all the same.
+ */
+void check_hand_over(struct check *c, void *arg);
 /* Closes the connections of a check: before on_done, then only on_closed follows; or after it, when
  * only the rest of answers is still read. */
 void check_cancel(struct check *c);

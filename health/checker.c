@@ -31,14 +31,17 @@ struct target {
     unsigned server;
     uv_timer_t timer; /* until the next check; at the first one: until the lookup took too long */
     struct check *check;  /* NULL: none is open */
+    struct checker *home; /* that began it: it goes by the ticks and the configuration of that */
     bool checking;        /* its result is still to come */
     bool again;           /* when it has closed, the next check begins */
     uint64_t began_ms;    /* when the last check began */
-    uint64_t due_ms;      /* when it was to begin, or the next one is */
+    uint64_t due_ms;      /* when it was to begin, or the next one is; 0: none was due so far */
     bool first;           /* the first result is still to come */
     bool asked;           /* live traffic has asked for a check, and none has begun since */
     bool decides;         /* the last check that began is one that was asked for */
     uint64_t next_ask_ms; /* no check that is asked for begins sooner */
+    bool adopted;         /* the checker before had this server, too */
+    bool anew;            /* a check is to begin at once, as one under way says nothing any more */
     struct named *named;  /* NULL: the server is not by name */
 };
 
@@ -57,7 +60,9 @@ struct checker {
     uint64_t first_began_ms;
     unsigned first_due; /* how many of them have no result yet */
     bool running, closing;
-    unsigned open; /* how many handles, checks and resolvers are not closed yet */
+    /* how many handles, checks and resolvers are not closed yet; a check that was taken over counts
+     * in its home, too */
+    unsigned open;
     checker_fn *on_done, *on_closed;
     void *done_arg, *closed_arg;
 };
@@ -304,12 +309,15 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
 static void on_check_closed(void *arg)
 {
     struct target *t = arg;
-    bool again = t->again && !t->checker->closing;
+    struct checker *c = t->checker, *home = t->home;
+    bool again = t->again && !c->closing;
     t->check = NULL;
     t->again = false;
     if (again)
         begin(t);
-    closed_one(t->checker); /* last: it may free all of it */
+    if (home != c)
+        closed_one(home);
+    closed_one(c); /* last: it may free all of it */
 }
 
 /* At the first check the lookup has used up a part of the time. */
@@ -346,6 +354,7 @@ static void begin(struct target *t)
                                     c->pool->config->send_head, &c->ticks};
     c->open++;
     t->check = check_start(c->net, &plan, to, count, &cb);
+    t->home = c;
     t->checking = true;
     t->began_ms = t->due_ms = uv_now(c->loop);
     t->decides = t->asked;
@@ -431,6 +440,17 @@ static void open_name(struct target *t)
     start_timer(&t->timer, on_slow_name, c->health->timeout_ms);
 }
 
+static void begin_first(struct target *t)
+{
+    struct checker *c = t->checker;
+    t->first = t->named || is_checked(c);
+    c->first_due += t->first;
+    if (t->named)
+        open_name(t);
+    else if (is_checked(c))
+        begin(t);
+}
+
 /* ---- the interface ---- */
 
 static void on_nothing_first(uv_timer_t *t)
@@ -440,7 +460,7 @@ static void on_nothing_first(uv_timer_t *t)
     c->on_done(c->done_arg);
 }
 
-void checker_first(struct checker *c, checker_fn *on_done, void *arg)
+void checker_first(struct checker *c, const struct pool *old, checker_fn *on_done, void *arg)
 {
     assert(!c->first && !c->running && !c->closing);
     c->first = true;
@@ -448,15 +468,9 @@ void checker_first(struct checker *c, checker_fn *on_done, void *arg)
     c->done_arg = arg;
     uv_update_time(c->loop);
     c->first_began_ms = uv_now(c->loop);
-    for (unsigned i = 0; i < c->ntargets; i++) {
-        struct target *t = &c->targets[i];
-        t->first = t->named || is_checked(c);
-        c->first_due += t->first;
-        if (t->named)
-            open_name(t);
-        else if (is_checked(c))
-            begin(t);
-    }
+    for (unsigned i = 0; i < c->ntargets; i++)
+        if (old == NULL || pool_find_server(old, c->pool->members[i].server) == NULL)
+            begin_first(&c->targets[i]);
     if (c->first_due == 0)
         start_timer(&c->tick, on_nothing_first, 0);
 }
@@ -468,7 +482,25 @@ static void run_name(struct target *t)
     struct checker *c = t->checker;
     if (!is_checked(c) && candidates_current(&t->named->candidates))
         roster_resolved(c->roster, t->server, uv_now(c->loop));
-    resolver_repeat(t->named->resolver);
+    if (!t->adopted)
+        resolver_repeat(t->named->resolver);
+}
+
+/* A check that runs, or waits for the one before to close, is followed by schedule(). */
+static void run_checks(struct target *t)
+{
+    struct checker *c = t->checker;
+    uint64_t at = t->due_ms;
+    if (t->checking || t->again)
+        return;
+    if (t->anew) {
+        t->anew = false;
+        begin(t);
+        return;
+    }
+    if (!t->adopted || at == 0)
+        at = uv_now(c->loop) + c->health->interval_ms * (t->server + 1) / c->ntargets;
+    start_next(t, t->asked && t->next_ask_ms < at ? t->next_ask_ms : at);
 }
 
 void checker_ask(struct checker *c, unsigned server)
@@ -490,13 +522,93 @@ void checker_run(struct checker *c)
     for (unsigned i = 0; i < c->ntargets; i++) {
         struct target *t = &c->targets[i];
         if (is_checked(c))
-            start_next(t, uv_now(c->loop) + c->health->interval_ms * (i + 1) / c->ntargets);
+            run_checks(t);
         if (t->named)
             run_name(t);
-        if (roster_suspicion(c->roster, i) == ROSTER_PENDING) /* asked for before a reload */
+        /* asked for before a reload, and the check that is to answer it has not begun */
+        if (roster_suspicion(c->roster, i) == ROSTER_PENDING && !(t->checking && t->decides))
             checker_ask(c, i);
     }
     arm(c, roster_next_ms(c->roster));
+}
+
+/* ---- from one generation to the next ---- */
+
+/* What is left of a time of the old checker, in proportion to the interval: so checks that were
+ * apart stay apart, and no number of reloads puts one off. */
+static uint64_t adopt_time(const struct checker *c, const struct checker *old, uint64_t at_ms)
+{
+    uint64_t now = uv_now(c->loop);
+    uint64_t left = at_ms > now ? at_ms - now : 0;
+    return now + left * c->health->interval_ms / old->health->interval_ms;
+}
+
+/* A check under way, or what is left of one: it goes on, and tells this checker. */
+static void adopt_check(struct target *t, struct target *was)
+{
+    t->check = was->check;
+    t->home = was->home;
+    t->checking = was->checking;
+    t->again = was->again;
+    t->decides = was->decides;
+    was->check = NULL;
+    was->checking = was->again = false;
+    check_hand_over(t->check, t);
+    t->checker->open++;
+    if (was->checker != was->home)
+        closed_one(was->checker);
+}
+
+static void adopt_checks(struct target *t, struct target *was)
+{
+    struct checker *c = t->checker, *old = was->checker;
+    bool under_way = was->checking || was->again;
+    if (!is_checked(c) || !is_checked(old))
+        return;
+    t->due_ms = adopt_time(c, old, was->due_ms);
+    t->next_ask_ms = adopt_time(c, old, was->next_ask_ms);
+    t->began_ms = was->began_ms;
+    t->asked = was->asked;
+    if (was->check && probe_same(c->pool->config, old->pool->config)) {
+        adopt_check(t, was);
+    } else if (under_way) {
+        t->anew = true;
+        t->asked |= was->checking && was->decides;
+        if (t->named) /* what it was to examine */
+            t->named->candidates.new_answer |= t->named->span.from == 0;
+    }
+    /* The roster forgets a suspicion that no check can answer now. */
+    t->asked = t->asked && roster_suspicion(c->roster, t->server) == ROSTER_PENDING;
+}
+
+static void adopt_name(struct target *t, struct target *was)
+{
+    struct checker *c = t->checker;
+    assert(t->named->resolver == NULL && was->named->resolver != NULL);
+    free(t->named);
+    t->named = was->named;
+    was->named = NULL;
+    resolver_hand_over(t->named->resolver, c->pool->config->resolve_ms, t);
+    c->open++;
+    closed_one(was->checker);
+}
+
+void checker_adopt(struct checker *c, struct checker *old)
+{
+    assert(!c->first && !c->running && !c->closing && old->running && !old->closing);
+    uv_update_time(c->loop);
+    for (unsigned i = 0; i < c->ntargets; i++) {
+        struct target *t = &c->targets[i];
+        const struct pool_member *m = pool_find_server(old->pool, server_of(t));
+        if (m == NULL)
+            continue;
+        struct target *was = &old->targets[m->id];
+        uv_timer_stop(&was->timer);
+        t->adopted = true;
+        if (t->named)
+            adopt_name(t, was);
+        adopt_checks(t, was);
+    }
 }
 
 /* ---- life ---- */

@@ -4,6 +4,11 @@
  *   checker_new -> checker_first ...> on_done -> roster_start -> checker_run
  *                                                 checker_close ...> on_closed
  *
+ * At a reload, while the old one goes on as long as the first checks of new servers take:
+ *
+ *   checker_new -> checker_first ...> on_done -> roster_adopt -> checker_adopt -> checker_run
+ *                                                 checker_close of the old one
+ *
  * What for: the periodic checks and lookups of one pool.
  * Invariants: a server has at most one check at a time. Its checks begin `interval` apart, and
  * those of the servers are spread over the interval. While a server is changing state its checks
@@ -14,7 +19,8 @@
  * its addresses, and server_move() tells every thread. A lookup that fails changes nothing, but
  * until one has succeeded the server is down. Times are uv_now() of the loop.
  * Ownership: checker_new() to checker_close(), which frees. The roster must live until
- * checker_close(); the net, the pool and its configuration until on_closed.
+ * checker_close(); the net, the pool and its configuration until on_closed. A check that the next
+ * checker has taken over holds up on_closed until it has ended, as it goes by this configuration.
  * Threads: control. */
 #pragma once
 #include "net/conn.h"
@@ -39,9 +45,18 @@ struct checker *checker_new(struct net *net, struct pool *pool, struct roster *r
 /* Checks every server once, all at the same time, each for at most health.timeout, the lookup of
  * its name included. The results go to roster_first(); then on_done is called, never within this
  * call. A server that this host could not check (no descriptors, say) is taken as up. on_done may
- * close the checker. */
-void checker_first(struct checker *c, checker_fn *on_done, void *arg);
-/* Begins the periodic checks and lookups, after roster_start(). */
+ * close the checker.
+ * old: the pool of the same name in the generation before, or NULL: servers that it has
+ * (pool_find_server()) are not checked, nor looked up. */
+void checker_first(struct checker *c, const struct pool *old, checker_fn *on_done, void *arg);
+/* Between roster_adopt() and checker_run(): takes over from the checker of the same pool in the
+ * generation before, which runs. For each server that stays these go on: a check under way, whose
+ * result the new roster gets, unless the configuration now asks something else, in which case a
+ * check begins at once; when the next check is due, in proportion to the interval if that has
+ * changed; a check that live traffic has asked for; the lookups of its name. What is left in `old`
+ * is nothing but to be closed: checker_close(old) must follow before the loop turns. */
+void checker_adopt(struct checker *c, struct checker *old);
+/* Begins the periodic checks and lookups, after roster_start() or roster_adopt(). */
 void checker_run(struct checker *c);
 /* After roster_suspect(): a check is to begin at once, or, if one is running, when that has ended,
  * and tells roster_verdict(). One that has to wait is made when it is due. */

@@ -578,3 +578,33 @@ void probe_cancel(struct probe *p)
 {
     begin_close(p);
 }
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    return (a == NULL) == (b == NULL) && a_len == b_len && (a_len == 0 || !memcmp(a, b, a_len));
+}
+
+static bool same_ranges(const struct config_range *a, size_t na, const struct config_range *b,
+                        size_t nb)
+{
+    for (size_t i = 0; i < na && na == nb; i++)
+        if (a[i].from != b[i].from || a[i].to != b[i].to)
+            return false;
+    return na == nb;
+}
+
+bool probe_same(const struct config_pool *a, const struct config_pool *b)
+{
+    const struct config_health *h = &a->health, *k = &b->health;
+    return a->send_head == b->send_head && h->check == k->check && h->port == k->port &&
+           h->timeout_ms == k->timeout_ms && h->head == k->head && same_text(h->path, k->path) &&
+           same_text(h->host, k->host) &&
+           same_ranges(h->expect_status, h->nexpect_status, k->expect_status, k->nexpect_status) &&
+           same_bytes(h->send, h->send_len, k->send, k->send_len) &&
+           same_bytes(h->expect, h->expect_len, k->expect, k->expect_len);
+}

@@ -48,5 +48,7 @@ void probe_ticks_init(struct deadline_queue *ticks, struct net *net, uint64_t ti
 /* to: one of the server's addresses; its port is replaced by health.port if there is one. */
 struct probe *probe_start(struct net *net, const struct probe_plan *plan, const struct addr *to,
                           const struct probe_callbacks *callbacks);
+/* Whether probes by either configuration ask the same, and judge the answer in the same way. */
+bool probe_same(const struct config_pool *a, const struct config_pool *b);
 /* Closes: without a result, or without the rest of the answer. A second call does nothing. */
 void probe_cancel(struct probe *p);

@@ -76,6 +76,14 @@ void resolver_repeat(struct resolver *r)
         schedule(r);
 }
 
+void resolver_hand_over(struct resolver *r, uint64_t interval_ms, void *arg)
+{
+    r->callbacks.arg = arg;
+    r->interval_ms = interval_ms;
+    if (r->repeats && r->lookup == NULL)
+        schedule(r);
+}
+
 static void on_closed(uv_handle_t *h)
 {
     struct resolver *r = h->data;

@@ -22,6 +22,9 @@ struct resolver *resolver_open(uv_loop_t *loop, struct lookups *lookups, const c
                                uint64_t interval_ms, const struct resolver_callbacks *callbacks);
 /* Begins to repeat the lookup; until then there is only the first one. Call it once. */
 void resolver_repeat(struct resolver *r);
+/* From now on the callbacks get `arg`, and lookups begin interval_ms apart. A lookup that is under
+ * way goes on. */
+void resolver_hand_over(struct resolver *r, uint64_t interval_ms, void *arg);
 /* Ends the lookup under way, if there is one. on_closed is called later, once, after the memory was
  * freed. */
 void resolver_close(struct resolver *r);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "health/checker.h"
 #include "tests/lib/fake_backend.h"
 #include "tests/lib/unit.h"
@@ -32,6 +33,7 @@ struct world {
     struct roster *roster;
     struct checker *checker;
     bool first_done, closed, close_at_first;
+    unsigned before; /* generations before this one whose checkers are not closed yet */
     unsigned failbacks, downs;
     unsigned accepted_at_down; /* by the server that went down last */
 };
@@ -200,12 +202,18 @@ static void turn(struct world *w)
     ck_assert(uv_run(&w->loop, UV_RUN_ONCE) != 0);
 }
 
-static void world_first(struct world *w)
+static void first_checks(struct world *w, const struct pool *old)
 {
-    checker_first(w->checker, on_first, w);
+    w->first_done = false;
+    checker_first(w->checker, old, on_first, w);
     ck_assert(!w->first_done);
     while (!w->first_done)
         turn(w);
+}
+
+static void world_first(struct world *w)
+{
+    first_checks(w, NULL);
 }
 
 static void world_run(struct world *w)
@@ -219,7 +227,7 @@ static void world_close(struct world *w)
 {
     if (!w->close_at_first)
         checker_close(w->checker, on_closed, w);
-    while (!w->closed)
+    while (!w->closed || w->before)
         turn(w);
     lookups_close(w->lookups);
     uv_close((uv_handle_t *)&w->heartbeat, NULL);
@@ -245,6 +253,55 @@ static void until_accepted(struct world *w, unsigned server, unsigned n)
 {
     while (w->fakes[server].accepted < n)
         turn(w);
+}
+
+/* ---- the next generation ---- */
+
+struct before {
+    struct world *world;
+    struct pool *pool;
+    struct roster *roster;
+    struct checker *checker;
+};
+
+static void on_before_closed(void *arg)
+{
+    struct before *b = arg;
+    b->world->before--;
+    pool_free(b->pool);
+    free(b);
+}
+
+/* Opens the next generation; the one before goes on. */
+static struct before *next_generation(struct world *w, const struct config_pool *config)
+{
+    struct error e;
+    struct before *b = mem_zalloc(sizeof *b);
+    const struct checker_names names = {w->lookups, on_moved, w};
+    *b = (struct before){w, w->pool, w->roster, w->checker};
+    w->pool = pool_new(config, 1, b->pool, &e);
+    ck_assert(w->pool != NULL);
+    w->roster = roster_new(w->pool, on_notice, w);
+    w->checker = checker_new(&w->net, w->pool, w->roster, &names);
+    w->before++;
+    return b;
+}
+
+static void switch_over(struct world *w, struct before *b)
+{
+    roster_adopt(w->roster, b->roster, uv_now(&w->loop));
+    checker_adopt(w->checker, b->checker);
+    checker_run(w->checker);
+    checker_close(b->checker, on_before_closed, b);
+    roster_free(b->roster);
+}
+
+/* The configuration must outlive the world. */
+static void reload(struct world *w, const struct config_pool *config)
+{
+    struct before *b = next_generation(w, config);
+    first_checks(w, b->pool);
+    switch_over(w, b);
 }
 
 START_TEST(the_first_checks_decide_how_servers_start)
@@ -290,7 +347,7 @@ START_TEST(the_first_checks_run_at_the_same_time)
         w.fakes[i].kind = FAKE_HANG;
     world_open(&w);
     uint64_t began = uv_hrtime() / 1000000;
-    checker_first(w.checker, on_first, &w);
+    checker_first(w.checker, NULL, on_first, &w);
     for (unsigned i = 0; i < N; i++)
         until_accepted(&w, i, 1);
     ck_assert(!w.first_done);
@@ -397,6 +454,59 @@ START_TEST(a_hanging_server_is_down_after_fall_timeouts)
     ck_assert_str_eq(roster_last_check(w.roster, 2)->reason, "timed out after 1000 ms");
     /* No second check began while the first was on, though the interval was over. */
     ck_assert_uint_eq(w.accepted_at_down, 2);
+    world_close(&w);
+}
+END_TEST
+
+/* ---- reloads ---- */
+
+START_TEST(new_servers_alone_are_checked_before_a_switch)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.interval_ms = 3600000;
+    w.config.nbackends = 1; /* b1 and s1 */
+    w.fakes[1].text = BAD;
+    world_open(&w);
+    world_run(&w);
+    struct config_pool next = w.config;
+    next.nbackends = 3;
+    struct before *b = next_generation(&w, &next);
+    first_checks(&w, b->pool);
+    ck_assert_int_eq(roster_state(b->roster, 0), ROSTER_UP); /* the one before still works */
+    for (unsigned i = 0; i < N; i++)
+        ck_assert_uint_eq(w.fakes[i].accepted, 1);
+    switch_over(&w, b);
+    ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
+    ck_assert_int_eq(roster_state(w.roster, 1), ROSTER_DOWN);
+    ck_assert_int_eq(roster_state(w.roster, 2), ROSTER_UP);
+    ck_assert_uint_eq(pool_owner_of(w.pool, 1).owner, 3);
+    world_close(&w);
+}
+END_TEST
+
+/* A reload comes every few ms, so that no generation lasts as long as the check. */
+START_TEST(a_check_under_way_goes_on_over_any_number_of_reloads)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.timeout_ms = 600;
+    w.config.health.fall = 1;
+    world_open(&w);
+    world_run(&w);
+    w.fakes[2].kind = FAKE_HANG;
+    until_accepted(&w, 2, 2);
+    struct config_pool next = w.config;
+    unsigned reloads = 0;
+    for (; roster_state(w.roster, 2) != ROSTER_DOWN; reloads++) {
+        reload(&w, &next);
+        turn(&w);
+    }
+    ck_assert_uint_gt(reloads, 3);
+    ck_assert_str_eq(roster_last_check(w.roster, 2)->reason, "timed out after 600 ms");
+    ck_assert_uint_eq(w.accepted_at_down, 2);
+    w.fakes[2].kind = FAKE_ANSWER;
+    until_state(&w, 2, ROSTER_UP);
     world_close(&w);
 }
 END_TEST
@@ -544,7 +654,7 @@ START_TEST(closing_works_at_any_time)
         w.config.health.check = CHECK_OFF;
     world_open(&w);
     if (_i == 1 || _i == 5)
-        checker_first(w.checker, on_first, &w);
+        checker_first(w.checker, NULL, on_first, &w);
     w.close_at_first = _i >= 6;
     if (_i == 2 || _i >= 6)
         world_first(&w);
@@ -770,7 +880,7 @@ START_TEST(closing_works_at_any_time_with_names_too)
         w.fakes[0].kind = FAKE_HANG;
     world_open(&w);
     if (_i >= 1 && _i <= 3)
-        checker_first(w.checker, on_first, &w);
+        checker_first(w.checker, NULL, on_first, &w);
     if (_i == 1) {
         unsigned asked = dns_asked();
         while (dns_asked() == asked && w.fakes[1].accepted == 0)
@@ -830,6 +940,8 @@ static Suite *suite(void)
     tcase_add_test(t, the_wait_and_the_ramp_end_by_the_checkers_clock);
     tcase_add_test(t, without_checks_only_time_is_kept);
     tcase_add_loop_test(t, closing_works_at_any_time, 0, 8);
+    tcase_add_test(t, new_servers_alone_are_checked_before_a_switch);
+    tcase_add_test(t, a_check_under_way_goes_on_over_any_number_of_reloads);
     suite_add_tcase(s, t);
     add_name_tests(s);
     return s;
