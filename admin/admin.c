@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/answer.h"
+#include "admin/later.h"
 #include "admin/prometheus.h"
 #include "admin/status.h"
 #include "base/mem.h"
@@ -15,6 +17,7 @@
 struct admin {
     struct net *net;
     struct snapshot *snapshot;
+    const struct admin_hooks *hooks; /* NULL: nothing can be asked for */
     struct httpd *server;
     bool ready;
     admin_closed_fn *on_closed;
@@ -31,25 +34,17 @@ struct call {
 /* Each function below that answers (answer_*, get_*, post_*, dispatch) returns false when memory is
  * out. */
 
-static int append_json(const char *text, size_t n, void *arg)
-{
-    return buffer_append(arg, text, n) ? 0 : -1;
-}
-
 /* Takes over the reference. NULL: memory is out. */
-static bool answer_json(struct call *c, int status, json_t *root)
+static bool answer_document(struct call *c, int status, json_t *root)
 {
-    bool ok = root && json_dump_callback(root, append_json, c->a->text, JSON_COMPACT) == 0 &&
-              buffer_append(c->a->text, "\n", 1);
+    bool ok = answer_json(c->a, status, root);
     json_decref(root);
-    c->a->status = status;
-    c->a->type = "application/json";
     return ok;
 }
 
 static bool answer_error(struct call *c, int status, const char *what)
 {
-    return answer_json(c, status, json_pack("{s:s}", "error", what));
+    return answer_document(c, status, json_pack("{s:s}", "error", what));
 }
 
 /* --- authority --- */
@@ -117,7 +112,7 @@ static bool origin_is_ours(const struct call *c)
 
 static bool get_healthz(struct call *c)
 {
-    return answer_json(c, 200, json_pack("{s:b}", "alive", 1));
+    return answer_document(c, 200, json_pack("{s:b}", "alive", 1));
 }
 
 static bool pool_is_live(const struct pool *p)
@@ -134,19 +129,20 @@ static bool get_readyz(struct call *c)
     const struct snapshot *s = c->admin->snapshot;
     for (size_t i = 0; i < s->npools; i++)
         if (!pool_is_live(s->pools[i]))
-            return answer_json(c, 503,
-                               json_pack("{s:b, s:s, s:o}", "ready", 0, "reason",
-                                         "a pool has no live backend", "pool",
-                                         status_text(str_of(s->pools[i]->config->name))));
+            return answer_document(c, 503,
+                                   json_pack("{s:b, s:s, s:o}", "ready", 0, "reason",
+                                             "a pool has no live backend", "pool",
+                                             status_text(str_of(s->pools[i]->config->name))));
     if (!c->admin->ready)
-        return answer_json(c, 503,
-                           json_pack("{s:b, s:s}", "ready", 0, "reason", "starting or stopping"));
-    return answer_json(c, 200, json_pack("{s:b}", "ready", 1));
+        return answer_document(
+            c, 503, json_pack("{s:b, s:s}", "ready", 0, "reason", "starting or stopping"));
+    return answer_document(c, 200, json_pack("{s:b}", "ready", 1));
 }
 
 static bool get_status(struct call *c)
 {
-    return answer_json(c, 200, status_document(c->admin->snapshot, uv_now(c->admin->net->loop)));
+    return answer_document(c, 200,
+                           status_document(c->admin->snapshot, uv_now(c->admin->net->loop)));
 }
 
 static bool get_metrics(struct call *c)
@@ -189,7 +185,7 @@ static bool get_route(struct call *c)
     else if ((i = find_pool(s, content(&pool))) < 0)
         ok = answer_error(c, 404, "no such pool");
     else
-        ok = answer_json(c, 200, status_route(s->pools[i], content(&key)));
+        ok = answer_document(c, 200, status_route(s->pools[i], content(&key)));
     buffer_release(&pool);
     buffer_release(&key);
     return ok;
@@ -225,7 +221,8 @@ static bool run_action(struct call *c, const struct action *action, int pool, in
         return answer_error(c, 503, "starting or stopping");
     if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
         return answer_error(c, 409, "the server is down");
-    return answer_json(c, 200, status_server(m->snapshot, (size_t)pool, (unsigned)server, now_ms));
+    return answer_document(c, 200,
+                           status_server(m->snapshot, (size_t)pool, (unsigned)server, now_ms));
 }
 
 /* Cuts the part up to the next '/' off the front of rest. */
@@ -270,16 +267,49 @@ static bool post_action(struct call *c, const struct action *action, struct str 
     return run_action(c, action, i, id);
 }
 
+/* A switch in the query: 0 or 1; absent is 0. False: it has another value. */
+static bool query_switch(const struct call *c, const char *name, bool *on)
+{
+    struct buffer value = {0};
+    enum httpd_query found = httpd_query(c->q->query, name, &value);
+    *on = str_eq(content(&value), STR("1"));
+    bool ok = found == QUERY_ABSENT ||
+              (found == QUERY_FOUND && (*on || str_eq(content(&value), STR("0"))));
+    buffer_release(&value);
+    return ok;
+}
+
+static bool ask_reload(struct call *c, const struct admin_reload *r)
+{
+    const struct admin_hooks *hooks = c->admin->hooks;
+    if (hooks == NULL)
+        return answer_error(c, 501, "not supported by this proxy");
+    struct later *later = later_keep(c->q);
+    if (later)
+        hooks->reload(hooks->arg, r, later_done, later);
+    return later != NULL;
+}
+
+static bool post_reload(struct call *c)
+{
+    struct admin_reload r = {0};
+    if (!query_switch(c, "force", &r.force))
+        return answer_error(c, 400, "allowed: ?force=0 or ?force=1");
+    return ask_reload(c, &r);
+}
+
 /* --- routes --- */
 
-/* The resources for GET; those for POST are in `actions`. */
+/* The resources with a path of their own; the paths of `actions` have names in them. */
 static const struct route {
     const char *path;
     bool open; /* needs no token */
     bool (*get)(struct call *c);
+    bool (*post)(struct call *c);
 } routes[] = {
-    {"/healthz", true, get_healthz},  {"/readyz", true, get_readyz}, {"/status", false, get_status},
-    {"/metrics", false, get_metrics}, {"/route", false, get_route},
+    {"/healthz", true, get_healthz, NULL}, {"/readyz", true, get_readyz, NULL},
+    {"/status", false, get_status, NULL},  {"/metrics", false, get_metrics, NULL},
+    {"/route", false, get_route, NULL},    {"/reload", false, NULL, post_reload},
 };
 
 #define NROUTES (sizeof routes / sizeof routes[0])
@@ -297,43 +327,58 @@ static bool answer_method(struct call *c, struct str allowed)
     return httpd_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
 }
 
+static bool run_get(struct call *c, const struct route *route)
+{
+    uint8_t method = c->q->head->method;
+    return method == METHOD_GET || method == METHOD_HEAD ? route->get(c)
+                                                         : answer_method(c, STR("GET, HEAD"));
+}
+
+/* Whether a request that changes something may. If not, it is answered; *ok: memory sufficed. */
+static bool may_post(struct call *c, bool *ok)
+{
+    if (c->q->head->method != METHOD_POST)
+        *ok = answer_method(c, STR("POST"));
+    else if (!origin_is_ours(c))
+        *ok = answer_error(c, 403, "a request on behalf of another site");
+    else
+        return true;
+    return false;
+}
+
 /* The token is checked before the path, so that paths can't be explored without one. */
 static bool dispatch(struct call *c)
 {
     const struct route *route = find_route(c->q->path);
     struct str pool, server;
     const struct action *action = route ? NULL : parse_action(c->q->path, &pool, &server);
-    uint8_t method = c->q->head->method;
+    bool ok;
     if (!(route && route->open) && !has_token(c))
         return httpd_field(c->a, "WWW-Authenticate", STR("Bearer realm=\"ringproxy\"")) &&
                answer_error(c, 401, "a bearer token is required");
     if (route == NULL && action == NULL)
         return answer_error(c, 404, "no such resource");
-    if (route)
-        return method == METHOD_GET || method == METHOD_HEAD ? route->get(c)
-                                                             : answer_method(c, STR("GET, HEAD"));
-    if (method != METHOD_POST)
-        return answer_method(c, STR("POST"));
-    if (!origin_is_ours(c))
-        return answer_error(c, 403, "a request on behalf of another site");
-    return post_action(c, action, pool, server);
+    if (route && route->get)
+        return run_get(c, route);
+    if (!may_post(c, &ok))
+        return ok;
+    return route ? route->post(c) : post_action(c, action, pool, server);
 }
 
-/* no-store, as figures are of this moment; nosniff, as a browser must not take a name for HTML. */
 static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
 {
     struct call c = {arg, q, a};
-    return httpd_field(a, "Cache-Control", STR("no-store")) &&
-           httpd_field(a, "X-Content-Type-Options", STR("nosniff")) && dispatch(&c);
+    return answer_fields(a) && dispatch(&c);
 }
 
 /* --- life --- */
 
-struct admin *admin_new(struct net *n, struct snapshot *s)
+struct admin *admin_new(struct net *n, struct snapshot *s, const struct admin_hooks *hooks)
 {
     struct admin *a = mem_zalloc(sizeof *a);
     a->net = n;
     a->snapshot = s;
+    a->hooks = hooks;
     const struct httpd_options options = {
         .handle = handle, .arg = a, .max_connections = MAX_CONNECTIONS};
     a->server = httpd_new(n, &options);

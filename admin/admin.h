@@ -3,6 +3,7 @@
  *   GET   /healthz /readyz                            for anybody
  *   GET   /status /metrics /route?pool=P&key=K        with the token, if there is one
  *   POST  /pools/P/backends/B/{drain,enable,failback} the same
+ *   POST  /reload?force=1                             the same
  *
  * What for: status, metrics, the server of a key, and what operators may do to a server.
  * Invariants: answers are read from the snapshot and its rosters as they are now; nothing is
@@ -15,6 +16,7 @@
 #pragma once
 #include <stdbool.h>
 
+#include "admin/hooks.h"
 #include "base/addr.h"
 #include "base/error.h"
 #include "net/conn.h"
@@ -24,8 +26,9 @@ struct admin;
 
 typedef void admin_closed_fn(void *arg);
 
-/* An interface that is not ready, see admin_set_ready(). */
-struct admin *admin_new(struct net *n, struct snapshot *s);
+/* An interface that is not ready, see admin_set_ready(). hooks must live until admin_close(); NULL:
+ * what needs them is answered by a 501. */
+struct admin *admin_new(struct net *n, struct snapshot *s, const struct admin_hooks *hooks);
 /* Listens on the config's admin_listen; port 0 takes a free port. False: the error says "listen
  * ADDR: why"; the interface must still be closed. */
 bool admin_listen(struct admin *a, struct error *e);

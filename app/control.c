@@ -344,7 +344,7 @@ static bool open_admin(struct control *c, struct error *e)
     struct log_line l;
     if (!c->snapshot->config->has_admin)
         return true;
-    c->admin = admin_new(&c->net, c->snapshot);
+    c->admin = admin_new(&c->net, c->snapshot, NULL);
     if (!admin_listen(c->admin, e)) {
         error_prefix(e, "admin");
         return false;

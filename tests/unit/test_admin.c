@@ -38,7 +38,21 @@ struct fixture {
     unsigned changes;
     size_t changed_pool;
     bool closed;
+    struct admin_hooks hooks;
+    struct admin_reload asked; /* the last call of hooks.reload, and who waits for its answer */
+    unsigned nasked;
+    admin_done_fn *done;
+    void *done_arg;
 };
+
+static void on_reload(void *arg, const struct admin_reload *r, admin_done_fn *done, void *done_arg)
+{
+    struct fixture *f = arg;
+    f->asked = *r;
+    f->nasked++;
+    f->done = done;
+    f->done_arg = done_arg;
+}
 
 /* What an operator did reaches the roster of the pool. */
 static void on_notice(void *arg, const struct roster_notice *n)
@@ -71,7 +85,8 @@ static void start_unchecked(struct fixture *f)
     net_init(&f->net, &f->loop);
     f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, f, &e);
     ck_assert_msg(f->snapshot != NULL, "%s", e.text);
-    f->admin = admin_new(&f->net, f->snapshot);
+    f->hooks = (struct admin_hooks){on_reload, f};
+    f->admin = admin_new(&f->net, f->snapshot, &f->hooks);
     ck_assert_msg(admin_listen(f->admin, &e), "%s", e.text);
 }
 
@@ -686,6 +701,71 @@ START_TEST(a_new_generation_is_shown)
 }
 END_TEST
 
+/* Sends a POST for a reload, which then waits for its answer. */
+static void ask_reload(struct fixture *f, struct talk *t, const char *query)
+{
+    char request[256];
+    unsigned before = f->nasked;
+    snprintf(request, sizeof request,
+             "POST /reload%s HTTP/1.1\r\nHost: 127.0.0.1:9900\r\nConnection: close\r\n\r\n", query);
+    talk_open(t, &f->loop, admin_address(f->admin));
+    talk_say(t, request);
+    while (f->nasked == before)
+        uv_run(&f->loop, UV_RUN_ONCE);
+}
+
+START_TEST(a_reload_is_answered_when_it_is_done)
+{
+    struct fixture f;
+    struct talk t;
+    start(&f, NULL);
+    ask_reload(&f, &t, "?force=1");
+    ck_assert(f.asked.force && !f.asked.dry_run && !f.asked.has_text);
+    ck_assert_uint_eq(f.asked.generation, 0);
+    ck_assert_uint_eq(t.got.end, 0);
+    f.done(f.done_arg, 422, json_pack("{s:[s]}", "errors", "f:1:2: x: y"));
+    talk_wait_end(&t);
+    ck_assert(talk_has(&t, "HTTP/1.1 422 "));
+    ck_assert(talk_has(&t, "\r\nCache-Control: no-store\r\n"));
+    ck_assert(talk_has(&t, "\r\n\r\n{\"errors\":[\"f:1:2: x: y\"]}\n"));
+    talk_close(&t);
+    ask_reload(&f, &t, "");
+    ck_assert(!f.asked.force);
+    f.done(f.done_arg, 200, NULL); /* memory is out */
+    talk_wait_end(&t);
+    ck_assert(talk_has(&t, "HTTP/1.1 500 "));
+    talk_close(&t);
+    ck_assert_int_eq(ask(&f, "POST /reload?force=yes", ""), 400);
+    ck_assert_int_eq(ask(&f, "GET /reload", ""), 405);
+    ck_assert_int_eq(ask(&f, "POST /reload", "Origin: http://evil.example\r\n"), 403);
+    ck_assert_uint_eq(f.nasked, 2);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(nobody_need_wait_for_a_reload)
+{
+    struct fixture f;
+    struct talk t;
+    start(&f, NULL);
+    ask_reload(&f, &t, "");
+    talk_close(&t); /* the client goes, and this loop sees it */
+    ck_assert_int_eq(ask(&f, "GET /healthz", ""), 200);
+    f.done(f.done_arg, 200, json_object());
+    ask_reload(&f, &t, "");
+    admin_close(f.admin, on_closed, &f);
+    talk_wait_end(&t);
+    f.done(f.done_arg, 200, json_object());
+    talk_close(&t);
+    snapshot_retire(f.snapshot);
+    snapshot_unref(f.snapshot);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    net_deinit(&f.net);
+    ck_assert_int_eq(uv_loop_close(&f.loop), 0);
+    config_unref(f.config);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *suite = suite_create("admin");
@@ -712,6 +792,8 @@ static Suite *build(void)
     tcase_add_test(t, each_family_is_announced_once);
     tcase_add_test(t, labels_are_escaped);
     tcase_add_test(t, a_new_generation_is_shown);
+    tcase_add_test(t, a_reload_is_answered_when_it_is_done);
+    tcase_add_test(t, nobody_need_wait_for_a_reload);
     suite_add_tcase(suite, t);
     return suite;
 }
