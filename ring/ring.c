@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ring/arcs.h"
 #include "ring/hash.h"
 #include "ring/ring_internal.h"
 
@@ -218,6 +219,11 @@ size_t ring_memory(const struct ring *r)
     return r->bytes;
 }
 
+const uint64_t *ring_entries(const struct ring *r)
+{
+    return r->entry;
+}
+
 /* ---- looking up ---- */
 
 /* How many of the WINDOW entries from e on are below a place. As they are sorted, this is the index
@@ -243,8 +249,7 @@ static inline size_t seek(const struct ring *r, uint64_t place)
     return (size_t)(e - r->entry) + below;
 }
 
-/* The first of the entries at the position of entry i, which is the one of the lowest slot. */
-static size_t first_at_place(const struct ring *r, size_t i)
+size_t ring_first_at_place(const struct ring *r, size_t i)
 {
     while (i > 0 && place_of(r->entry[i - 1]) == place_of(r->entry[i]))
         i--;
@@ -262,7 +267,7 @@ unsigned ring_find(const struct ring *r, uint64_t hash)
     /* seek() finds the first entry of the place after the key, but the last one of the place before
      * it: there the first name in byte order has to be looked up */
     if (__builtin_expect(r->duplicates, 0) && back)
-        before = r->entry[first_at_place(r, i == 0 ? r->n - 1 : i - 1)];
+        before = r->entry[ring_first_at_place(r, i == 0 ? r->n - 1 : i - 1)];
     return slot_of(back ? before : after);
 }
 
@@ -283,7 +288,7 @@ unsigned ring_walk(const struct ring *r, uint64_t hash, ring_live_fn *live, cons
         uint64_t back = key - place_of(r->entry[left - 1]);
         uint64_t ahead = place_of(r->entry[right]) - key;
         if (back <= ahead) {
-            size_t first = first_at_place(r, left - 1);
+            size_t first = ring_first_at_place(r, left - 1);
             for (size_t k = first; k < left; k++)
                 if (live(arg, slot_of(r->entry[k])))
                     return slot_of(r->entry[k]);
@@ -301,91 +306,6 @@ unsigned ring_walk(const struct ring *r, uint64_t hash, ring_live_fn *live, cons
 }
 
 /* ---- measuring ---- */
-
-/* An iterator over the circle as a sequence of arcs, each with one owner, from position 0 to
- * RING_SPACE: the arc of point `now` begins where the arc before it ended, and ends before `end`.
- *
- * The circle is cut open at 0. So that the arcs at the cut need no special case, the iterator
- * starts with the last point of the ring, at its position minus RING_SPACE, and ends with the first
- * point once more, at its position plus RING_SPACE. Points of slots without an owner are skipped:
- * their keys belong to the neighbours. */
-struct owned_point {
-    int64_t position;
-    unsigned owner;
-};
-
-struct arcs {
-    const struct ring *ring;
-    const uint16_t *owner_of;
-    size_t i; /* the next entry to examine; from ring->n on, entries of the second turn */
-    struct owned_point now, next;
-    int64_t end;
-};
-
-static unsigned owner_at(const struct arcs *a, size_t i)
-{
-    return a->owner_of[slot_of(a->ring->entry[i])];
-}
-
-/* Sets `next` to the first point with an owner after `now`. There must be one. Later entries at the
- * position of `now` own nothing: their slot is a higher one. */
-static void arcs_find_next(struct arcs *a)
-{
-    size_t n = a->ring->n;
-    for (;; a->i++) {
-        size_t turn = a->i >= n;
-        size_t i = a->i - turn * n;
-        int64_t position = (int64_t)(a->ring->entry[i] >> 16) + (int64_t)(turn * RING_SPACE);
-        unsigned owner = owner_at(a, i);
-        if (owner != RING_NONE && position > a->now.position) {
-            a->next = (struct owned_point){position, owner};
-            return;
-        }
-    }
-}
-
-/* Sets `next` and `end`. An arc includes the position halfway to the next point (at equal distance
- * the point before a key owns it), so it ends one after. */
-static void arcs_set_end(struct arcs *a)
-{
-    if (a->now.position >= (int64_t)RING_SPACE) {
-        a->end = RING_SPACE;
-        return;
-    }
-    arcs_find_next(a);
-    int64_t end = a->now.position + (a->next.position - a->now.position) / 2 + 1;
-    a->end = end < (int64_t)RING_SPACE ? end : (int64_t)RING_SPACE;
-}
-
-/* Advances to the arc that contains `position`, which is not before the present arc. */
-static void arcs_seek(struct arcs *a, int64_t position)
-{
-    while (a->end <= position && position < (int64_t)RING_SPACE) {
-        a->now = a->next;
-        arcs_set_end(a);
-    }
-}
-
-/* Begins at position 0. If no slot has an owner, there is one arc, owned by RING_NONE. */
-static void arcs_open(struct arcs *a, const struct ring *r, const uint16_t *owner_of)
-{
-    *a = (struct arcs){.ring = r, .owner_of = owner_of};
-    size_t i = r->n;
-    while (i > 0 && owner_at(a, i - 1) == RING_NONE)
-        i--;
-    if (i == 0) {
-        a->now.owner = RING_NONE;
-        a->end = RING_SPACE;
-        return;
-    }
-    /* at the position of the last owned entry, the first entry with an owner counts */
-    for (i = first_at_place(r, i - 1); owner_at(a, i) == RING_NONE;)
-        i++;
-    a->now.position = (int64_t)(r->entry[i] >> 16) - (int64_t)RING_SPACE;
-    a->now.owner = owner_at(a, i);
-    arcs_set_end(a);
-    arcs_seek(a, 0);
-}
 
 void ring_shares(const struct ring *r, const uint16_t *owner_of, uint64_t *out, size_t nowners)
 {
