@@ -77,7 +77,7 @@ static bool print_summary(const struct config *c)
     for (size_t i = 0; i < c->nlisteners; i++)
         printf("listener %s: %s on %s, pool %s\n", c->listeners[i].name,
                c->listeners[i].mode == MODE_TCP ? "tcp" : "http", c->listeners[i].listen_text,
-               c->pools[c->listeners[i].pool].name);
+               c->pools[c->listeners[i].routes[0].pool].name);
     for (size_t i = 0; i < c->npools && ok; i++)
         ok = print_pool(&c->pools[i]);
     return ok;

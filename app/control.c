@@ -297,7 +297,7 @@ static void log_listening(const struct control *c)
             return;
         log_str(&l, "listener", config->name);
         log_str(&l, "address", config->listen_text);
-        log_str(&l, "pool", c->snapshot->config->pools[config->pool].name);
+        log_str(&l, "pool", c->snapshot->config->pools[config->routes[0].pool].name);
         log_u64(&l, "workers", c->nworkers);
         log_end(&l);
     }

@@ -118,8 +118,25 @@ static void free_pool(struct config_pool *p)
     free_servers(p->standbys, p->nstandbys);
 }
 
+static void free_routes(struct config_route *routes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct config_route *r = &routes[i];
+        for (size_t m = 0; m < r->nmethods; m++)
+            free(r->methods[m]);
+        free(r->methods);
+        free(r->host);
+        free(r->path);
+        free(r->sni);
+        if (r->own_keys)
+            read_keys_free(r->keys, r->nkeys);
+    }
+    free(routes);
+}
+
 static void free_listener(struct config_listener *l)
 {
+    free_routes(l->routes, l->nroutes);
     free(l->name);
     free(l->listen_text);
     read_keys_free(l->keys, l->nkeys);

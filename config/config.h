@@ -23,6 +23,7 @@
 #define CONFIG_MAX_FILE (16u << 20) /* bytes of a file */
 #define CONFIG_MAX_POINTS 4194304   /* of a pool, the sum of weight x vnodes; ring/ has the same */
 #define CONFIG_MAX_SERVERS 4096     /* backends and standbys of a pool together */
+#define CONFIG_MAX_ROUTES 4096      /* of a listener */
 #define CONFIG_ETAG_SIZE 35         /* two quotes, 32 hexadecimal digits, a NUL */
 
 enum config_key_kind {
@@ -51,13 +52,30 @@ struct config_key {
 
 enum config_mode { MODE_HTTP, MODE_TCP };
 
+/* Which requests (mode http) or streams (mode tcp) of a listener go to which pool: those for which
+ * all conditions of the route hold. The first route that matches counts. `pool: P` is one route
+ * without conditions. */
+struct config_route {
+    char *host;      /* in lower case, without a final dot; may begin with "*."; NULL: any */
+    char *path;      /* begins with '/'; NULL: any */
+    bool path_exact; /* the path alone, not what is below it */
+    char **methods;  /* as sent, case-sensitive */
+    size_t nmethods; /* 0: any */
+    char *sni;       /* mode tcp: as `host`, of the server name in the ClientHello; NULL: any */
+    size_t pool;     /* index into config.pools */
+    struct config_key *keys; /* the listener's, unless own_keys */
+    size_t nkeys;
+    bool own_keys;
+};
+
 struct config_listener {
     char *name;
     struct addr listen;
     char *listen_text; /* as written */
     enum config_mode mode;
-    size_t pool; /* index into config.pools */
-    struct config_key *keys;
+    struct config_route *routes; /* in the file's order */
+    size_t nroutes;              /* at least 1 */
+    struct config_key *keys;     /* of the routes without keys of their own */
     size_t nkeys;
     uint32_t max_connections;        /* 1 to 1,000,000 */
     uint32_t max_header_size;        /* bytes of a head's fields; mode tcp: of a ClientHello */

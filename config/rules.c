@@ -414,7 +414,7 @@ static int pool_name_cmp(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* Replaces the pool's name of each listener by the index of the pool. */
+/* Makes `pool: P` of each listener one route to the pool of that name, without conditions. */
 static void resolve_pools(struct report *r, const struct yaml_node *listeners, struct config *c)
 {
     struct pool_name *names = mem_zalloc_array(c->npools, sizeof *names);
@@ -428,13 +428,18 @@ static void resolve_pools(struct report *r, const struct yaml_node *listeners, s
         const struct yaml_node *node = yaml_tree_get(list_item(listeners, i), "pool");
         struct report_path item = path_index(&path, i), at = path_key(&item, "pool");
         char text[REPORT_QUOTE_MAX];
+        struct config_listener *l = &c->listeners[i];
+        l->routes = mem_zalloc(sizeof *l->routes);
+        l->routes->keys = l->keys;
+        l->routes->nkeys = l->nkeys;
+        l->nroutes = 1;
         if (node == NULL || node->kind != YAML_SCALAR || node->text.n == 0)
             continue;
         struct pool_name wanted = {node->text.p, 0};
         const struct pool_name *found =
             c->npools ? bsearch(&wanted, names, c->npools, sizeof *names, pool_name_cmp) : NULL;
         if (found)
-            c->listeners[i].pool = found->index;
+            l->routes->pool = found->index;
         else
             report_node(r, node, &at, "%s is no pool of this file, allowed a pool's name",
                         report_quote(node->text, text));

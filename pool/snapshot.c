@@ -50,9 +50,9 @@ static void add_listeners(struct snapshot *s, const struct snapshot *old)
     s->nlisteners = c->nlisteners;
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct snapshot_listener *l = &s->listeners[i];
-        assert(c->listeners[i].pool < s->npools);
+        assert(c->listeners[i].routes[0].pool < s->npools);
         l->config = &c->listeners[i];
-        l->pool = s->pools[c->listeners[i].pool];
+        l->pool = s->pools[c->listeners[i].routes[0].pool];
         l->stats = adopt_stats(s, old, l->config->name);
     }
 }

@@ -38,7 +38,7 @@ static void init_listener(struct generation *g, struct worker_listener *wl,
     wl->shared = shared;
     wl->config = c;
     wl->cell = &shared->stats->cells[g->worker->index];
-    wl->pool = &g->pools[c->pool];
+    wl->pool = &g->pools[c->routes[0].pool];
     wl->mode = c->mode == MODE_TCP ? &stream_mode : &session_mode;
     deadline_queue_init(&wl->request, clock, c->request_timeout_ms, client_on_request_deadline);
     deadline_queue_init(&wl->idle, clock, c->idle_timeout_ms, client_on_idle_deadline);

@@ -26,8 +26,8 @@ static void check_config(const struct config *c)
 {
     assert(c->nlisteners && c->npools && c->workers >= 1 && c->workers <= 256);
     for (size_t i = 0; i < c->nlisteners; i++)
-        assert(c->listeners[i].name && c->listeners[i].pool < c->npools &&
-               c->listeners[i].listen.len);
+        assert(c->listeners[i].name && c->listeners[i].nroutes == 1 &&
+               c->listeners[i].routes[0].pool < c->npools && c->listeners[i].listen.len);
     for (size_t i = 0; i < c->npools; i++) {
         const struct config_pool *p = &c->pools[i];
         uint64_t points = 0;

@@ -197,7 +197,12 @@ START_TEST(the_examples_listener_has_its_values)
     ck_assert_str_eq(l->name, "web");
     ck_assert_str_eq(l->listen_text, "0.0.0.0:8080");
     ck_assert_uint_eq(addr_port(&l->listen), 8080);
-    ck_assert_uint_eq(l->pool, 0);
+    ck_assert_uint_eq(l->nroutes, 1);
+    ck_assert_uint_eq(l->routes[0].pool, 0);
+    ck_assert_ptr_eq(l->routes[0].keys, l->keys);
+    ck_assert_uint_eq(l->routes[0].nkeys, l->nkeys);
+    ck_assert_ptr_null(l->routes[0].host);
+    ck_assert_ptr_null(l->routes[0].path);
     ck_assert_uint_eq(l->nkeys, 3);
     ck_assert_uint_eq(l->keys[0].nparts, 1);
     ck_assert_int_eq(l->keys[0].parts[0].kind, KEY_HEADER);
@@ -514,9 +519,9 @@ START_TEST(listeners_find_their_pools_by_name)
                              "pools:\n"
                              "  - &p {name: q, backends: [{name: a, address: 127.0.0.1:4}]}\n"
                              "  - {name: p, backends: [{name: a, address: 127.0.0.1:4}]}\n");
-    ck_assert_uint_eq(c->listeners[0].pool, 0);
-    ck_assert_uint_eq(c->listeners[1].pool, 1);
-    ck_assert_uint_eq(c->listeners[2].pool, 0);
+    ck_assert_uint_eq(c->listeners[0].routes[0].pool, 0);
+    ck_assert_uint_eq(c->listeners[1].routes[0].pool, 1);
+    ck_assert_uint_eq(c->listeners[2].routes[0].pool, 0);
     config_unref(c);
 }
 END_TEST
