@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "ring/arcs.h"
 
-#define FIRST_CELLS 1024 /* a power of two */
+#define FIRST_CELLS 1024           /* a power of two */
+#define GOLDEN 0x9e3779b97f4a7c15u /* 2^64 / the golden ratio: its multiples spread evenly */
 
 /* The moves found so far, in a hash table with open addressing. A table of all pairs of ids would
  * have up to 2^32 cells, of which few are used. A cell without positions is empty. */
@@ -19,9 +20,9 @@ struct table {
 
 static struct ring_move *find_cell(const struct table *t, unsigned from, unsigned to)
 {
-    uint32_t hash = (uint32_t)(from << 16 | to) * 0x9e3779b1u;
+    uint64_t hash = (from << 16 | to) * GOLDEN;
     size_t mask = t->ncells - 1;
-    size_t i = (hash ^ hash >> 15) & mask;
+    size_t i = (size_t)(hash >> 32) & mask;
     while (t->cell[i].positions > 0 && (t->cell[i].from != from || t->cell[i].to != to))
         i = (i + 1) & mask;
     return &t->cell[i];
@@ -78,13 +79,12 @@ static unsigned id_of(const struct arcs *a, size_t nids)
     return id;
 }
 
-void ring_plan(const struct ring_layout *before, const struct ring_layout *after, size_t nids,
-               struct ring_plan *out)
+/* moves NULL: the sums alone. */
+static void merge(const struct ring_layout *before, const struct ring_layout *after, size_t nids,
+                  struct ring_plan *out, struct table *moves)
 {
     assert(nids < RING_NONE);
     struct arcs a, b;
-    struct table moves = {.cell = mem_zalloc_array(FIRST_CELLS, sizeof *moves.cell),
-                          .ncells = FIRST_CELLS};
     *out = (struct ring_plan){.before = mem_zalloc_array(nids + 1, sizeof *out->before),
                               .after = mem_zalloc_array(nids + 1, sizeof *out->after)};
     arcs_open(&a, before->ring, before->owner_of);
@@ -97,7 +97,8 @@ void ring_plan(const struct ring_layout *before, const struct ring_layout *after
         out->after[to] += positions;
         if (from != to) {
             out->moved += positions;
-            add_move(&moves, from, to, positions);
+            if (moves)
+                add_move(moves, from, to, positions);
         }
         at = end;
         arcs_seek(&a, at);
@@ -106,7 +107,21 @@ void ring_plan(const struct ring_layout *before, const struct ring_layout *after
     for (size_t id = 0; id <= nids; id++)
         if (out->after[id] > out->before[id])
             out->least += out->after[id] - out->before[id];
+}
+
+void ring_plan(const struct ring_layout *before, const struct ring_layout *after, size_t nids,
+               struct ring_plan *out)
+{
+    struct table moves = {.cell = mem_zalloc_array(FIRST_CELLS, sizeof *moves.cell),
+                          .ncells = FIRST_CELLS};
+    merge(before, after, nids, out, &moves);
     list_moves(&moves, out);
+}
+
+void ring_plan_sums(const struct ring_layout *before, const struct ring_layout *after, size_t nids,
+                    struct ring_plan *out)
+{
+    merge(before, after, nids, out, NULL);
 }
 
 void ring_plan_deinit(struct ring_plan *p)

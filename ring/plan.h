@@ -6,8 +6,8 @@
  * nobody, whose keys are refused. Every figure is a number of positions, of RING_SPACE in all, and
  * exact: nothing is sampled. Nobody counts as an owner like any other: keys that had no owner and
  * have one have moved.
- * Cost: one pass over both rings, about 10 ns a point, and more the more pairs of owners there are
- * between which keys move.
+ * Cost: one pass over both rings, about 10 ns a point; ring_plan() more, the more pairs of owners
+ * there are between which keys move.
  * Ownership: a plan's arrays belong to it, from ring_plan() to ring_plan_deinit(). Threads: pure.
  */
 #pragma once
@@ -37,4 +37,8 @@ struct ring_plan {
  * memory is out. */
 void ring_plan(const struct ring_layout *before, const struct ring_layout *after, size_t nids,
                struct ring_plan *out);
+/* The same without `moves`, which may be millions if most names change: they take up to a hundred
+ * times as long as the sums. */
+void ring_plan_sums(const struct ring_layout *before, const struct ring_layout *after, size_t nids,
+                    struct ring_plan *out);
 void ring_plan_deinit(struct ring_plan *p);

@@ -1,5 +1,5 @@
-/* Plans against a count over every stretch in which no owner can change, against ring_shares() and
- * ring_moved(), and by what must hold of any plan. */
+/* Plans and heirs against a count over every stretch in which no owner can change, against
+ * ring_shares() and ring_moved(), and by what must hold of any plan. */
 #include "ring/plan.h"
 
 #include <stdint.h>
@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/splitmix.h"
+#include "ring/heirs.h"
 #include "ring/ring_internal.h"
 #include "tests/lib/unit.h"
 
@@ -149,6 +150,13 @@ static struct ring_plan plan_of(const struct ring *a, const uint16_t *owner_a, c
     struct ring_plan p;
     ring_plan(&before, &after, nids, &p);
     check_plan(&p, nids);
+    struct ring_plan sums;
+    ring_plan_sums(&before, &after, nids, &sums);
+    ck_assert_uint_eq(sums.moved, p.moved);
+    ck_assert_uint_eq(sums.least, p.least);
+    ck_assert_mem_eq(sums.before, p.before, (nids + 1) * sizeof *p.before);
+    ck_assert_mem_eq(sums.after, p.after, (nids + 1) * sizeof *p.after);
+    ring_plan_deinit(&sums);
     return p;
 }
 
@@ -203,6 +211,58 @@ START_TEST(on_one_ring_a_plan_is_what_ring_moved_and_ring_shares_say)
 }
 END_TEST
 
+/* ---- heirs ---- */
+
+/* Against a pass over the whole ring without the slots that are out. */
+static void check_heirs(const struct ring *r, struct ring_heirs *h, const uint16_t *out, size_t n)
+{
+    size_t nslots = ring_slots(r);
+    uint16_t *owner = mem_zalloc_array(nslots, sizeof *owner);
+    uint16_t *heir = mem_zalloc_array(nslots, sizeof *heir);
+    uint64_t *shares = mem_zalloc_array(nslots, sizeof *shares);
+    uint64_t *gain = mem_zalloc_array(nslots, sizeof *gain);
+    for (size_t i = 0; i < nslots; i++)
+        owner[i] = (uint16_t)i;
+    for (size_t i = 0; i < n; i++)
+        owner[out[i]] = RING_NONE;
+    ring_shares(r, owner, shares, nslots);
+    size_t nheirs = ring_heirs_find(h, out, n, gain, heir), gaining = 0;
+    for (size_t i = 0; i < nslots; i++) {
+        gaining += gain[i] > 0;
+        if (owner[i] != RING_NONE)
+            ck_assert_uint_eq(ring_heirs_positions(h)[i] + gain[i], shares[i]);
+        else
+            ck_assert_uint_eq(gain[i], 0);
+    }
+    ck_assert_uint_eq(nheirs, gaining);
+    for (size_t i = 0; i < nheirs; i++)
+        ck_assert_uint_gt(gain[heir[i]], 0);
+    free(owner);
+    free(heir);
+    free(shares);
+    free(gain);
+}
+
+START_TEST(heirs_get_what_a_ring_without_the_others_gives_them)
+{
+    for (int round = 0; round < 3000; round++) {
+        struct tiny a;
+        uint16_t out[MAX_SLOTS];
+        make_tiny(&a);
+        struct ring_heirs *h = ring_heirs_new(a.ring);
+        for (int i = 0; i < 4; i++) {
+            size_t n = 0;
+            for (uint16_t s = 0; s < a.nslots; s++)
+                if (n + 1 < a.nslots && random_below(2))
+                    out[n++] = s;
+            check_heirs(a.ring, h, out, n);
+        }
+        ring_heirs_free(h);
+        ring_free(a.ring);
+    }
+}
+END_TEST
+
 /* ---- rings of names ---- */
 
 #define MANY 300
@@ -228,6 +288,21 @@ static void name_all(void)
         further[i] = (uint16_t)((i + MANY) % (MANY * 2));
     }
 }
+
+START_TEST(heirs_of_each_pair_of_names_are_exact)
+{
+    struct ring *r = ring_of(members, 9, 20);
+    struct ring_heirs *h = ring_heirs_new(r);
+    for (uint16_t a = 0; a < 9; a++) {
+        ck_assert_uint_eq(ring_heirs_points(h, a), 20);
+        for (uint16_t b = 0; b < 9; b++)
+            check_heirs(r, h, (uint16_t[]){a, b}, a == b ? 1 : 2);
+    }
+    check_heirs(r, h, (uint16_t[]){0, 1, 2, 3, 5, 6, 7, 8}, 8); /* one is left */
+    ring_heirs_free(h);
+    ring_free(r);
+}
+END_TEST
 
 START_TEST(the_same_layout_moves_nothing)
 {
@@ -323,6 +398,8 @@ static Suite *suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, each_pair_of_owners_moves_what_a_count_over_the_circle_finds);
     tcase_add_test(t, on_one_ring_a_plan_is_what_ring_moved_and_ring_shares_say);
+    tcase_add_test(t, heirs_get_what_a_ring_without_the_others_gives_them);
+    tcase_add_test(t, heirs_of_each_pair_of_names_are_exact);
     tcase_add_test(t, the_same_layout_moves_nothing);
     tcase_add_test(t, a_joining_or_heavier_backend_moves_the_least_possible);
     tcase_add_test(t, all_names_new_moves_all_keys_between_many_pairs);
