@@ -38,6 +38,9 @@ enum config_key_kind {
     KEY_SNI,
 };
 
+/* The word for it in a file: "header" of "header:NAME", "source_ip". */
+const char *config_key_word(enum config_key_kind kind);
+
 struct config_key_part {
     enum config_key_kind kind;
     char *name; /* of the header, cookie or query parameter, as written; NULL for other kinds */

@@ -250,6 +250,14 @@ static const struct {
     {"sni", KEY_SNI, NULL},
 };
 
+const char *config_key_word(enum config_key_kind kind)
+{
+    size_t k = 0;
+    while (key_kinds[k].kind != kind)
+        k++;
+    return key_kinds[k].word;
+}
+
 /* One part of "a+b+c". */
 static bool read_part(struct report *r, const struct yaml_node *node,
                       const struct report_path *path, struct str s, struct config_key_part *out)
