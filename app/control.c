@@ -145,6 +145,8 @@ static void on_message(struct mailbox *m, struct message *msg)
         if (c->state == CONTROL_RUNNING) /* while it stops, nothing would come of it */
             live_failures(c, msg->object, msg->kind == CONTROL_SUSPICION);
         break;
+    case CONTROL_SNAPSHOT:
+        break; /* message_free() gives the reference back */
     case CONTROL_WORKER_DONE:
         if (++c->ndone == c->nstarted)
             close_all(c);
@@ -268,6 +270,23 @@ static bool bind_all(struct control *c, struct error *e)
     return ok;
 }
 
+/* Before the workers run, so that none of them can begin to accept before the first socket of each
+ * listener is the port's only one (net/bind.h). */
+static bool listen_all(struct control *c, struct error *e)
+{
+    size_t nlisteners = c->snapshot->nlisteners;
+    for (size_t l = 0; l < nlisteners; l++) {
+        const struct config_listener *config = c->snapshot->listeners[l].config;
+        for (unsigned w = 0; w < c->nworkers; w++) {
+            if (bind_listen(c->fds[w * nlisteners + l], w == 0, BIND_BACKLOG, e))
+                continue;
+            error_prefix(e, "listener %s: %s", config->name, config->listen_text);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool start_workers(struct control *c, struct error *e)
 {
     size_t nlisteners = c->snapshot->nlisteners;
@@ -312,7 +331,7 @@ static void on_first_checked(void *arg)
         return;
     snapshot_start(c->snapshot, NULL, uv_now(&c->loop));
     descriptors_init(); /* the sockets of the listeners are open by now, and are counted */
-    bool ok = start_workers(c, &e);
+    bool ok = listen_all(c, &e) && start_workers(c, &e);
     close_fds(c);
     c->state = CONTROL_RUNNING;
     if (!ok) {

@@ -31,6 +31,8 @@
 #include "base/addr.h"
 #include "base/error.h"
 
+#define BIND_BACKLOG 4096 /* for bind_listen(); the kernel cuts it to net.core.somaxconn */
+
 /* The files that a listener on a unix socket has created. {0}: none. */
 struct bind_claim {
     const struct addr *at; /* the caller's address; NULL: nothing is claimed */

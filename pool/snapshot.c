@@ -42,6 +42,17 @@ static struct listener_stats *adopt_stats(const struct snapshot *s, const struct
     return stats_new(s->nworkers);
 }
 
+/* Listeners of one address have the same sockets, whatever else about them changes. A number is
+ * used once, even if its generation is never put in service. */
+static uint64_t adopt_socket(const struct snapshot *old, const struct addr *listen)
+{
+    static _Atomic uint64_t last;
+    for (size_t i = 0; old && i < old->nlisteners; i++)
+        if (addr_eq(&old->listeners[i].config->listen, listen))
+            return old->listeners[i].socket;
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
 /* A listener keeps its figures as long as its name stays, whatever its address and pool become. */
 static void add_listeners(struct snapshot *s, const struct snapshot *old)
 {
@@ -52,6 +63,7 @@ static void add_listeners(struct snapshot *s, const struct snapshot *old)
         struct snapshot_listener *l = &s->listeners[i];
         assert(c->listeners[i].routes[0].pool < s->npools);
         l->config = &c->listeners[i];
+        l->socket = adopt_socket(old, &l->config->listen);
         l->pool = s->pools[c->listeners[i].routes[0].pool];
         l->stats = adopt_stats(s, old, l->config->name);
     }

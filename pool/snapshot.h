@@ -46,6 +46,8 @@ void listener_stats_unref(struct listener_stats *l); /* NULL is fine */
 
 struct snapshot_listener {
     const struct config_listener *config;
+    uint64_t socket; /* names the listening sockets: the same as in the generation before if the
+                        address is, else a number that no listener of this process had */
     struct pool *pool;
     struct listener_stats *stats; /* a reference */
 };

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "proxy/exchange.h"
+#include "proxy/listener.h"
 #include "proxy/session.h"
 #include "proxy/stream.h"
 #include "proxy/tunnel.h"
@@ -101,19 +102,36 @@ static void move_idle(struct generation *old, struct generation *new)
     }
 }
 
-void generation_take_up(struct worker *w, struct snapshot *s)
+static bool start_listeners(struct worker *w, struct worker_update *u, struct error *e)
+{
+    bool ok = true;
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        const struct config_listener *config = w->listeners[i].now->config;
+        struct error why;
+        int fd = u->fds[i];
+        u->fds[i] = -1;
+        if (fd < 0 || listener_start(&w->listeners[i], fd, &why) || !ok)
+            continue;
+        error_set(e, why.code, "listener %s: %s: %s", config->name, config->listen_text, why.text);
+        ok = false;
+    }
+    return ok;
+}
+
+bool generation_take_up(struct worker *w, struct worker_update *u, struct error *e)
 {
     struct generation *old = w->current;
-    struct generation *g = generation_new(w, s);
-    assert(s->nlisteners == w->nlisteners);
+    struct generation *g = generation_new(w, u->snapshot);
+    assert(u->snapshot->nlisteners == w->nlisteners);
     w->current = g;
     for (size_t i = 0; i < w->nlisteners; i++)
         w->listeners[i].now = &g->listeners[i];
     settle_servers(g); /* before leave_servers(), which closes what has no new home */
-    if (old == NULL)
-        return;
-    leave_servers(old);
-    upstream_close_homeless(w);
-    move_idle(old, g);
-    generation_unref(old);
+    if (old) {
+        leave_servers(old);
+        upstream_close_homeless(w);
+        move_idle(old, g);
+        generation_unref(old);
+    }
+    return start_listeners(w, u, e);
 }

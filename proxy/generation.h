@@ -8,7 +8,16 @@
  * ground.h.
  * Threads: the worker's, or control's before the worker runs. */
 #pragma once
+#include "base/error.h"
 #include "proxy/ground.h"
 
-/* Keeps a reference of its own to the snapshot. */
-void generation_take_up(struct worker *w, struct snapshot *s);
+/* What WORKER_GENERATION brings. */
+struct worker_update {
+    struct snapshot *snapshot; /* a reference */
+    int *fds; /* one for each of its listeners: a socket that listens; -1: the worker has it */
+};
+
+/* Keeps a reference of its own to the snapshot, and takes the sockets over: they are -1 afterwards.
+ * False: not all listeners could be started, and the error is that of the first; the generation is
+ * taken up nevertheless. */
+bool generation_take_up(struct worker *w, struct worker_update *u, struct error *e);

@@ -39,6 +39,8 @@ struct client_mode;
 enum control_message {
     CONTROL_PASSIVE_DOWN, /* object: struct server; live traffic failed too often */
     CONTROL_SUSPICION,    /* object: struct server; the same, but a check is to decide */
+    CONTROL_SNAPSHOT,     /* object: struct snapshot; a worker has done with it, and control frees
+                             it if nobody else has a reference, as that may take long */
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
 };
 

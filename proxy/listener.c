@@ -1,12 +1,8 @@
 #include "proxy/listener.h"
 
-#include <unistd.h>
-
 #include "base/log.h"
 #include "net/bind.h"
 #include "proxy/client.h"
-
-#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
 static struct listener *of(struct acceptor *a)
 {
@@ -38,10 +34,6 @@ static const struct acceptor_ops acceptor_ops = {on_accept, on_error, is_full};
 
 bool listener_start(struct listener *l, int fd, struct error *e)
 {
-    if (!bind_listen(fd, l->worker->index == 0, BACKLOG, e)) {
-        close(fd);
-        return false;
-    }
     int r = acceptor_start(&l->acceptor, &l->worker->net, &acceptor_ops, fd);
     if (r < 0)
         error_set(e, -r, "poll: %s", uv_strerror(r));
@@ -56,5 +48,5 @@ void listener_stop(struct listener *l)
     l->listening = false;
     /* Closing the socket resets the connections in its queue, so they are accepted first; bounded,
      * as a flood could go on. */
-    acceptor_stop(&l->acceptor, BACKLOG + 1, NULL);
+    acceptor_stop(&l->acceptor, BIND_BACKLOG + 1, NULL);
 }

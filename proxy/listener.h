@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "proxy/ground.h"
 
-/* Takes over fd, a bound socket. Worker 0 must be the first to start, see net/bind.h. `now` must be
- * set. False: the error says why, and fd is closed. */
+/* Takes over fd, a socket that listens. `now` must be set. False: the error says why, and fd is
+ * closed. */
 bool listener_start(struct listener *l, int fd, struct error *e);
 /* Accepts what is queued, then closes the socket. A second call does nothing. */
 void listener_stop(struct listener *l);

@@ -3,12 +3,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/exchange.h"
 #include "proxy/generation.h"
@@ -23,8 +25,8 @@
 
 static void close_idle_upstreams(struct worker *w)
 {
-    const struct snapshot *s = w->current->snapshot;
-    for (size_t p = 0; p < s->npools; p++)
+    const struct snapshot *s = w->current ? w->current->snapshot : NULL;
+    for (size_t p = 0; s && p < s->npools; p++)
         for (unsigned i = 0; i < s->pools[p]->nservers; i++)
             upstream_close_idle(worker_cell(w, s->pools[p]->members[i].server));
     upstream_close_tied(w, NULL);
@@ -81,6 +83,15 @@ static void owners_changed(struct worker *w, const struct pool_totals *pool)
             tunnel_recheck(&g->pools[p]);
 }
 
+/* A worker that stops has closed its listeners, and new ones would live on in a process that ends.
+ * Where a listener can't be started although its socket listens, its clients are refused. */
+static void take_up(struct worker *w, struct worker_update *u)
+{
+    struct error e;
+    if (!w->stopping && !generation_take_up(w, u, &e))
+        log_event(LOG_ERROR, "accept failed", e.text);
+}
+
 static void on_message(struct mailbox *m, struct message *msg)
 {
     struct worker *w = container_of(m, struct worker, mailbox);
@@ -96,7 +107,7 @@ static void on_message(struct mailbox *m, struct message *msg)
         owners_changed(w, msg->object);
         break;
     case WORKER_GENERATION:
-        generation_take_up(w, msg->object);
+        take_up(w, msg->object);
         break;
     case WORKER_STOP:
         stop(w);
@@ -108,19 +119,45 @@ static void on_message(struct mailbox *m, struct message *msg)
     message_free(msg);
 }
 
-static bool open_listeners(struct worker *w, const int *fds, struct error *e)
+struct worker_update *worker_update_new(struct snapshot *s, const int *fds, struct error *e)
 {
-    for (size_t i = 0; i < w->nlisteners; i++) {
-        const struct config_listener *config = w->listeners[i].now->config;
-        int fd = dup(fds[i]); /* the caller keeps its own */
-        if (fd < 0)
-            error_errno(e, errno, "dup");
-        else if (listener_start(&w->listeners[i], fd, e))
+    struct worker_update *u = mem_zalloc(sizeof *u);
+    u->snapshot = snapshot_ref(s);
+    u->fds = mem_zalloc_array(s->nlisteners, sizeof *u->fds);
+    for (size_t i = 0; i < s->nlisteners; i++)
+        u->fds[i] = -1;
+    for (size_t i = 0; i < s->nlisteners; i++) {
+        const struct config_listener *config = s->listeners[i].config;
+        u->fds[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+        if (fds[i] < 0 || u->fds[i] >= 0)
             continue;
-        error_prefix(e, "listener %s: %s", config->name, config->listen_text);
-        return false;
+        error_errno(e, errno, "listener %s: %s: dup", config->name, config->listen_text);
+        worker_update_release(u);
+        return NULL;
     }
-    return true;
+    return u;
+}
+
+void worker_update_release(void *update)
+{
+    struct worker_update *u = update;
+    for (size_t i = 0; i < u->snapshot->nlisteners; i++)
+        if (u->fds[i] >= 0)
+            close(u->fds[i]);
+    free(u->fds);
+    snapshot_unref(u->snapshot);
+    free(u);
+}
+
+/* The first generation. */
+static bool begin(struct worker *w, struct snapshot *s, const int *fds, struct error *e)
+{
+    struct worker_update *u = worker_update_new(s, fds, e);
+    if (u == NULL)
+        return false;
+    bool ok = generation_take_up(w, u, e);
+    worker_update_release(u);
+    return ok;
 }
 
 bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
@@ -150,10 +187,9 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     w->listeners = mem_zalloc_array(s->nlisteners, sizeof *w->listeners);
     for (size_t i = 0; i < s->nlisteners; i++)
         w->listeners[i].worker = w;
-    generation_take_up(w, s);
-    if (open_listeners(w, fds, e))
+    if (begin(w, s, fds, e))
         return true;
-    stop(w); /* those that have begun to listen */
+    stop(w); /* those that accept already */
     worker_deinit(w);
     return false;
 }
@@ -203,7 +239,8 @@ void worker_deinit(struct worker *w)
     int r = uv_loop_close(&w->loop);
     assert(r == 0);
     (void)r;
-    generation_unref(w->current);
+    if (w->current)
+        generation_unref(w->current);
     free(w->listeners);
     mailbox_deinit(&w->mailbox);
     exchange_free_spares(w);

@@ -11,19 +11,32 @@
 #include "base/error.h"
 #include "proxy/ground.h"
 
+struct worker_update;
+
 /* What control mails to a worker. An object comes with a reference. */
 enum worker_message {
     WORKER_SERVER_DOWN,    /* object: struct server; requests that wait for it go on elsewhere */
     WORKER_SERVER_MOVED,   /* object: struct server; idle connections to its old address close */
     WORKER_OWNERS_CHANGED, /* object: struct pool_totals of a pool with close_moved: always */
-    WORKER_GENERATION,     /* object: struct snapshot; new requests begin under it */
+    WORKER_GENERATION,     /* object: struct worker_update; new requests begin under it */
     WORKER_STOP,           /* accept what is queued, stop to listen, finish what is open */
     WORKER_ABORT,          /* close everything now */
 };
 
-/* Sets the worker up to listen on fds[s->nlisteners], bound sockets, one for each listener; they
- * are duplicated, and stay the caller's. False: the error says why, and there is nothing to undo.
- */
+/* The object of WORKER_GENERATION, for one worker: a snapshot, and the sockets that are new to the
+ * worker. fds[s->nlisteners]: sockets that listen, which are duplicated and stay the caller's; -1:
+ * the worker has a socket of this number (snapshot_listener.socket) already. A worker goes on with
+ * its listeners whose sockets the snapshot still names, begins to accept from those in fds, and
+ * ends the others: it accepts what is queued, closes the socket, and their clients end as when the
+ * worker stops. Makes a reference to the snapshot. NULL: the error says why. */
+struct worker_update *worker_update_new(struct snapshot *s, const int *fds, struct error *e);
+/* Frees it with what the worker did not take over, as a message_release_fn (net/mailbox.h). */
+void worker_update_release(void *update);
+
+/* Sets the worker up to accept from fds[s->nlisteners], sockets that listen, one for each listener;
+ * they are duplicated, and stay the caller's. Of the sockets that share a port the first one that
+ * bind_sockets() gave has to listen first (net/bind.h). False: the error says why, and there is
+ * nothing to undo. */
 bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
                  const int *fds, struct error *e);
 /* Runs the thread. False: the error says why; worker_deinit() is then due. */

@@ -337,6 +337,16 @@ static struct snapshot *next_generation(const char *text)
     return s;
 }
 
+static void take_up(struct snapshot *s)
+{
+    static const int has_it = -1;
+    struct error e;
+    struct worker_update *u = worker_update_new(s, &has_it, &e);
+    ck_assert_ptr_nonnull(u);
+    ck_assert(generation_take_up(&world.worker, u, &e));
+    worker_update_release(u);
+}
+
 START_TEST(a_tied_connection_outlives_generations_that_have_its_server)
 {
     one_client_begin(configuration);
@@ -349,17 +359,17 @@ START_TEST(a_tied_connection_outlives_generations_that_have_its_server)
         struct backend *b = talk(0, text, OK);
         tied[b->server] = b;
     }
-    generation_take_up(&world.worker, same);
+    take_up(same);
     settle();
     ck_assert_ptr_eq(talk(0, GET("X-Key: 7\r\n"), OK)->owner, world.open[0]);
     ck_assert_uint_eq(ties_of(0), 4);
-    generation_take_up(&world.worker, less);
+    take_up(less);
     settle();
     ck_assert(is_open(tied[0]) && is_open(tied[1]) && is_open(tied[2]) && !is_open(tied[3]));
     ck_assert_uint_eq(ties_of(0), 3);
     pass(60000); /* the deadlines have moved, too */
     ck_assert_uint_eq(ties_of(0), 0);
-    generation_take_up(&world.worker, world.snapshot);
+    take_up(world.snapshot);
     one_client_end();
     snapshot_retire(same);
     snapshot_retire(less);

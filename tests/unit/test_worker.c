@@ -222,6 +222,8 @@ static uint16_t start_proxy(struct proxy *p, const struct backends *b)
     ck_assert_int_eq(getsockname(fds[0], &here.sa, &here.len), 0);
     close(fds[0]);
     ck_assert_msg(bind_sockets(&here, fds, WORKERS, &claim, &e), "%s", e.text);
+    for (unsigned i = 0; i < WORKERS; i++)
+        ck_assert_msg(bind_listen(fds[i], i == 0, BIND_BACKLOG, &e), "%s", e.text);
     p->current = next(b, addr_port(&here), NULL);
     for (unsigned i = 0; i < WORKERS; i++)
         ck_assert_msg(worker_init(&p->workers[i], i, p->current, &p->control, &fds[i], &e), "%s",
@@ -233,11 +235,20 @@ static uint16_t start_proxy(struct proxy *p, const struct backends *b)
     return addr_port(&here);
 }
 
+static void post_update(struct worker *w, struct snapshot *s)
+{
+    static const int has_it = -1;
+    struct error e;
+    struct worker_update *u = worker_update_new(s, &has_it, &e);
+    ck_assert_ptr_nonnull(u);
+    worker_post(w, WORKER_GENERATION, u, worker_update_release);
+}
+
 static void publish(struct proxy *p, struct snapshot *s)
 {
     struct snapshot *old = p->current;
     for (unsigned i = 0; i < WORKERS; i++)
-        worker_post(&p->workers[i], WORKER_GENERATION, snapshot_ref(s), snapshot_release);
+        post_update(&p->workers[i], s);
     snapshot_retire(old);
     snapshot_unref(old);
     p->current = s;
