@@ -42,3 +42,25 @@ bool units_parse_size(struct str s, uint64_t *bytes)
         {{"B", 1}, 1}, {{"KiB", 3}, 1u << 10}, {{"MiB", 3}, 1u << 20}, {{"GiB", 3}, 1u << 30}};
     return parse(s, units, sizeof units / sizeof *units, bytes);
 }
+
+bool units_parse_percent(struct str s, double *share)
+{
+    uint64_t millionths = 0; /* of one per cent */
+    size_t i = 0, decimals = 0;
+    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && i < 3; i++)
+        millionths = millionths * 10 + (uint64_t)(s.p[i] - '0');
+    if (i == 0)
+        return false;
+    if (i < s.n && s.p[i] == '.') {
+        for (i++; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && decimals < 6; i++, decimals++)
+            millionths = millionths * 10 + (uint64_t)(s.p[i] - '0');
+        if (decimals == 0)
+            return false;
+    }
+    for (; decimals < 6; decimals++)
+        millionths *= 10;
+    if (i + 1 != s.n || s.p[i] != '%' || millionths > 100000000)
+        return false;
+    *share = (double)millionths / 1e8;
+    return true;
+}

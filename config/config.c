@@ -33,6 +33,17 @@ struct config *config_load(const char *file, struct config_errors *errors)
     return c;
 }
 
+struct config *config_reload(const char *file, struct config_errors *errors)
+{
+    struct buffer text = {0};
+    struct error e;
+    struct config *c = file_read_settled(file, CONFIG_MAX_FILE, &text, &e)
+                           ? config_parse(file, text.data, buffer_len(&text), errors)
+                           : refuse(file, e.text, errors);
+    buffer_release(&text);
+    return c;
+}
+
 /* A config with this text, and nothing of what the text says. */
 static struct config *new_config(const char *file, const char *text, size_t len)
 {

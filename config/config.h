@@ -190,6 +190,8 @@ struct config {
     char *admin_listen_text;
     char *admin_token; /* NULL: none */
     enum log_level log_level;
+    double
+        max_move; /* of a pool's keys, 0 to 1: a reload that moves more is refused; above 1: off */
     struct config_listener *listeners; /* in the file's order */
     size_t nlisteners;                 /* at least 1 */
     struct config_pool *pools;         /* in the file's order */
@@ -206,6 +208,9 @@ struct config_errors {
 /* Reads and checks a file. Returns a config with one reference, the caller's. NULL: *errors holds
  * at least one line, also if the file cannot be read. The caller frees *errors in both cases. */
 struct config *config_load(const char *file, struct config_errors *errors);
+/* The same while a proxy runs: an editor may be at work on the file, and nobody may be there to
+ * write into a FIFO. See file_read_settled(). */
+struct config *config_reload(const char *file, struct config_errors *errors);
 /* The same for a file in memory; `file` is the name to use in messages. Relative names of other
  * files (token_file) start from its directory. */
 struct config *config_parse(const char *file, const char *text, size_t len,

@@ -106,6 +106,9 @@ static const char *describe(const struct schema_key *k, char out[ALLOWED_MAX])
     case SCHEMA_FACTOR:
         snprintf(out, ALLOWED_MAX, "off or %g to %g", (double)k->min / 100, (double)k->max / 100);
         break;
+    case SCHEMA_SHARE:
+        strcpy(out, "off or 0% to 100%");
+        break;
     case SCHEMA_WORD:
         describe_words(k->words, out);
         break;
@@ -237,6 +240,15 @@ static void read_factor(const struct value *v, void *fields)
     }
     assert(v->key->size == sizeof x);
     memcpy((char *)fields + v->key->offset, &x, sizeof x);
+}
+
+static void read_share(const struct value *v, void *fields)
+{
+    double x = SCHEMA_NO_BOUND;
+    if (!str_eq(v->node->text, STR("off")) && !units_parse_percent(v->node->text, &x))
+        wrong(v, "is not a percentage such as 10%");
+    else
+        memcpy((char *)fields + v->key->offset, &x, sizeof x);
 }
 
 static void read_word(const struct value *v, void *fields)
@@ -428,6 +440,7 @@ static void read_value(const struct value *v, void *fields)
         [SCHEMA_DURATION] = {read_duration, .scalar = true},
         [SCHEMA_SIZE] = {read_size, .scalar = true},
         [SCHEMA_FACTOR] = {read_factor, .scalar = true},
+        [SCHEMA_SHARE] = {read_share, .scalar = true},
         [SCHEMA_WORD] = {read_word, .scalar = true},
         [SCHEMA_ADDRESS] = {read_address, .scalar = true},
         [SCHEMA_NAME] = {read_string},

@@ -51,6 +51,11 @@ static const struct schema_key log_keys[] = {
 };
 static const struct schema log_schema = KEYS(log_keys, config);
 
+static const struct schema_key reload_keys[] = {
+    {"max_move", SCHEMA_SHARE, .fallback = "off", FIELD(config, max_move)},
+};
+static const struct schema reload_schema = KEYS(reload_keys, config);
+
 static const struct schema_key listener_timeout_keys[] = {
     {"request", SCHEMA_DURATION, .fallback = "10s", TIME,
      FIELD(config_listener, request_timeout_ms)},
@@ -185,6 +190,7 @@ static const struct schema_key document_keys[] = {
      FIELD(config, shutdown_timeout_ms)},
     {"admin", SCHEMA_MAP, .inner = &admin},
     {"log", SCHEMA_MAP, .inner = &log_schema},
+    {"reload", SCHEMA_MAP, .inner = &reload_schema},
     {"listeners", SCHEMA_LIST, .required = true, .min = 1, FIELD(config, listeners),
      AND(config, nlisteners), .inner = &listener},
     {"pools", SCHEMA_LIST, .required = true, .min = 1, FIELD(config, pools), AND(config, npools),

@@ -11,14 +11,15 @@
 #include <stdint.h>
 
 enum schema_type {
-    SCHEMA_NUMBER,     /* -> an unsigned integer, min to max */
-    SCHEMA_DURATION,   /* -> uint64_t, milliseconds, min to max */
-    SCHEMA_SIZE,       /* -> uint32_t, bytes, min to max */
-    SCHEMA_FACTOR,     /* -> double, min to max are hundredths; the word `off` is 0 */
-    SCHEMA_WORD,       /* -> an enum or a bool, one of `words` */
-    SCHEMA_NAME,       /* -> char *, see read_name() */
-    SCHEMA_TEXT,       /* -> char *, 1 to max bytes */
-    SCHEMA_BYTES,      /* -> char *, 1 to max bytes; their number to size_t at `second` */
+    SCHEMA_NUMBER,   /* -> an unsigned integer, min to max */
+    SCHEMA_DURATION, /* -> uint64_t, milliseconds, min to max */
+    SCHEMA_SIZE,     /* -> uint32_t, bytes, min to max */
+    SCHEMA_FACTOR,   /* -> double, min to max are hundredths; the word `off` is 0 */
+    SCHEMA_SHARE, /* -> double, 0 to 1, written as 0% to 100%; the word `off` is SCHEMA_NO_BOUND */
+    SCHEMA_WORD,  /* -> an enum or a bool, one of `words` */
+    SCHEMA_NAME,  /* -> char *, see read_name() */
+    SCHEMA_TEXT,  /* -> char *, 1 to max bytes */
+    SCHEMA_BYTES, /* -> char *, 1 to max bytes; their number to size_t at `second` */
     SCHEMA_ADDRESS,    /* -> struct addr, max is SCHEMA_TAKES_*; its text to char * at `second` */
     SCHEMA_STATUSES,   /* -> struct config_range *; their number to size_t at `second` */
     SCHEMA_KEYS,       /* -> struct config_key *; their number to size_t at `second` */
@@ -58,6 +59,8 @@ struct schema {
 /* SCHEMA_ADDRESS: what is allowed besides IP:PORT and [IPV6]:PORT. */
 #define SCHEMA_TAKES_UNIX 1u
 #define SCHEMA_TAKES_NAME 2u /* HOST:PORT; the addr has len 0 then */
+
+#define SCHEMA_NO_BOUND 2.0 /* above every share */
 
 #define SCHEMA_MAX_KEYS 32 /* keys of one mapping */
 #define SCHEMA_DAY_MS 86400000

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "config/config.h"
+#include "config/schema.h"
 #include "tests/lib/unit.h"
 
 /* The smallest file in two lines, and the same with one more line inside. */
@@ -662,7 +663,8 @@ static const struct {
     {"<<: *x\n", {"t.yaml:1:5: (document): alias *x has no anchor before it"}},
     {"a: &x {<<: *x}\n", {"t.yaml:1:12: (document): alias *x has no anchor before it"}},
     {TOP("\"<<\": 1"),
-     {"t.yaml:1:1: <<: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
+     {"t.yaml:1:1: <<: unknown key, allowed workers, shutdown_timeout, admin, log, reload, "
+      "listeners, "
       "pools"}},
     {"\xff\xfel\0i\0", {"t.yaml:1:1: (document): not valid YAML: UTF-16, allowed UTF-8 text"}},
     {"\xfe\xff", {"t.yaml:1:1: (document): not valid YAML: UTF-16, allowed UTF-8 text"}},
@@ -757,15 +759,17 @@ static const struct {
     {TOP("workers: 1.5"), {"t.yaml:1:10: workers: 1.5 is not a whole number, allowed 1 to 256"}},
     {TOP("worker: 2"),
      {"t.yaml:1:1: worker: unknown key, did you mean workers? allowed workers, shutdown_timeout, "
-      "admin, log, listeners, pools"}},
+      "admin, log, reload, listeners, pools"}},
     {TOP("zzz: 2"),
-     {"t.yaml:1:1: zzz: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
+     {"t.yaml:1:1: zzz: unknown key, allowed workers, shutdown_timeout, admin, log, reload, "
+      "listeners, "
       "pools"}},
     {TOP("x-a: 1\nx-b: 2\nx-a: 3\nx-a: 3"),
      {"t.yaml:3:1: x-a: given twice, first in line 1; allowed once",
       "t.yaml:4:1: x-a: given twice, first in line 1; allowed once"}},
     {TOP("x-: 1"),
-     {"t.yaml:1:1: x-: unknown key, allowed workers, shutdown_timeout, admin, log, listeners, "
+     {"t.yaml:1:1: x-: unknown key, allowed workers, shutdown_timeout, admin, log, reload, "
+      "listeners, "
       "pools"}},
     {POOL("x-mine: 1"),
      {"t.yaml:2:1: pools[0].x-mine: unknown key, keys x-NAME are taken at the top level alone"}},
@@ -975,6 +979,12 @@ static const struct {
      {"t.yaml:2:18: pools[0].ring.max_load: 1.0 is out of range, allowed off or 1.01 to 100"}},
     {POOL("ring: {max_load: 100.1}"),
      {"t.yaml:2:18: pools[0].ring.max_load: 100.1 is out of range, allowed off or 1.01 to 100"}},
+    {"reload: {max_move: 101%}\n" LISTENERS POOLS,
+     {"t.yaml:1:20: reload.max_move: 101% is not a percentage such as 10%, allowed off or 0% to "
+      "100%"}},
+    {"reload: {max_move: 0.1}\n" LISTENERS POOLS,
+     {"t.yaml:1:20: reload.max_move: 0.1 is not a percentage such as 10%, allowed off or 0% to "
+      "100%"}},
     {POOL("ring: {max_load: 1e1}"),
      {"t.yaml:2:18: pools[0].ring.max_load: 1e1 is not a number, allowed off or 1.01 to 100"}},
     {POOL("ring: {max_load: [off]}"),
@@ -1428,6 +1438,24 @@ static int check_any(const char *text, size_t len)
 }
 
 /* Byte by byte: also a byte order mark and what is no part of any value. */
+START_TEST(a_bound_of_moves_is_a_share)
+{
+    static const struct {
+        const char *text;
+        double max_move;
+    } cases[] = {{LISTENERS POOLS, SCHEMA_NO_BOUND},
+                 {"reload: {}\n" LISTENERS POOLS, SCHEMA_NO_BOUND},
+                 {"reload: {max_move: off}\n" LISTENERS POOLS, SCHEMA_NO_BOUND},
+                 {"reload: {max_move: 0%}\n" LISTENERS POOLS, 0},
+                 {"reload: {max_move: 12.5%}\n" LISTENERS POOLS, 0.125}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config *c = parse(cases[i].text);
+        ck_assert(c->max_move == cases[i].max_move);
+        config_unref(c);
+    }
+}
+END_TEST
+
 START_TEST(a_config_keeps_its_text)
 {
     const char text[] = "\xef\xbb\xbf# why\r\n" LISTENERS POOLS "...\n";
@@ -1551,6 +1579,7 @@ static Suite *build(void)
     tcase_add_test(t, the_token_is_read_from_beside_the_file_and_trimmed);
     tcase_add_test(t, a_token_that_no_field_can_hold_is_refused);
     tcase_add_test(t, a_file_that_cannot_be_read_is_an_error_of_the_document);
+    tcase_add_test(t, a_bound_of_moves_is_a_share);
     tcase_add_test(t, a_config_keeps_its_text);
     tcase_add_test(t, an_etag_is_of_the_bytes_alone);
     tcase_add_test(t, every_truncation_loads_or_says_why);

@@ -1,8 +1,11 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/lib/unit.h"
@@ -20,6 +23,20 @@ static void make(size_t n)
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(text, 1, n, f), n);
     ck_assert_int_eq(fclose(f), 0);
+}
+
+/* The module's read(). In that many readings the file grows. */
+static unsigned changes;
+
+ssize_t read(int fd, void *buffer, size_t n)
+{
+    if (changes > 0 && lseek(fd, 0, SEEK_CUR) == 0) {
+        changes--;
+        int to = open(path, O_WRONLY | O_APPEND);
+        if (to < 0 || write(to, "y", 1) != 1 || close(to) < 0)
+            abort();
+    }
+    return syscall(SYS_read, fd, buffer, n);
 }
 
 START_TEST(a_file_is_read_to_its_end)
@@ -53,12 +70,57 @@ START_TEST(what_cannot_be_read_is_said)
 }
 END_TEST
 
+START_TEST(a_file_that_changes_is_read_again)
+{
+    struct buffer b = {0};
+    struct error e;
+    make(100);
+    ck_assert(file_read_settled(path, MIB, &b, &e));
+    ck_assert_uint_eq(buffer_len(&b), 100);
+    changes = 1;
+    ck_assert(file_read_settled(path, MIB, &b, &e));
+    ck_assert_uint_eq(buffer_len(&b), 101);
+    ck_assert_int_eq(b.data[100], 'y');
+    changes = FILE_READINGS;
+    ck_assert(!file_read_settled(path, MIB, &b, &e));
+    ck_assert_uint_eq(changes, 0);
+    ck_assert_str_eq(e.text, "the file cannot be read: it changes while it is read");
+    buffer_release(&b);
+}
+END_TEST
+
+START_TEST(only_a_regular_file_settles)
+{
+    struct buffer b = {0};
+    struct error e;
+    char fifo[sizeof path + 5];
+    snprintf(fifo, sizeof fifo, "%s.fifo", path);
+    ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+    ck_assert(!file_read_settled(fifo, MIB, &b, &e)); /* at once, although nobody writes */
+    ck_assert_int_eq(unlink(fifo), 0);
+    ck_assert_str_eq(e.text, "the file cannot be read: Not a regular file");
+    ck_assert(!file_read_settled("/tmp", MIB, &b, &e));
+    ck_assert_str_eq(e.text, "the file cannot be read: Is a directory");
+    ck_assert(!file_read_settled(fifo, MIB, &b, &e));
+    ck_assert_str_eq(e.text, "the file cannot be read: No such file or directory");
+    make(MIB + 1);
+    ck_assert(!file_read_settled(path, MIB, &b, &e));
+    ck_assert_str_eq(e.text, "the file is larger than 1MiB");
+    make(MIB);
+    ck_assert(file_read_settled(path, MIB, &b, &e));
+    ck_assert_uint_eq(buffer_len(&b), MIB);
+    buffer_release(&b);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("file");
     TCase *t = tcase_create("file");
     tcase_add_test(t, a_file_is_read_to_its_end);
     tcase_add_test(t, what_cannot_be_read_is_said);
+    tcase_add_test(t, a_file_that_changes_is_read_again);
+    tcase_add_test(t, only_a_regular_file_settles);
     suite_add_tcase(s, t);
     return s;
 }

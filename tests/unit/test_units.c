@@ -85,6 +85,37 @@ START_TEST(bytes_after_the_slice_are_not_read)
 }
 END_TEST
 
+START_TEST(percentages_are_shares)
+{
+    static const struct {
+        const char *text;
+        double share; /* below 0: none */
+    } cases[] = {{"0%", 0},
+                 {"10%", 0.1},
+                 {"100%", 1},
+                 {"0.5%", 0.005},
+                 {"33.333333%", 0.33333333},
+                 {"100.000001%", -1},
+                 {"101%", -1},
+                 {"10", -1},
+                 {"%", -1},
+                 {".5%", -1},
+                 {"5.%", -1},
+                 {"-1%", -1},
+                 {"1e1%", -1},
+                 {"10 %", -1},
+                 {"10%%", -1},
+                 {"", -1},
+                 {"0.1234567%", -1},
+                 {"1000%", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double share = -1;
+        bool ok = units_parse_percent(str_of(cases[i].text), &share);
+        ck_assert_msg(ok == (cases[i].share >= 0) && share == cases[i].share, "%s", cases[i].text);
+    }
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("units");
@@ -94,6 +125,7 @@ static Suite *build(void)
     tcase_add_loop_test(t, sizes_are_digits_and_a_binary_unit, 0,
                         (int)(sizeof sizes / sizeof *sizes));
     tcase_add_test(t, bytes_after_the_slice_are_not_read);
+    tcase_add_test(t, percentages_are_shares);
     suite_add_tcase(s, t);
     return s;
 }
