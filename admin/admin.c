@@ -148,7 +148,8 @@ static bool get_status(struct call *c)
 static bool get_metrics(struct call *c)
 {
     c->a->type = PROMETHEUS_TYPE;
-    return prometheus_write(c->a->text, c->admin->snapshot);
+    const struct admin_hooks *hooks = c->admin->hooks;
+    return prometheus_write(c->a->text, c->admin->snapshot, hooks ? hooks->reloads : NULL);
 }
 
 /* The index of a pool, or -1. */

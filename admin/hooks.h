@@ -23,6 +23,11 @@ struct admin_reload {
  * out. */
 typedef void admin_done_fn(void *arg, int status, json_t *document);
 
+/* How many reloads took effect, and how many were refused. */
+struct admin_reloads {
+    uint64_t ok, refused;
+};
+
 struct admin_hooks {
     /* Reads the configuration again and puts it in service. *r and its text need not live longer
      * than the call. Answers: 200 {"generation","moved":{pool: share}}, with dry_run the plan; 412;
@@ -30,4 +35,5 @@ struct admin_hooks {
      * asked for while another reload is under way is read after it. */
     void (*reload)(void *arg, const struct admin_reload *r, admin_done_fn *done, void *done_arg);
     void *arg;
+    const struct admin_reloads *reloads; /* counts; NULL: none are told */
 };

@@ -301,13 +301,23 @@ static void pools(struct text *t, const struct snapshot *s)
                  offsetof(struct pool_totals, all_down));
 }
 
-bool prometheus_write(struct buffer *out, const struct snapshot *s)
+static void reload_results(struct text *t, const struct admin_reloads *r)
+{
+    family(t, "ringproxy_reloads_total", "counter", "Reloads of the configuration, by result.");
+    print(t, "ringproxy_reloads_total{result=\"ok\"} %" PRIu64 "\n", r->ok);
+    print(t, "ringproxy_reloads_total{result=\"refused\"} %" PRIu64 "\n", r->refused);
+}
+
+bool prometheus_write(struct buffer *out, const struct snapshot *s,
+                      const struct admin_reloads *reloads)
 {
     struct text t = {out, true};
     family(&t, "ringproxy_build_info", "gauge", "The version that runs; always 1.");
     print(&t, "ringproxy_build_info{version=\"%s\"} 1\n", RINGPROXY_VERSION);
     family(&t, "ringproxy_generation", "gauge", "The generation of the configuration in service.");
     print(&t, "ringproxy_generation %" PRIu64 "\n", s->generation);
+    if (reloads)
+        reload_results(&t, reloads);
     family(&t, "ringproxy_log_dropped_total", "counter",
            "Lines of the log that nobody read in time, or that could not be written.");
     print(&t, "ringproxy_log_dropped_total %" PRIu64 "\n", log_dropped());

@@ -7,10 +7,13 @@
 #pragma once
 #include <stdbool.h>
 
+#include "admin/hooks.h"
 #include "base/buffer.h"
 #include "pool/snapshot.h"
 
 #define PROMETHEUS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* Appends all metrics. False: memory is out, and the buffer has a part of them. */
-bool prometheus_write(struct buffer *out, const struct snapshot *s);
+/* Appends all metrics; reloads: NULL if there are none to tell. False: memory is out, and the
+ * buffer has a part of them. */
+bool prometheus_write(struct buffer *out, const struct snapshot *s,
+                      const struct admin_reloads *reloads);

@@ -9,18 +9,18 @@
 
 #include "admin/admin.h"
 #include "app/app.h"
+#include "app/crew.h"
 #include "app/notice.h"
+#include "app/reload.h"
+#include "app/service.h"
+#include "app/sockets.h"
 #include "base/limit.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "health/checker.h"
-#include "net/bind.h"
 #include "net/conn.h"
 #include "net/lookup.h"
 #include "net/mailbox.h"
-#include "pool/snapshot.h"
 #include "proxy/descriptors.h"
-#include "proxy/worker.h"
 
 enum control_state {
     CONTROL_STARTING, /* the first checks are under way */
@@ -34,21 +34,22 @@ enum control_state {
 struct control {
     uv_loop_t loop;
     enum control_state state;
-    int status; /* exit status */
-    struct snapshot *snapshot;
+    int status;              /* exit status */
+    struct service *service; /* the generation in service */
     const struct control_hooks *hooks;
     struct mailbox mailbox;
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
-    struct net net; /* of this loop, for checks and admin */
-    struct admin *admin;
+    struct net net;      /* of this loop, for checks and admin */
+    struct admin *admin; /* NULL: none is configured */
+    struct admin_hooks admin_hooks;
     struct lookups *lookups;
-    struct checker **checkers; /* one for each pool */
-    size_t nchecked;           /* how many pools have done their first checks */
-    struct worker *workers;
-    unsigned nworkers, nstarted, ndone;
-    int *fds; /* bound sockets by [worker][listener], until the workers have them */
-    struct bind_claim *claims; /* one for each listener: the files of unix sockets */
+    struct sockets *sockets;
+    struct reload *reload;
+    struct crew *crew;
+    unsigned ndone;           /* workers that have ended */
+    struct admin *next_admin; /* from make_ready() to switch_over(): at another address; or NULL */
+    struct admin *last_admin; /* until those who asked it for a reload are answered; or NULL */
 };
 
 static void begin_stop(struct control *c);
@@ -79,27 +80,12 @@ static void stop_log(void)
     signal(SIGINT, SIG_DFL);
 }
 
+static const struct config *config_of(const struct control *c)
+{
+    return c->service->snapshot->config;
+}
+
 /* ---- events ---- */
-
-static void post_all(struct control *c, enum worker_message kind)
-{
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], kind, NULL, NULL);
-}
-
-/* Each message has a reference of its own. */
-static void post_server(struct control *c, enum worker_message kind, struct server *s)
-{
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], kind, server_ref(s), server_release);
-}
-
-static void post_owners(struct control *c, struct pool_totals *totals)
-{
-    for (unsigned i = 0; i < c->nstarted; i++)
-        worker_post(&c->workers[i], WORKER_OWNERS_CHANGED, pool_totals_ref(totals),
-                    pool_totals_release);
-}
 
 /* The owners are published by now, so what the workers send elsewhere goes to the right server.
  * Workers are told of each server that goes down, because requests may wait for it; of other
@@ -110,30 +96,36 @@ static void on_notice(void *arg, const struct roster_notice *n)
     struct control *c = arg;
     notice_log(n);
     if (n->event == ROSTER_SERVER_DOWN && !server_usable(n->member->server))
-        post_server(c, WORKER_SERVER_DOWN, n->member->server);
+        crew_post_server(c->crew, WORKER_SERVER_DOWN, n->member->server);
     else if (n->event == ROSTER_OWNERS && n->pool->config->close_moved == CLOSE_MOVED_ALWAYS)
-        post_owners(c, n->pool->totals);
+        crew_post_owners(c->crew, n->pool->totals);
 }
 
 /* A server by name has moved: the workers close idle connections to its old address. */
 static void on_moved(void *arg, struct server *server)
 {
-    post_server(arg, WORKER_SERVER_MOVED, server);
+    struct control *c = arg;
+    crew_post_server(c->crew, WORKER_SERVER_MOVED, server);
+}
+
+static struct checker_names names_of(struct control *c)
+{
+    return (struct checker_names){c->lookups, on_moved, c};
 }
 
 /* A worker reported failures of live traffic. Its request may be of an older generation, so the
  * server may be in no pool any more. */
 static void live_failures(struct control *c, const struct server *server, bool suspect)
 {
-    size_t i = snapshot_find_pool(c->snapshot, server->pool);
-    const struct pool_member *m =
-        i < c->snapshot->npools ? pool_find_server(c->snapshot->pools[i], server) : NULL;
+    const struct snapshot *s = c->service->snapshot;
+    size_t i = snapshot_find_pool(s, server->pool);
+    const struct pool_member *m = i < s->npools ? pool_find_server(s->pools[i], server) : NULL;
     if (m == NULL)
         return;
     if (!suspect)
-        roster_passive_down(c->snapshot->rosters[i], m->id, uv_now(&c->loop));
-    else if (roster_suspect(c->snapshot->rosters[i], m->id))
-        checker_ask(c->checkers[i], m->id);
+        roster_passive_down(s->rosters[i], m->id, uv_now(&c->loop));
+    else if (roster_suspect(s->rosters[i], m->id))
+        checker_ask(c->service->checkers[i], m->id);
 }
 
 static void on_message(struct mailbox *m, struct message *msg)
@@ -148,7 +140,7 @@ static void on_message(struct mailbox *m, struct message *msg)
     case CONTROL_SNAPSHOT:
         break; /* message_free() gives the reference back */
     case CONTROL_WORKER_DONE:
-        if (++c->ndone == c->nstarted)
+        if (++c->ndone == c->crew->nstarted)
             close_all(c);
         break;
     }
@@ -159,7 +151,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
     struct control *c = handle->data;
     if (signum == SIGHUP) {
-        log_event(LOG_WARN, "reload refused", "not supported by this version");
+        reload_ask(c->reload, &(struct admin_reload){0}, NULL, NULL);
     } else if (signum == SIGUSR1) {
         log_event(LOG_INFO, "logs reopened", "events go to stderr, there is no file to reopen");
     } else if (c->state >= CONTROL_STOPPING) {
@@ -178,17 +170,7 @@ static void on_stop_timeout(uv_timer_t *timer)
 {
     struct control *c = timer->data;
     fail(c, "shutdown timeout", "requests were still in flight, their connections are closed");
-    post_all(c, WORKER_ABORT);
-}
-
-/* Removes the files of unix sockets, so that the next process can use these paths. Clients that
- * have connected are served. */
-static void release_claims(struct control *c)
-{
-    struct error e;
-    for (size_t i = 0; c->claims && i < c->snapshot->nlisteners; i++)
-        if (!bind_release(&c->claims[i], &e))
-            log_event(LOG_WARN, "socket file left", e.text);
+    crew_post(c->crew, WORKER_ABORT);
 }
 
 /* Before the workers run there is nothing to wait for. After that, CONTROL_WORKER_DONE of the last
@@ -199,20 +181,16 @@ static void begin_stop(struct control *c)
         return;
     bool running = c->state == CONTROL_RUNNING;
     c->state = CONTROL_STOPPING;
-    release_claims(c);
+    reload_stop(c->reload);
+    sockets_release(c->sockets);
     if (c->admin)
         admin_set_ready(c->admin, false);
-    if (!running || c->nstarted == 0) {
+    if (!running || c->crew->nstarted == 0) {
         close_all(c);
         return;
     }
-    uv_timer_start(&c->stop_timer, on_stop_timeout, c->snapshot->config->shutdown_timeout_ms, 0);
-    post_all(c, WORKER_STOP);
-}
-
-/* The loop waits for its handles by itself. */
-static void on_checker_closed(void *arg)
-{
+    uv_timer_start(&c->stop_timer, on_stop_timeout, config_of(c)->shutdown_timeout_ms, 0);
+    crew_post(c->crew, WORKER_STOP);
 }
 
 /* Closes everything with a handle on the control loop, which ends with the last of them. */
@@ -221,9 +199,9 @@ static void close_all(struct control *c)
     if (c->state == CONTROL_CLOSING)
         return;
     c->state = CONTROL_CLOSING;
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        if (c->checkers[i])
-            checker_close(c->checkers[i], on_checker_closed, c);
+    reload_close(c->reload);
+    service_close(c->service);
+    c->service = NULL;
     lookups_close(c->lookups);
     if (c->admin)
         admin_close(c->admin, NULL, NULL);
@@ -236,144 +214,161 @@ static void close_all(struct control *c)
 
 /* ---- start ---- */
 
-/* The workers have duplicates; a socket that stays open here would go on to queue connections. */
-static void close_fds(struct control *c)
+static bool listens_on(const struct config *c, const struct addr *a)
 {
-    for (size_t i = 0; i < c->nworkers * c->snapshot->nlisteners; i++)
-        if (c->fds[i] >= 0)
-            close(c->fds[i]);
-    free(c->fds);
-    c->fds = NULL;
-}
-
-/* Binds all sockets before anything runs, so that a port in use is an error at once. Listening
- * begins after the first checks: until then clients are refused, and a load balancer in front of
- * this proxy takes another one. */
-static bool bind_all(struct control *c, struct error *e)
-{
-    size_t nlisteners = c->snapshot->nlisteners, n = c->nworkers * nlisteners;
-    c->fds = mem_zalloc_array(n, sizeof *c->fds);
-    for (size_t i = 0; i < n; i++)
-        c->fds[i] = -1;
-    c->claims = mem_zalloc_array(nlisteners, sizeof *c->claims);
-    int *mine = mem_zalloc_array(c->nworkers, sizeof *mine);
-    bool ok = true;
-    for (size_t l = 0; l < nlisteners && ok; l++) {
-        const struct config_listener *config = c->snapshot->listeners[l].config;
-        ok = bind_sockets(&config->listen, mine, c->nworkers, &c->claims[l], e);
-        if (!ok)
-            error_prefix(e, "listener %s", config->name);
-        for (unsigned w = 0; w < c->nworkers && ok; w++)
-            c->fds[w * nlisteners + l] = mine[w];
-    }
-    free(mine);
-    return ok;
-}
-
-/* Before the workers run, so that none of them can begin to accept before the first socket of each
- * listener is the port's only one (net/bind.h). */
-static bool listen_all(struct control *c, struct error *e)
-{
-    size_t nlisteners = c->snapshot->nlisteners;
-    for (size_t l = 0; l < nlisteners; l++) {
-        const struct config_listener *config = c->snapshot->listeners[l].config;
-        for (unsigned w = 0; w < c->nworkers; w++) {
-            if (bind_listen(c->fds[w * nlisteners + l], w == 0, BIND_BACKLOG, e))
-                continue;
-            error_prefix(e, "listener %s: %s", config->name, config->listen_text);
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool start_workers(struct control *c, struct error *e)
-{
-    size_t nlisteners = c->snapshot->nlisteners;
-    c->workers = mem_zalloc_array(c->nworkers, sizeof *c->workers);
-    unsigned ready = 0;
-    for (; ready < c->nworkers; ready++)
-        if (!worker_init(&c->workers[ready], ready, c->snapshot, &c->mailbox,
-                         c->fds + ready * nlisteners, e))
-            break;
-    bool ok = ready == c->nworkers;
-    for (; ok && c->nstarted < c->nworkers; c->nstarted++)
-        ok = worker_start(&c->workers[c->nstarted], e);
-    if (ok)
-        return true;
-    /* Workers that did not start are freed here. Those that did are stopped as in any stop. */
-    for (unsigned i = c->nstarted; i < ready; i++)
-        worker_deinit(&c->workers[i]);
+    for (size_t i = 0; i < c->nlisteners; i++)
+        if (addr_eq(&c->listeners[i].listen, a))
+            return true;
     return false;
 }
 
-static void log_listening(const struct control *c)
+/* The listeners of a configuration whose addresses the other one, or NULL, does not have. */
+static void log_listeners(const struct control *c, const char *event, const struct config *f,
+                          const struct config *other)
 {
-    for (size_t i = 0; i < c->snapshot->nlisteners; i++) {
-        const struct config_listener *config = c->snapshot->listeners[i].config;
-        struct log_line l;
-        if (!log_begin(&l, LOG_INFO, "listening"))
-            return;
-        log_str(&l, "listener", config->name);
-        log_str(&l, "address", config->listen_text);
-        log_str(&l, "pool", c->snapshot->config->pools[config->routes[0].pool].name);
-        log_u64(&l, "workers", c->nworkers);
-        log_end(&l);
+    for (size_t i = 0; i < f->nlisteners; i++) {
+        const struct config_listener *l = &f->listeners[i];
+        struct log_line line;
+        if ((other && listens_on(other, &l->listen)) || !log_begin(&line, LOG_INFO, event))
+            continue;
+        log_str(&line, "listener", l->name);
+        log_str(&line, "address", l->listen_text);
+        log_str(&line, "pool", f->pools[l->routes[0].pool].name);
+        log_u64(&line, "workers", c->crew->size);
+        log_end(&line);
     }
 }
 
-/* The first checks of one pool are done. When those of the last pool are, the traffic begins. */
+/* The first checks are done, and the traffic begins. */
 static void on_first_checked(void *arg)
 {
     struct control *c = arg;
     struct error e;
-    if (++c->nchecked < c->snapshot->npools || c->state != CONTROL_STARTING)
+    if (c->state != CONTROL_STARTING)
         return;
-    snapshot_start(c->snapshot, NULL, uv_now(&c->loop));
+    service_start(c->service, NULL, uv_now(&c->loop));
+    bool ok = sockets_listen(c->sockets, &e);
     descriptors_init(); /* the sockets of the listeners are open by now, and are counted */
-    bool ok = listen_all(c, &e) && start_workers(c, &e);
-    close_fds(c);
+    ok = ok && crew_start(c->crew, c->service->snapshot, c->sockets, &c->mailbox, &e);
     c->state = CONTROL_RUNNING;
     if (!ok) {
         fail(c, "start failed", e.text);
         begin_stop(c);
         return;
     }
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        checker_run(c->checkers[i]);
-    log_listening(c);
+    sockets_keep(c->sockets, config_of(c));
+    log_listeners(c, "listening", config_of(c), NULL);
     if (c->admin)
         admin_set_ready(c->admin, true);
     if (c->hooks && c->hooks->on_ready)
         c->hooks->on_ready(c->hooks->arg);
+    reload_begin(c->reload);
 }
 
-static void begin_checks(struct control *c)
+static bool same_admin(const struct config *a, const struct config *b)
 {
-    const struct checker_names names = {c->lookups, on_moved, c};
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        c->checkers[i] =
-            checker_new(&c->net, c->snapshot->pools[i], c->snapshot->rosters[i], &names);
-    for (size_t i = 0; i < c->snapshot->npools; i++)
-        checker_first(c->checkers[i], NULL, on_first_checked, c);
+    return a->has_admin && b->has_admin && addr_eq(&a->admin_listen, &b->admin_listen);
 }
 
-static bool open_admin(struct control *c, struct error *e)
+/* NULL: the error says why. */
+static struct admin *open_admin(struct control *c, struct snapshot *s, struct error *e)
 {
     struct log_line l;
-    if (!c->snapshot->config->has_admin)
-        return true;
-    c->admin = admin_new(&c->net, c->snapshot, NULL);
-    if (!admin_listen(c->admin, e)) {
+    struct admin *a = admin_new(&c->net, s, &c->admin_hooks);
+    if (!admin_listen(a, e)) {
         error_prefix(e, "admin");
-        return false;
+        admin_close(a, NULL, NULL);
+        return NULL;
     }
     if (log_begin(&l, LOG_INFO, "admin listening")) {
-        log_str(&l, "address", c->snapshot->config->admin_listen_text);
+        log_str(&l, "address", s->config->admin_listen_text);
         log_end(&l);
     }
-    return true;
+    return a;
 }
+
+/* ---- reload ---- */
+
+static void on_admin_reload(void *arg, const struct admin_reload *what, admin_done_fn *done,
+                            void *done_arg)
+{
+    struct control *c = arg;
+    reload_ask(c->reload, what, done, done_arg);
+}
+
+static struct service *current(void *arg)
+{
+    struct control *c = arg;
+    return c->service;
+}
+
+static void unmake(void *arg)
+{
+    struct control *c = arg;
+    crew_drop_updates(c->crew);
+    if (c->next_admin)
+        admin_close(c->next_admin, NULL, NULL);
+    c->next_admin = NULL;
+}
+
+static bool make_ready(void *arg, struct service *next, struct error *e)
+{
+    struct control *c = arg;
+    struct snapshot *s = next->snapshot;
+    bool ok = crew_make_updates(c->crew, s, c->sockets, e);
+    if (ok && s->config->has_admin && !same_admin(s->config, config_of(c))) {
+        c->next_admin = open_admin(c, s, e);
+        ok = c->next_admin != NULL;
+    }
+    if (!ok)
+        unmake(c);
+    return ok;
+}
+
+static void switch_admin(struct control *c, struct snapshot *s)
+{
+    if (c->next_admin == NULL && s->config->has_admin) {
+        admin_set_snapshot(c->admin, s);
+        return;
+    }
+    if (c->admin) /* it lives on for a moment, and must not see what is freed by then */
+        admin_set_snapshot(c->admin, s);
+    c->last_admin = c->admin;
+    c->admin = c->next_admin;
+    c->next_admin = NULL;
+    if (c->admin)
+        admin_set_ready(c->admin, true);
+}
+
+/* The owners are published before the workers hear of the new generation. The sockets of listeners
+ * that go are closed here before that, too, see app/sockets.h. */
+static void switch_over(void *arg, struct service *next)
+{
+    struct control *c = arg;
+    struct service *old = c->service;
+    struct config *is = next->snapshot->config, *was = old->snapshot->config;
+    log_set_level(is->log_level);
+    c->service = next;
+    service_start(next, old, uv_now(&c->loop));
+    sockets_keep(c->sockets, is);
+    crew_update(c->crew);
+    switch_admin(c, next->snapshot);
+    log_listeners(c, "listening", is, was);
+    log_listeners(c, "listener closed", was, is);
+    service_close(old);
+}
+
+static void on_answered(void *arg)
+{
+    struct control *c = arg;
+    if (c->last_admin)
+        admin_close(c->last_admin, NULL, NULL);
+    c->last_admin = NULL;
+}
+
+static const struct reload_ops reload_ops = {current, make_ready, unmake, switch_over, on_answered};
+
+/* ---- the loop ---- */
 
 static bool init_loop(struct control *c, struct error *e)
 {
@@ -394,6 +389,18 @@ static bool init_loop(struct control *c, struct error *e)
         net_init(&c->net, &c->loop);
     if (r == 0)
         c->lookups = lookups_new(&c->loop, c->hooks ? c->hooks->ask : NULL, &r);
+    if (r == 0) {
+        const struct reload_options o = {.net = &c->net,
+                                         .sockets = c->sockets,
+                                         .names = names_of(c),
+                                         .notify = on_notice,
+                                         .ops = &reload_ops,
+                                         .arg = c};
+        c->reload = reload_new(&o, &r);
+    }
+    c->admin_hooks = (struct admin_hooks){.reload = on_admin_reload,
+                                          .arg = c,
+                                          .reloads = c->reload ? reload_counts(c->reload) : NULL};
     if (r < 0)
         error_set(e, -r, "control loop: %s", uv_strerror(r));
     return r == 0;
@@ -407,35 +414,42 @@ static void raise_descriptor_limit(void)
         log_event(LOG_WARN, "descriptor limit", strerror(e.code));
 }
 
-/* The snapshot goes last, as all else points into it. */
 static void deinit(struct control *c)
 {
-    for (unsigned i = 0; i < c->nstarted; i++) {
-        worker_join(&c->workers[i]);
-        worker_deinit(&c->workers[i]);
-    }
-    free(c->workers);
-    free(c->checkers);
-    free(c->claims);
-    if (c->fds)
-        close_fds(c);
+    crew_free(c->crew);
+    sockets_free(c->sockets);
     mailbox_deinit(&c->mailbox);
     net_deinit(&c->net);
     int r = uv_loop_close(&c->loop);
     if (r < 0)
         fail(c, "control loop not clean", uv_strerror(r));
-    snapshot_retire(c->snapshot);
-    snapshot_unref(c->snapshot);
 }
 
 /* A failure here ends the process, so nothing is undone. */
 static bool init(struct control *c, struct config *config, struct error *e)
 {
+    c->crew = crew_new(config->workers);
+    c->sockets = sockets_new(config->workers);
     if (!init_loop(c, e))
         return false;
-    c->nworkers = config->workers;
-    c->snapshot = snapshot_new(config, NULL, 1, c->nworkers, on_notice, c, e);
-    return c->snapshot != NULL;
+    struct snapshot *s = snapshot_new(config, NULL, 1, config->workers, on_notice, c, e);
+    if (s == NULL)
+        return false;
+    const struct checker_names names = names_of(c);
+    c->service = service_new(&c->net, s, &names);
+    return true;
+}
+
+/* Binds all sockets before anything runs, so that a port in use is an error at once. Listening
+ * begins after the first checks: until then clients are refused, and a load balancer in front of
+ * this proxy takes another one. */
+static bool open_all(struct control *c, struct error *e)
+{
+    if (!sockets_bind(c->sockets, config_of(c), e))
+        return false;
+    if (config_of(c)->has_admin)
+        c->admin = open_admin(c, c->service->snapshot, e);
+    return c->admin || !config_of(c)->has_admin;
 }
 
 static void run(struct control *c, struct config *config)
@@ -446,10 +460,9 @@ static void run(struct control *c, struct config *config)
         fail(c, "start failed", e.text);
         return;
     }
-    c->checkers = mem_zalloc_array(c->snapshot->npools, sizeof(struct checker *));
     log_event(LOG_INFO, "start", "ringproxy " RINGPROXY_VERSION);
-    if (bind_all(c, &e) && open_admin(c, &e)) {
-        begin_checks(c);
+    if (open_all(c, &e)) {
+        service_first(c->service, NULL, on_first_checked, c);
     } else {
         fail(c, "start failed", e.text);
         begin_stop(c);

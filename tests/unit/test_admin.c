@@ -85,7 +85,7 @@ static void start_unchecked(struct fixture *f)
     net_init(&f->net, &f->loop);
     f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, f, &e);
     ck_assert_msg(f->snapshot != NULL, "%s", e.text);
-    f->hooks = (struct admin_hooks){on_reload, f};
+    f->hooks = (struct admin_hooks){on_reload, f, NULL};
     f->admin = admin_new(&f->net, f->snapshot, &f->hooks);
     ck_assert_msg(admin_listen(f->admin, &e), "%s", e.text);
 }
@@ -632,6 +632,8 @@ START_TEST(metrics_have_every_figure)
 }
 END_TEST
 
+static const struct admin_reloads reloads = {.ok = 3, .refused = 2};
+
 /* Every sample belongs to the family announced last, and no family comes twice. */
 START_TEST(each_family_is_announced_once)
 {
@@ -640,7 +642,7 @@ START_TEST(each_family_is_announced_once)
     char family[128] = "", seen[4096] = "|";
     start(&f, NULL);
     cell_add(&f.snapshot->listeners[1].stats->cells[0].codes[404], 1);
-    ck_assert(prometheus_write(&out, f.snapshot));
+    ck_assert(prometheus_write(&out, f.snapshot, &reloads));
     ck_assert(buffer_append(&out, "", 1));
     ck_assert_int_eq(out.data[out.end - 2], '\n');
     unsigned samples = 0, families = 0;
@@ -674,10 +676,11 @@ START_TEST(labels_are_escaped)
     start(&f, NULL);
     free(f.config->listeners[0].name);
     f.config->listeners[0].name = mem_strdup("a\"b\\c\nd");
-    ck_assert(prometheus_write(&out, f.snapshot));
+    ck_assert(prometheus_write(&out, f.snapshot, &reloads));
     ck_assert(buffer_append(&out, "", 1));
     ck_assert_ptr_nonnull(
         strstr(out.data, "\nringproxy_connections{listener=\"a\\\"b\\\\c\\nd\"} 0\n"));
+    ck_assert_ptr_nonnull(strstr(out.data, "\nringproxy_reloads_total{result=\"refused\"} 2\n"));
     buffer_release(&out);
     finish(&f);
 }

@@ -1,0 +1,99 @@
+#include "app/crew.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct crew *crew_new(unsigned size)
+{
+    struct crew *c = mem_zalloc(sizeof *c);
+    c->size = size;
+    c->workers = mem_zalloc_array(size, sizeof *c->workers);
+    return c;
+}
+
+/* The sockets listen by now, so none of the workers can begin to accept before the first socket of
+ * each listener is the port's only one (net/bind.h). */
+bool crew_start(struct crew *c, struct snapshot *s, const struct sockets *sockets,
+                struct mailbox *control, struct error *e)
+{
+    int *fds = mem_zalloc_array(s->nlisteners, sizeof *fds);
+    unsigned ready = 0;
+    bool ok = true;
+    for (; ok && ready < c->size; ready += ok) {
+        sockets_of(sockets, s->config, ready, false, fds);
+        ok = worker_init(&c->workers[ready], ready, s, control, fds, e);
+    }
+    free(fds);
+    for (; ok && c->nstarted < c->size; c->nstarted += ok)
+        ok = worker_start(&c->workers[c->nstarted], e);
+    /* Workers that did not start are freed here. Those that did are stopped as in any stop. */
+    for (unsigned i = c->nstarted; !ok && i < ready; i++)
+        worker_deinit(&c->workers[i]);
+    return ok;
+}
+
+void crew_post(struct crew *c, enum worker_message kind)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], kind, NULL, NULL);
+}
+
+void crew_post_server(struct crew *c, enum worker_message kind, struct server *s)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], kind, server_ref(s), server_release);
+}
+
+void crew_post_owners(struct crew *c, struct pool_totals *totals)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_OWNERS_CHANGED, pool_totals_ref(totals),
+                    pool_totals_release);
+}
+
+bool crew_make_updates(struct crew *c, struct snapshot *s, const struct sockets *sockets,
+                       struct error *e)
+{
+    int *fds = mem_zalloc_array(s->nlisteners, sizeof *fds);
+    bool ok = true;
+    c->updates = mem_zalloc_array(c->nstarted, sizeof(struct worker_update *));
+    for (unsigned i = 0; ok && i < c->nstarted; i++) {
+        sockets_of(sockets, s->config, i, true, fds);
+        c->updates[i] = worker_update_new(s, fds, e);
+        ok = c->updates[i] != NULL;
+    }
+    free(fds);
+    if (!ok)
+        crew_drop_updates(c);
+    return ok;
+}
+
+void crew_update(struct crew *c)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        worker_post(&c->workers[i], WORKER_GENERATION, c->updates[i], worker_update_release);
+    free(c->updates);
+    c->updates = NULL;
+}
+
+void crew_drop_updates(struct crew *c)
+{
+    for (unsigned i = 0; c->updates && i < c->nstarted; i++)
+        if (c->updates[i])
+            worker_update_release(c->updates[i]);
+    free(c->updates);
+    c->updates = NULL;
+}
+
+void crew_free(struct crew *c)
+{
+    if (c == NULL)
+        return;
+    for (unsigned i = 0; i < c->nstarted; i++) {
+        worker_join(&c->workers[i]);
+        worker_deinit(&c->workers[i]);
+    }
+    free(c->workers);
+    free(c);
+}

@@ -1,0 +1,217 @@
+#include "app/reload_tell.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+
+static const char refused[] = "reload refused";
+
+static double share_of(uint64_t positions)
+{
+    return (double)positions / (double)RING_SPACE;
+}
+
+/* json_pack() and its like take over references, and fail if one of them is NULL. */
+static json_t *errors_document(json_t *lines)
+{
+    return json_pack("{s:o}", "errors", lines);
+}
+
+static void log_refused(size_t errors, const char *reason)
+{
+    struct log_line l;
+    if (!log_begin(&l, LOG_ERROR, refused))
+        return;
+    log_u64(&l, "errors", errors);
+    log_str(&l, "reason", reason);
+    log_end(&l);
+}
+
+/* ---- refusals ---- */
+
+json_t *tell_errors(const struct config_errors *errors, bool log)
+{
+    json_t *lines = json_array();
+    for (size_t i = 0; i < errors->count; i++) {
+        if (log)
+            log_event(LOG_ERROR, "configuration error", errors->lines[i]);
+        if (lines && json_array_append_new(lines, json_string(errors->lines[i])) < 0) {
+            json_decref(lines);
+            lines = NULL;
+        }
+    }
+    if (log)
+        log_refused(errors->count, "the file has errors, the configuration stays as it was");
+    return errors_document(lines);
+}
+
+json_t *tell_refused(const char *reason)
+{
+    log_refused(1, reason);
+    return errors_document(json_pack("[s]", reason));
+}
+
+json_t *tell_not_replaced(const char *reason)
+{
+    log_refused(1, reason);
+    return json_pack("{s:s}", "error", reason);
+}
+
+static bool exceeds(const struct plan_pool *p, double max_move)
+{
+    return share_of(p->moved) > max_move;
+}
+
+bool tell_exceeds(const struct plan *p, double max_move)
+{
+    for (size_t i = 0; i < p->npools; i++)
+        if (exceeds(&p->pools[i], max_move))
+            return true;
+    return false;
+}
+
+static json_t *bound_line(const struct plan_pool *p, double max_move)
+{
+    char text[PLAN_PERCENT];
+    return json_sprintf("pool %s: %s of the keys would move, reload.max_move allows %g%%", p->name,
+                        plan_percent(p->moved, text), max_move * 100);
+}
+
+/* Of all pools with a share that `get` gives; those that are new or gone have none. */
+static bool is_in_both(const struct plan_pool *p)
+{
+    return p->change != PLAN_ADDED && p->change != PLAN_REMOVED;
+}
+
+static json_t *shares(const struct plan *p, bool least)
+{
+    json_t *out = json_object();
+    for (size_t i = 0; i < p->npools && out; i++) {
+        const struct plan_pool *pool = &p->pools[i];
+        double share = share_of(least ? pool->least : pool->moved);
+        if (!is_in_both(pool) || json_object_set_new(out, pool->name, json_real(share)) == 0)
+            continue;
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
+static void log_bound(const struct plan_pool *p, double max_move)
+{
+    struct log_line l;
+    if (!log_begin(&l, LOG_ERROR, "too many keys would move"))
+        return;
+    log_str(&l, "pool", p->name);
+    log_share(&l, "moved", share_of(p->moved));
+    log_share(&l, "least", share_of(p->least));
+    log_share(&l, "allowed", max_move);
+    log_end(&l);
+}
+
+json_t *tell_bound(const struct plan *p, double max_move)
+{
+    json_t *lines = json_array();
+    size_t n = 0;
+    for (size_t i = 0; i < p->npools; i++) {
+        if (!exceeds(&p->pools[i], max_move))
+            continue;
+        n++;
+        log_bound(&p->pools[i], max_move);
+        if (lines && json_array_append_new(lines, bound_line(&p->pools[i], max_move)) < 0) {
+            json_decref(lines);
+            lines = NULL;
+        }
+    }
+    log_refused(n, "reload.max_move");
+    return json_pack("{s:o, s:f, s:o, s:o}", "errors", lines, "max_move", max_move, "moved",
+                     shares(p, false), "least", shares(p, true));
+}
+
+json_t *tell_changed(void)
+{
+    return json_pack("{s:s}", "error", "another configuration is in force by now");
+}
+
+json_t *tell_unready(void)
+{
+    return json_pack("{s:s}", "error", "starting or stopping");
+}
+
+/* ---- done ---- */
+
+static void log_pool(const struct plan_pool *p)
+{
+    static const char *const events[] = {[PLAN_MOVED] = "pool changed",
+                                         [PLAN_ALL_KEYS] = "pool changed",
+                                         [PLAN_ADDED] = "pool added",
+                                         [PLAN_REMOVED] = "pool removed"};
+    struct log_line l;
+    if (p->change == PLAN_SAME || !log_begin(&l, LOG_INFO, events[p->change]))
+        return;
+    log_str(&l, "pool", p->name);
+    if (is_in_both(p)) {
+        log_share(&l, "moved", share_of(p->moved));
+        log_share(&l, "least", share_of(p->least));
+    }
+    if (p->why.n)
+        log_str(&l, "reason", p->why.text[0]);
+    log_end(&l);
+}
+
+static void log_reloaded(const struct prepared *p, const struct snapshot *s)
+{
+    struct log_line l;
+    char text[PLAN_PERCENT];
+    const struct plan_pool *most = plan_most(p->plan);
+    if (!log_begin(&l, LOG_INFO, "reloaded"))
+        return;
+    log_u64(&l, "generation", s->generation);
+    log_u64(&l, "servers_added", p->nadded);
+    log_u64(&l, "servers_removed", p->nremoved);
+    log_str(&l, "moved", most ? plan_percent(most->moved, text) : "0%");
+    if (most && most->moved)
+        log_str(&l, "most_of", most->name);
+    log_end(&l);
+}
+
+/* The number of threads is fixed at the start. */
+static bool log_restart(const struct snapshot *s)
+{
+    struct log_line l;
+    if (s->config->workers == s->nworkers)
+        return false;
+    if (log_begin(&l, LOG_WARN, "needs restart")) {
+        log_str(&l, "key", "workers");
+        log_u64(&l, "running", s->nworkers);
+        log_u64(&l, "file", s->config->workers);
+        log_end(&l);
+    }
+    return true;
+}
+
+/* The names of the pools with that change. */
+static json_t *names(const struct plan *p, enum plan_change change)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < p->npools && out; i++) {
+        const struct plan_pool *pool = &p->pools[i];
+        if (pool->change != change || json_array_append_new(out, json_string(pool->name)) == 0)
+            continue;
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
+json_t *tell_reloaded(const struct prepared *p, const struct snapshot *s)
+{
+    for (size_t i = 0; i < p->plan->npools; i++)
+        log_pool(&p->plan->pools[i]);
+    bool restart = log_restart(s);
+    log_reloaded(p, s);
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "generation", (json_int_t)s->generation,
+                     "moved", shares(p->plan, false), "least", shares(p->plan, true), "added",
+                     names(p->plan, PLAN_ADDED), "removed", names(p->plan, PLAN_REMOVED),
+                     "needs_restart", restart ? json_pack("[s]", "workers") : json_array());
+}

@@ -1,0 +1,73 @@
+#include "app/service.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names)
+{
+    struct service *v = mem_zalloc(sizeof *v);
+    v->snapshot = s;
+    v->checkers = mem_zalloc_array(s->npools, sizeof(struct checker *));
+    for (size_t i = 0; i < s->npools; i++)
+        v->checkers[i] = checker_new(net, s->pools[i], s->rosters[i], names);
+    return v;
+}
+
+/* The index of the pool of that name in `old`; false: there is none. */
+static bool find_before(const struct service *v, size_t pool, const struct service *old, size_t *at)
+{
+    if (old == NULL)
+        return false;
+    *at = snapshot_find_pool(old->snapshot, v->snapshot->pools[pool]->config->name);
+    return *at < old->snapshot->npools;
+}
+
+static void on_first(void *arg)
+{
+    struct service *v = arg;
+    if (++v->nchecked == v->snapshot->npools)
+        v->on_done(v->done_arg);
+}
+
+void service_first(struct service *v, const struct service *old, checker_fn *on_done, void *arg)
+{
+    v->on_done = on_done;
+    v->done_arg = arg;
+    for (size_t i = 0, at; i < v->snapshot->npools; i++) {
+        const struct pool *was = find_before(v, i, old, &at) ? old->snapshot->pools[at] : NULL;
+        checker_first(v->checkers[i], was, on_first, v);
+    }
+}
+
+void service_start(struct service *v, struct service *old, uint64_t now_ms)
+{
+    snapshot_start(v->snapshot, old ? old->snapshot : NULL, now_ms);
+    for (size_t i = 0, at; i < v->snapshot->npools; i++) {
+        if (find_before(v, i, old, &at))
+            checker_adopt(v->checkers[i], old->checkers[at]);
+        checker_run(v->checkers[i]);
+    }
+}
+
+static void on_closed(void *arg)
+{
+    struct service *v = arg;
+    if (++v->nclosed < v->snapshot->npools)
+        return;
+    snapshot_unref(v->snapshot);
+    free(v->checkers);
+    free(v);
+}
+
+/* The rosters go at once, as the checkers do not use them any more. What else a checker uses until
+ * it is closed belongs to the snapshot. */
+void service_close(struct service *v)
+{
+    struct snapshot *s = v->snapshot;
+    size_t n = s->npools;
+    struct checker **checkers = v->checkers;
+    for (size_t i = 0; i < n; i++)
+        checker_close(checkers[i], on_closed, v);
+    snapshot_retire(s);
+}

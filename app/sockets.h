@@ -1,0 +1,44 @@
+/* The listening sockets of the process, by address.
+ *
+ *   sockets_bind(config) --> sockets_listen() --> sockets_keep(config)     the configuration is
+ * used
+ *                       \-----------------------> sockets_forget()         it is not
+ *
+ * What for: a listener whose address stays keeps its sockets when the configuration changes, so no
+ * client in their queues is lost. Each worker has one socket of each address; those of a TCP port
+ * share it, those of a path are duplicates (net/bind.h).
+ * Invariants: an address is either in use, or bound for a configuration that is being prepared
+ * (fresh). A socket that a worker has closed goes on to queue connections while it is open here. So
+ * it is closed here before the workers are told that its listener goes.
+ * Ownership: the sockets in it, and the files of those with a path; workers have duplicates.
+ * Threads: control. */
+#pragma once
+#include <stdbool.h>
+
+#include "config/config.h"
+
+struct sockets;
+
+struct sockets *sockets_new(unsigned nworkers);
+/* Closes all sockets. The files of those with a path are released, see sockets_release(). NULL is
+ * fine. */
+void sockets_free(struct sockets *s);
+
+/* Binds the addresses of the configuration that have no socket yet; these are fresh from now on.
+ * False: *e says why, for example "listener web: bind 0.0.0.0:80: permission denied", and nothing
+ * has changed. */
+bool sockets_bind(struct sockets *s, const struct config *c, struct error *e);
+/* Makes the fresh ones listen. False: *e says why; sockets_forget() is due. */
+bool sockets_listen(struct sockets *s, struct error *e);
+/* The sockets of one worker for the listeners of the configuration, by their order. only_fresh: -1
+ * for those that are in use. */
+void sockets_of(const struct sockets *s, const struct config *c, unsigned worker, bool only_fresh,
+                int *fds);
+/* The configuration is in force: its fresh sockets are in use, and those of addresses that it has
+ * not are closed, with their files. */
+void sockets_keep(struct sockets *s, const struct config *c);
+/* Closes the fresh ones. */
+void sockets_forget(struct sockets *s);
+/* Removes the files of sockets with a path, so that the next process can use these paths; clients
+ * that have connected are served. Then closes all sockets here. A failure is logged. */
+void sockets_release(struct sockets *s);
