@@ -53,7 +53,8 @@ enum roster_event {
     ROSTER_SERVER_UP,   /* checks pass again (it may still have to wait before it takes its keys) */
     ROSTER_SERVER_DOWN, /* with a reason; requests that wait for it must go on elsewhere */
     ROSTER_PROMOTION,   /* `by` (a standby) serves the points of `member` (a backend) */
-    ROSTER_TAKEOVER_ENDED, /* `by` no longer serves them (it went out or serves another backend) */
+    ROSTER_TAKEOVER_ENDED, /* `by` no longer serves them (it went out or serves another backend, or
+                              the new configuration has no place for that) */
     ROSTER_NEXT,     /* `member` has no standby: its keys go to the next owners (or are refused) */
     ROSTER_RAMP,     /* `member` begins to take its keys back from `by` */
     ROSTER_FAILBACK, /* `member` has all its keys again; `by` had them, or NULL */
@@ -70,6 +71,7 @@ enum roster_event {
 struct roster_notice {
     enum roster_event event;
     const struct pool *pool;
+    /* In roster_adopt() they may be of the generation before: a server that is gone since. */
     const struct pool_member *member; /* NULL: ROSTER_OWNERS, ROSTER_ALL_DOWN* */
     const struct pool_member *by;
     const char *reason; /* or NULL */

@@ -5,7 +5,10 @@
  * its id and its role are now. A slot stays if there was a backend of that name; then its word is
  * carried over, so that roster_tell() sees what the new generation changes, and a ramp goes on. */
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/mem.h"
 #include "pool/roster_internal.h"
 
 static uint64_t longest_delay(const struct config_failback *f)
@@ -15,9 +18,9 @@ static uint64_t longest_delay(const struct config_failback *f)
 
 /* A delay that was not doubled becomes that of the new configuration. One that was doubled stays,
  * up to the new bound. */
-static uint64_t adopt_delay(const struct roster *r, const struct roster *old, uint64_t delay_ms)
+static uint64_t adopt_delay(const struct roster *r, const struct past *p, uint64_t delay_ms)
 {
-    if (delay_ms == old->config->failback.after_ms)
+    if (delay_ms == p->after_ms)
         return r->config->failback.after_ms;
     uint64_t longest = longest_delay(&r->config->failback);
     return delay_ms < longest ? delay_ms : longest;
@@ -25,12 +28,12 @@ static uint64_t adopt_delay(const struct roster *r, const struct roster *old, ui
 
 /* When a DOWN ends. With checks only they end it. Without checks time does, but not for a server
  * whose name is not resolved. */
-static uint64_t down_until(const struct roster *r, const struct roster *old,
-                           const struct opinion *was, const struct server *s, uint64_t now_ms)
+static uint64_t down_until(const struct roster *r, const struct past *p, const struct opinion *was,
+                           const struct server *s, uint64_t now_ms)
 {
     if (r->config->health.check != CHECK_OFF)
         return NEVER;
-    if (old->config->health.check == CHECK_OFF)
+    if (!p->checked)
         return was->until_ms;
     return is_resolved(s) ? now_ms + r->config->health.interval_ms : NEVER;
 }
@@ -44,18 +47,17 @@ static uint64_t wait_until(const struct roster *r, uint64_t until_ms, uint64_t n
 
 /* server_failed() reports the failure that reaches the threshold. A count that is above a new,
  * lower threshold already would never reach it. And what a failure counts depends on the check. */
-static void adopt_row(const struct roster *r, struct opinion *o, const struct roster *old,
+static void adopt_row(const struct roster *r, struct opinion *o, const struct past *p,
                       struct server *s)
 {
     bool scripted = config_health_reads_answer(&r->config->health);
-    if (r->config->passive.failures != old->config->passive.failures ||
-        scripted != config_health_reads_answer(&old->config->health))
+    if (r->config->passive.failures != p->passive_failures || scripted != p->reads_answer)
         server_succeeded(s);
     if (o->suspicion == ROSTER_PENDING && (!scripted || r->config->passive.failures == 0))
         o->suspicion = ROSTER_UNSUSPECTED; /* no check is made that could answer it */
 }
 
-static void adopt_opinion(struct roster *r, unsigned id, const struct roster *old,
+static void adopt_opinion(struct roster *r, unsigned id, const struct past *p,
                           const struct opinion *was, uint64_t now_ms)
 {
     struct opinion *o = &r->opinions[id];
@@ -63,57 +65,124 @@ static void adopt_opinion(struct roster *r, unsigned id, const struct roster *ol
     *o = *was;
     verdict_init(&o->verdict, r->config->health.fall, r->config->health.rise, was->verdict.up);
     verdict_take_over(&o->verdict, &was->verdict);
-    o->delay_ms = adopt_delay(r, old, was->delay_ms);
+    o->delay_ms = adopt_delay(r, p, was->delay_ms);
     /* A standby is never held, and no server is without `manual`. As a wait, whose time is over,
      * the hold then ends. */
     if (o->phase == HELD && (is_standby(r, id) || !r->config->failback.manual))
         o->phase = WAITING;
     if (o->phase == DOWN)
-        o->until_ms = down_until(r, old, was, s, now_ms);
+        o->until_ms = down_until(r, p, was, s, now_ms);
     else if (o->phase == WAITING)
         o->until_ms = wait_until(r, was->until_ms, now_ms);
-    adopt_row(r, o, old, s);
+    adopt_row(r, o, p, s);
 }
 
-/* The owner that slot old_b had, as an id of the new generation, whose slot b it is. */
-static uint16_t adopt_owner(const struct roster *r, unsigned b, const struct roster *old,
-                            unsigned old_b, uint16_t owner)
+/* Of each server of then its id now, whatever its role is; SERVER_NONE: it does not stay. free()
+ * it.
+ */
+static uint16_t *ids_now(const struct roster *r, const struct past *p)
 {
-    if (owner == SERVER_NONE || owner == SERVER_GONE)
-        return owner;
-    if (owner == old_b)
-        return (uint16_t)b;
-    const struct pool_member *m = pool_find_server(r->pool, old->pool->members[owner].server);
-    return m && m->standby ? m->id : SERVER_GONE;
+    uint16_t *ids = mem_zalloc_array(p->nservers, sizeof *ids);
+    for (unsigned id = 0; id < p->nservers; id++) {
+        const struct past_server *s = &p->servers[id];
+        const struct pool_member *m = pool_find_name(r->pool, s->name);
+        bool stays = m && (s->member ? m->server == s->member->server
+                                     : strcmp(m->server->address_text, s->address_text) == 0);
+        ids[id] = stays ? m->id : SERVER_NONE;
+    }
+    return ids;
 }
 
-static void adopt_slot(struct roster *r, unsigned b, const struct roster *old, unsigned old_b)
+/* The owner that slot was_b had, as an id of the new generation, whose slot b it is. */
+static uint16_t owner_now(const struct roster *r, const uint16_t *ids, unsigned b, unsigned was_b,
+                          uint16_t owner)
+{
+    if (owner == SERVER_NONE)
+        return SERVER_NONE;
+    if (owner == was_b)
+        return (uint16_t)b;
+    return is_standby(r, ids[owner]) ? ids[owner] : SERVER_GONE;
+}
+
+static void adopt_slot(struct roster *r, unsigned b, const struct past *p, const uint16_t *ids,
+                       unsigned was_b)
 {
     struct slot *s = &r->slots[b];
-    const struct pool_owner *was = &old->words[old_b];
-    *s = old->slots[old_b];
-    s->ramp_from = adopt_owner(r, b, old, old_b, s->ramp_from);
-    if (r->pool->ring != old->pool->ring)
+    struct pool_owner *w = &r->words[b];
+    *s = p->slots[was_b];
+    *w = p->words[was_b];
+    if (!p->same_ring)
         s->ramp_moved = -1; /* the share was of another ring */
-    r->words[b].owner = adopt_owner(r, b, old, old_b, was->owner);
-    r->words[b].from = adopt_owner(r, b, old, old_b, was->from);
-    r->words[b].share = was->share;
+    unsigned holder = roster_holder(*w, p->nbackends);
+    w->owner = owner_now(r, ids, b, was_b, w->owner);
+    w->from = owner_now(r, ids, b, was_b, w->from);
+    s->ramp_from = w->from;
+    if (r->gone && roster_holder(*w, r->nbackends) == SERVER_GONE)
+        r->gone[b] = p->servers[holder].member;
+}
+
+/* The slot of a backend that is none any more: whoever stood in for it is told to be free. */
+static void end_slot(struct roster *r, const struct past *p, const uint16_t *ids, unsigned was_b)
+{
+    unsigned holder = roster_holder(p->words[was_b], p->nbackends);
+    if (holder == SERVER_NONE || p->servers[was_b].member == NULL)
+        return;
+    struct roster_notice *n = roster_push(r, ROSTER_TAKEOVER_ENDED, SERVER_NONE);
+    n->member = p->servers[was_b].member;
+    n->by = ids[holder] == SERVER_NONE ? p->servers[holder].member : &r->pool->members[ids[holder]];
+}
+
+void roster_take_over(struct roster *r, const struct past *p, uint64_t now_ms)
+{
+    assert(!r->started);
+    uint16_t *ids = ids_now(r, p);
+    for (unsigned id = 0; id < p->nservers; id++)
+        if (ids[id] != SERVER_NONE)
+            adopt_opinion(r, ids[id], p, &p->opinions[id], now_ms);
+    for (unsigned b = 0; b < p->nbackends; b++) {
+        const struct pool_member *m = pool_find_name(r->pool, p->servers[b].name);
+        if (m && !m->standby)
+            adopt_slot(r, m->id, p, ids, b);
+        else
+            end_slot(r, p, ids, b);
+    }
+    r->all_down = p->all_down;
+    r->live = true;
+    free(ids);
+}
+
+static struct past past_of(const struct roster *r, const struct roster *old)
+{
+    const struct config_pool *c = old->config;
+    struct past p = {
+        .nbackends = old->nbackends,
+        .nservers = old->nservers,
+        .servers = mem_zalloc_array(old->nservers, sizeof *p.servers),
+        .opinions = old->opinions,
+        .slots = old->slots,
+        .words = old->words,
+        .all_down = old->all_down,
+        .same_ring = r->pool->ring == old->pool->ring,
+        .checked = c->health.check != CHECK_OFF,
+        .reads_answer = config_health_reads_answer(&c->health),
+        .passive_failures = c->passive.failures,
+        .after_ms = c->failback.after_ms,
+    };
+    for (unsigned id = 0; id < old->nservers; id++) {
+        const struct pool_member *m = &old->pool->members[id];
+        p.servers[id] = (struct past_server){m->server->name, m->server->address_text, m};
+    }
+    return p;
 }
 
 void roster_adopt(struct roster *r, const struct roster *old, uint64_t now_ms)
 {
-    assert(!r->started && old->started && !old->flushing);
-    for (unsigned id = 0; id < r->nservers; id++) {
-        const struct pool_member *was = pool_find_server(old->pool, r->pool->members[id].server);
-        if (was)
-            adopt_opinion(r, id, old, &old->opinions[was->id], now_ms);
-    }
-    for (unsigned b = 0; b < r->nbackends; b++) {
-        const struct pool_member *was = pool_find_name(old->pool, r->pool->members[b].server->name);
-        if (was && !was->standby)
-            adopt_slot(r, b, old, was->id);
-    }
-    r->all_down = old->all_down;
-    r->live = true;
+    assert(old->started && !old->flushing);
+    struct past p = past_of(r, old);
+    r->gone = mem_zalloc_array(r->nbackends, sizeof *r->gone);
+    roster_take_over(r, &p, now_ms);
     roster_start(r, now_ms);
+    free(r->gone);
+    r->gone = NULL;
+    free(p.servers);
 }

@@ -14,7 +14,8 @@
  *    slots              ramps, published words, `usable`
  *    notices            what has moved, told afterwards         roster_tell.c
  *
- * roster_adopt.c carries opinions and slots over to the roster of the next generation.
+ * roster_adopt.c carries opinions and slots over to the roster of the next generation, by way of a
+ * struct past.
  *
  * Ownership and threads: as in roster.h. */
 #pragma once
@@ -23,7 +24,7 @@
 
 #define NEVER UINT64_MAX
 #define SHARE_ALL 65536u
-/* In a word of a roster that has just taken over: the keys were served by a server that can't own
+/* In a word of a roster that has just taken over: the keys were served by a standby that can't own
  * them in this generation. So they have moved, unlike keys that had no server. */
 #define SERVER_GONE 0xfffeu
 
@@ -85,8 +86,10 @@ struct roster {
     struct opinion *opinions;
     struct decision decision;
     struct slot *slots;
-    struct pool_owner *words; /* one for each slot: what is published */
-    struct pool_owner *fresh; /* one for each slot: what will be published */
+    struct pool_owner *words;        /* one for each slot: what is published */
+    struct pool_owner *fresh;        /* one for each slot: what will be published */
+    const struct pool_member **gone; /* one for each slot whose word has SERVER_GONE: that standby
+                                        in the generation before; NULL: not known. roster_adopt() */
     /* scratch of roster_decide() */
     bool *held; /* one for each backend: it waits for an operator */
     bool *trial_out;
@@ -98,6 +101,27 @@ struct roster {
     struct roster_notice *notices; /* to be told after publishing */
     size_t nnotices, cap_notices;
     char passive_reason[192];
+};
+
+struct past_server {
+    const char *name, *address_text;
+    const struct pool_member *member; /* in the generation before; NULL: of another process */
+};
+
+/* What a roster has been, as far as the next one may take it over. Ids are those of then. */
+struct past {
+    unsigned nbackends, nservers;
+    struct past_server *servers;
+    const struct opinion *opinions;
+    const struct slot *slots;
+    const struct pool_owner *words;
+    bool all_down;
+    bool same_ring;
+    /* of the configuration of then */
+    bool checked;      /* `check` was not off */
+    bool reads_answer; /* config_health_reads_answer() */
+    unsigned passive_failures;
+    uint64_t after_ms; /* failback.after */
 };
 
 static inline bool is_standby(const struct roster *r, unsigned id)
@@ -135,7 +159,16 @@ void roster_decide(struct roster *r, uint64_t now_ms);
 /* Draws the consequences of r->decision: opinions, ramps, words, notices, the next tick. */
 void roster_apply(struct roster *r, uint64_t now_ms);
 
+/* ---- roster_adopt.c ---- */
+
+/* Carries over what the new configuration has a place for; roster_start() is to follow. */
+void roster_take_over(struct roster *r, const struct past *p, uint64_t now_ms);
+
 /* ---- roster_tell.c ---- */
+
+/* The standby that has keys of a slot by the word w; SERVER_GONE: one that this generation can't
+ * give them; SERVER_NONE: none has. nbackends: of the generation of the word. */
+unsigned roster_holder(struct pool_owner w, unsigned nbackends);
 
 /* Adds a notice, which the caller completes; roster_flush() gives it to its receiver. */
 struct roster_notice *roster_push(struct roster *r, enum roster_event event, unsigned server);

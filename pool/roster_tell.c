@@ -15,7 +15,7 @@
 
 /* ---- notices ---- */
 
-/* NULL: no server, or one that this generation does not have. */
+/* NULL: no server. */
 static const struct pool_member *member_of(const struct roster *r, unsigned id)
 {
     return id < r->nservers ? &r->pool->members[id] : NULL;
@@ -123,12 +123,24 @@ static double moved(struct roster *r, unsigned b, struct pool_owner old, unsigne
 
 /* ---- telling ---- */
 
-/* The standby that has keys of a slot by the word w; SERVER_NONE if none has. */
-static unsigned holder_of(const struct roster *r, struct pool_owner w)
+unsigned roster_holder(struct pool_owner w, unsigned nbackends)
 {
     if (w.from != SERVER_NONE)
         return w.from;
-    return is_standby(r, w.owner) ? w.owner : SERVER_NONE;
+    return w.owner != SERVER_NONE && w.owner >= nbackends ? w.owner : SERVER_NONE;
+}
+
+static unsigned holder_of(const struct roster *r, struct pool_owner w)
+{
+    return roster_holder(w, r->nbackends);
+}
+
+/* NULL: slot b had no holder, or one of which no more is known. */
+static const struct pool_member *holder_member(const struct roster *r, unsigned b, unsigned holder)
+{
+    if (holder == SERVER_GONE)
+        return r->gone ? r->gone[b] : NULL;
+    return member_of(r, holder);
 }
 
 static void tell_held(struct roster *r, uint64_t now_ms)
@@ -147,7 +159,7 @@ static void tell_ended(struct roster *r, unsigned b)
 {
     unsigned holder = holder_of(r, r->words[b]), owner = r->fresh[b].owner;
     if (holder != SERVER_NONE && owner != b && owner != holder)
-        roster_push(r, ROSTER_TAKEOVER_ENDED, b)->by = member_of(r, holder);
+        roster_push(r, ROSTER_TAKEOVER_ENDED, b)->by = holder_member(r, b, holder);
 }
 
 static void tell_home(struct roster *r, unsigned b)
@@ -158,7 +170,7 @@ static void tell_home(struct roster *r, unsigned b)
     if (new.owner != b || (old.owner == b && was_ramp == is_ramp))
         return;
     struct roster_notice *n = roster_push(r, is_ramp ? ROSTER_RAMP : ROSTER_FAILBACK, b);
-    n->by = member_of(r, holder_of(r, is_ramp ? new : old));
+    n->by = holder_member(r, b, holder_of(r, is_ramp ? new : old));
     n->moved = was_ramp ? s->ramp_moved : moved(r, b, old, b);
     if (is_ramp) {
         n->wait_ms = r->config->failback.ramp_ms;

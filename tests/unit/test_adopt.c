@@ -27,6 +27,8 @@ static void set(struct file *f, const char *word)
     uint64_t n = equals ? strtoull(equals + 1, NULL, 10) : 0;
     if (strcmp(word, "manual") == 0)
         c->failback.manual = true;
+    else if (strcmp(word, "try") == 0)
+        c->when_all_down = WHEN_ALL_DOWN_TRY;
     else if (strcmp(word, "fail") == 0)
         c->when_down = WHEN_DOWN_FAIL;
     else if (strcmp(word, "off") == 0)
@@ -112,13 +114,80 @@ static struct file *read_file(const char *line)
 
 /* ---- one generation after the other ---- */
 
+#define MAX_ACCOUNTS 16
+#define NAME_MAX_HERE 8
+
+/* Who has the keys of a backend by the notices alone. */
+struct account {
+    char backend[NAME_MAX_HERE];
+    char owner[NAME_MAX_HERE]; /* "-": nobody; "?": a notice has to follow, or the slot is gone */
+    char from[NAME_MAX_HERE];  /* "": no ramp */
+};
+
 struct world {
     struct file *file;
     struct pool *pool;
     struct roster *roster;
     uint64_t now_ms, told_version;
     char told[512];
+    struct account account[MAX_ACCOUNTS];
+    bool all_down_told;
 };
+
+static struct account *account_of(struct world *w, const char *backend)
+{
+    struct account *a = w->account;
+    while (a->backend[0] && strcmp(a->backend, backend) != 0)
+        a++;
+    ck_assert(a < w->account + MAX_ACCOUNTS - 1);
+    snprintf(a->backend, sizeof a->backend, "%s", backend);
+    return a;
+}
+
+static void set_account(struct account *a, const char *owner, const char *from)
+{
+    snprintf(a->owner, sizeof a->owner, "%s", owner);
+    snprintf(a->from, sizeof a->from, "%s", from);
+}
+
+/* The standby that has keys of the backend; "": none has. */
+static const char *holder_by(const struct account *a)
+{
+    bool held = strcmp(a->owner, a->backend) != 0 && strcmp(a->owner, "-") != 0;
+    return a->from[0] ? a->from : held ? a->owner : "";
+}
+
+/* What a notice says has to follow from those before. */
+static void enter(struct world *w, const struct roster_notice *n)
+{
+    struct account *a = n->member ? account_of(w, n->member->server->name) : NULL;
+    const char *by = n->by ? n->by->server->name : "";
+    switch (n->event) {
+    case ROSTER_PROMOTION:
+        set_account(a, by, "");
+        break;
+    case ROSTER_TAKEOVER_ENDED:
+        ck_assert_str_eq(holder_by(a), by);
+        set_account(a, "?", "");
+        break;
+    case ROSTER_NEXT:
+        set_account(a, "-", "");
+        break;
+    case ROSTER_RAMP:
+        ck_assert_str_eq(holder_by(a), by);
+        set_account(a, a->backend, by);
+        break;
+    case ROSTER_FAILBACK:
+        ck_assert_str_eq(holder_by(a), by);
+        set_account(a, a->backend, "");
+        break;
+    case ROSTER_ALL_DOWN:
+        w->all_down_told = true;
+        break;
+    default:
+        break;
+    }
+}
 
 static void on_notice(void *arg, const struct roster_notice *n)
 {
@@ -129,6 +198,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
         [ROSTER_FAILBACK] = "failback",   [ROSTER_HELD] = "held",
         [ROSTER_DRAINED] = "drained",     [ROSTER_ENABLED] = "enabled",
         [ROSTER_SUSPECTED] = "suspected", [ROSTER_SPARED] = "spared",
+        [ROSTER_ALL_DOWN] = "all down",   [ROSTER_ALL_DOWN_ENDED] = "all down ended",
     };
     struct world *w = arg;
     size_t at = strlen(w->told);
@@ -136,8 +206,10 @@ static void on_notice(void *arg, const struct roster_notice *n)
         w->told_version = atomic_load(&n->pool->version);
         return;
     }
-    snprintf(w->told + at, sizeof w->told - at, "%s%s %s%s%s", at ? ", " : "", words[n->event],
-             n->member->server->name, n->by ? " by " : "", n->by ? n->by->server->name : "");
+    enter(w, n);
+    snprintf(w->told + at, sizeof w->told - at, "%s%s%s%s%s%s", at ? ", " : "", words[n->event],
+             n->member ? " " : "", n->member ? n->member->server->name : "", n->by ? " by " : "",
+             n->by ? n->by->server->name : "");
 }
 
 static void open_generation(struct world *w, const char *line, const struct pool *old)
@@ -147,6 +219,12 @@ static void open_generation(struct world *w, const char *line, const struct pool
     w->pool = pool_new(&w->file->pool, 1, old, &e);
     ck_assert_msg(w->pool != NULL, "%s", e.text);
     w->roster = roster_new(w->pool, on_notice, w);
+    for (unsigned b = 0; b < w->pool->nbackends; b++) {
+        const char *name = w->pool->members[b].server->name;
+        const struct pool_member *was = old ? pool_find_name(old, name) : NULL;
+        if (was == NULL || was->standby)
+            set_account(account_of(w, name), name, "");
+    }
 }
 
 static void close_generation(const struct world *w)
@@ -355,17 +433,17 @@ END_TEST
 START_TEST(a_promoted_standby_that_is_gone_gives_way)
 {
     /* to another standby */
-    play("b1 b2 | s1:b1 s2",
-         (const struct step[]){
-             {10, FAIL, "b1", NULL, "s1 b2", NULL},
-             {20, RELOAD, "b1 b2 | s2", "promotion b1 by s2", "s2 b2", "down up promoted"},
-             {30, PASS, "b1", "up b1, failback b1 by s2", "b1 b2", NULL},
-             {0},
-         });
+    play("b1 b2 | s1:b1 s2", (const struct step[]){
+                                 {10, FAIL, "b1", NULL, "s1 b2", NULL},
+                                 {20, RELOAD, "b1 b2 | s2", "ended b1 by s1, promotion b1 by s2",
+                                  "s2 b2", "down up promoted"},
+                                 {30, PASS, "b1", "up b1, failback b1 by s2", "b1 b2", NULL},
+                                 {0},
+                             });
     /* to the next owners */
     play("b1 b2 | s1", (const struct step[]){
                            {10, FAIL, "b1", NULL, "s1 b2", NULL},
-                           {20, RELOAD, "b1 b2", "next b1", "- b2", "down up"},
+                           {20, RELOAD, "b1 b2", "ended b1 by s1, next b1", "- b2", "down up"},
                            {0},
                        });
     /* a wait goes on, a hold is over: its keys have to move anyway */
@@ -373,7 +451,7 @@ START_TEST(a_promoted_standby_that_is_gone_gives_way)
          (const struct step[]){
              {10, FAIL, "b1", NULL, "s1 b2", NULL},
              {20, PASS, "b1", NULL, "s1 b2", NULL},
-             {30, RELOAD, "b1 b2 ; after=5000", "next b1", "- b2", "returning up"},
+             {30, RELOAD, "b1 b2 ; after=5000", "ended b1 by s1, next b1", "- b2", "returning up"},
              {5020, WAIT, NULL, "failback b1", "b1 b2", NULL},
              {0},
          });
@@ -381,7 +459,7 @@ START_TEST(a_promoted_standby_that_is_gone_gives_way)
          (const struct step[]){
              {10, FAIL, "b1", NULL, NULL, NULL},
              {20, PASS, "b1", "up b1, held b1", NULL, NULL},
-             {30, RELOAD, "b1 b2 | s3 ; manual", "failback b1", "b1 b2", "up up standby"},
+             {30, RELOAD, "b1 b2 | s3 ; manual", "failback b1 by s2", "b1 b2", "up up standby"},
              {0},
          });
 }
@@ -389,25 +467,42 @@ END_TEST
 
 START_TEST(a_ramp_from_a_standby_that_is_gone_is_over)
 {
-    play("b1 b2 | s1 ; ramp=4000",
-         (const struct step[]){
-             {10, FAIL, "b1", NULL, "s1 b2", NULL},
-             {20, PASS, "b1", "up b1, ramp b1 by s1", NULL, "returning up promoted"},
-             {1020, RELOAD, "b1 b2 | s2 ; ramp=4000", "failback b1", "b1 b2", "up up standby"},
-             {0},
-         });
+    play(
+        "b1 b2 | s1 ; ramp=4000",
+        (const struct step[]){
+            {10, FAIL, "b1", NULL, "s1 b2", NULL},
+            {20, PASS, "b1", "up b1, ramp b1 by s1", NULL, "returning up promoted"},
+            {1020, RELOAD, "b1 b2 | s2 ; ramp=4000", "failback b1 by s1", "b1 b2", "up up standby"},
+            {0},
+        });
 }
 END_TEST
 
 START_TEST(a_backend_that_is_gone_frees_its_standby)
 {
-    play("b1 b2 | s1:b2 s2:b2",
+    play(
+        "b1 b2 | s1:b2 s2:b2",
+        (const struct step[]){
+            {10, FAIL, "b1", "down b1, next b1", "- b2", NULL},
+            {20, RELOAD, "b1 b2 | s1 s2:b2", "promotion b1 by s1", "s1 b2", NULL},
+            {30, FAIL, "b2", NULL, "s1 s2", NULL},
+            {40, RELOAD, "b2 b3 | s1 s2:b2", "ended b1 by s1", "s2 b3", "down up standby promoted"},
+            {50, RELOAD, "b3 | s1", "ended b2 by s2", "b3", "up standby"}, /* both are gone */
+            {0},
+        });
+    /* it is promoted for another one, or for the one that has its place */
+    play("b1 b2 | s1",
          (const struct step[]){
-             {10, FAIL, "b1", "down b1, next b1", "- b2", NULL},
-             {20, RELOAD, "b1 b2 | s1 s2:b2", "promotion b1 by s1", "s1 b2", NULL},
-             {30, FAIL, "b2", NULL, "s1 s2", NULL},
-             {40, RELOAD, "b2 b3 | s1 s2:b2", "", "s2 b3", "down up standby promoted"},
-             {50, RELOAD, "b3 | s1", "", "b3", "up standby"},
+             {10, FAIL, "b1", NULL, "s1 b2", NULL},
+             {20, FAIL, "b2", NULL, "- s1", NULL},
+             {30, RELOAD, "b1 b3 | s1", "ended b2 by s1, promotion b1 by s1", "s1 b3", NULL},
+             {0},
+         });
+    play("b1 b2 | s1 ; ramp=4000",
+         (const struct step[]){
+             {10, FAIL, "b1", NULL, "s1 b2", NULL},
+             {20, PASS, "b1", NULL, "b1<s1:0 b2", NULL},
+             {1020, RELOAD, "b2 | s1 ; ramp=4000", "ended b1 by s1", "b2", "up standby"},
              {0},
          });
 }
@@ -455,18 +550,18 @@ END_TEST
 START_TEST(a_standby_becomes_a_backend)
 {
     /* promoted: whom it stood in for has to do without */
-    play("b1 b2 | b3 s1:b2",
-         (const struct step[]){
-             {10, FAIL, "b1", NULL, "b3 b2", NULL},
-             {20, RELOAD, "b1 b2 b3 | s1:b2", "next b1", "- b2 b3", "down up up standby"},
-             {0},
-         });
+    play("b1 b2 | b3 s1:b2", (const struct step[]){
+                                 {10, FAIL, "b1", NULL, "b3 b2", NULL},
+                                 {20, RELOAD, "b1 b2 b3 | s1:b2", "ended b1 by b3, next b1",
+                                  "- b2 b3", "down up up standby"},
+                                 {0},
+                             });
     /* handing back: the rest comes home at once */
     play("b1 b2 | b3 ; ramp=4000",
          (const struct step[]){
              {10, FAIL, "b1", NULL, "b3 b2", NULL},
              {20, PASS, "b1", NULL, "b1<b3:0 b2", NULL},
-             {30, RELOAD, "b1 b2 b3 ; ramp=4000", "failback b1", "b1 b2 b3", "up up up"},
+             {30, RELOAD, "b1 b2 b3 ; ramp=4000", "failback b1 by b3", "b1 b2 b3", "up up up"},
              {0},
          });
     /* down, waiting, drained */
@@ -503,7 +598,7 @@ START_TEST(a_backend_becomes_a_standby)
              {30, FAIL, "b2", NULL, "b1 s2 s1", NULL},
              {40, PASS, "b2", NULL, NULL, NULL},
              {50, FAILBACK, "b2", NULL, "b1 b2 s1", NULL},
-             {60, RELOAD, "b1 | b2 b3 s1 s2 ; manual ramp=4000", "", "b1",
+             {60, RELOAD, "b1 | b2 b3 s1 s2 ; manual ramp=4000", "ended b3 by s1", "b1",
               "up standby standby standby standby"},
              {0},
          });
@@ -511,13 +606,58 @@ START_TEST(a_backend_becomes_a_standby)
          (const struct step[]){
              {10, FAIL, "b2", NULL, "b1 s1", NULL},
              {20, PASS, "b2", NULL, "b1 b2<s1:0", NULL},
-             {30, RELOAD, "b1 | b2 s1 ; ramp=4000", "", "b1", "up standby standby"},
+             {30, RELOAD, "b1 | b2 s1 ; ramp=4000", "ended b2 by s1", "b1", "up standby standby"},
+             {0},
+         });
+}
+END_TEST
+
+START_TEST(a_standby_stands_in_for_others_or_is_another_server)
+{
+    play("b1 b2 | s1 s2:b1 ; manual",
+         (const struct step[]){
+             {10, FAIL, "b1", NULL, "s2 b2", NULL},
+             {20, RELOAD, "b1 b2 | s1 s2:b2 ; manual", "ended b1 by s2, promotion b1 by s1",
+              "s1 b2", "down up promoted standby"},
+             {30, PASS, "b1", "up b1, held b1", "s1 b2", NULL},
+             /* it has to move anyway, so it moves home */
+             {40, RELOAD, "b1 b2 | s1:b2 s2:b2 ; manual", "failback b1 by s1", "b1 b2", NULL},
+             {0},
+         });
+    play("b1 b2 | s1",
+         (const struct step[]){
+             {10, FAIL, "b1", NULL, "s1 b2", NULL},
+             {20, RELOAD, "b1 b2 | s1:b2", "ended b1 by s1, next b1", "- b2", NULL},
+             {30, RELOAD, "b1 b2 | s1", "promotion b1 by s1", "s1 b2", NULL},
+             {40, RELOAD, "b1 b2 | s1@2", "ended b1 by s1, promotion b1 by s1", "s1 b2", NULL},
+             {50, FIRST, "s1", NULL, NULL, NULL},
+             {60, RELOAD, "b1 b2 | s1@3", "down s1, ended b1 by s1, next b1", "- b2", NULL},
              {0},
          });
 }
 END_TEST
 
 /* ---- settings that change ---- */
+
+START_TEST(all_are_down_while_the_file_changes_what_that_means)
+{
+    play(
+        "b1 b2 | s1 ; try",
+        (const struct step[]){
+            {10, FAIL, "b1", NULL, "s1 b2", NULL},
+            {20, FAIL, "s1", NULL, "- b2", NULL},
+            {30, FAIL, "b2", "down b2, all down", "b1 b2", "down down down"},
+            {40, RELOAD, "b1 b2 | s1 ; try", "", "b1 b2", NULL},
+            {50, RELOAD, "b1 b2 | s1", "all down ended, next b1, next b2", "- -", NULL},
+            {60, RELOAD, "b1 b2 | s1 ; try", "all down", "b1 b2", "down down down"},
+            {70, RELOAD, "b1 b2 b3 | s1 ; try", "all down ended, next b1, next b2", "- - b3", NULL},
+            {80, FIRST, "b4", NULL, NULL, NULL},
+            {90, RELOAD, "b1 b2 b4 | s1 ; try", "down b4, all down", "b1 b2 b4", NULL},
+            {100, PASS, "s1", NULL, NULL, "down down down promoted"},
+            {0},
+        });
+}
+END_TEST
 
 START_TEST(fall_and_rise_follow_the_new_file)
 {
@@ -715,7 +855,7 @@ static void random_line(struct random *r, char *line, size_t size)
 {
     static const char *const settings[] = {
         "manual",    "fail",   "http",   "off",       "after=700", "after=5000", "ramp=30",
-        "ramp=4000", "fall=2", "rise=2", "passive=2", "weight=2",  "max=1000"};
+        "ramp=4000", "fall=2", "rise=2", "passive=2", "weight=2",  "max=1000",   "try"};
     unsigned role[5], first = below(r, 5);
     size_t at = 0;
     for (unsigned i = 0; i < 5; i++)
@@ -760,12 +900,14 @@ static bool seen_out(const struct world *w, unsigned id)
 static void check_invariants(const struct world *w)
 {
     const struct pool *p = w->pool;
-    bool out[MAX_SERVERS], busy[MAX_SERVERS] = {false};
+    bool out[MAX_SERVERS], busy[MAX_SERVERS] = {false}, all_down = roster_all_down(w->roster);
     uint16_t expected[MAX_SERVERS];
     for (unsigned i = 0; i < p->nservers; i++) {
         enum roster_state s = roster_state(w->roster, i);
-        out[i] = seen_out(w, i);
-        bool usable = p->members[i].standby ? !out[i] : s != ROSTER_DOWN && s != ROSTER_DRAINING;
+        ck_assert(!all_down || s == ROSTER_DOWN || s == ROSTER_DRAINING);
+        out[i] = all_down ? s == ROSTER_DRAINING : seen_out(w, i);
+        bool usable =
+            p->members[i].standby || all_down ? !out[i] : s != ROSTER_DOWN && s != ROSTER_DRAINING;
         ck_assert_int_eq(atomic_load(&p->members[i].server->usable), usable);
     }
     failover_owners(p->failover, out, expected);
@@ -781,6 +923,35 @@ static void check_invariants(const struct world *w)
         }
     }
     ck_assert_uint_gt(roster_next_ms(w->roster), w->now_ms);
+}
+
+/* Whoever reads the notices alone knows who has which keys. */
+static void check_accounts(struct world *w)
+{
+    const struct pool *p = w->pool;
+    for (unsigned b = 0; b < p->nbackends; b++) {
+        struct pool_owner o = pool_owner_of(p, b);
+        struct account *a = account_of(w, p->members[b].server->name);
+        const char *from = o.from == SERVER_NONE ? "" : name_of(w, o.from);
+        if (w->all_down_told) /* one notice for all that has moved */
+            set_account(a, name_of(w, o.owner), from);
+        ck_assert_msg(!strcmp(a->owner, name_of(w, o.owner)) && !strcmp(a->from, from),
+                      "%s: %s<%s by the notices, %s<%s", a->backend, a->owner, a->from,
+                      name_of(w, o.owner), from);
+    }
+    w->all_down_told = false;
+}
+
+/* Of a backend that is none any more the notices have told that nobody stands in for it. */
+static void check_gone(struct world *w, const struct pool *old)
+{
+    for (unsigned b = 0; b < old->nbackends; b++) {
+        const struct pool_member *m = pool_find_name(w->pool, old->members[b].server->name);
+        const struct account *a = account_of(w, old->members[b].server->name);
+        if (m == NULL || m->standby)
+            ck_assert_msg(!strcmp(a->owner, "?") || !*holder_by(a), "%s by %s", a->backend,
+                          holder_by(a));
+    }
 }
 
 /* The servers that are new have a first check each, some of which fail. */
@@ -802,6 +973,7 @@ static void random_reload(struct world *w, struct random *r)
         ck_assert_int_eq(roster_state(w->roster, i) == ROSTER_DRAINING,
                          roster_state(old.roster, was->id) == ROSTER_DRAINING);
     }
+    check_gone(w, old.pool);
     close_generation(&old);
 }
 
@@ -834,11 +1006,14 @@ START_TEST(whatever_is_reloaded_the_invariants_hold)
     for (int i = 0; i < 300; i++) {
         random_event(&w, &r);
         check_invariants(&w);
+        check_accounts(&w);
         advance(&w, w.now_ms + below(&r, below(&r, 8) ? 300 : 6000));
         check_invariants(&w);
+        check_accounts(&w);
         if (below(&r, 6) == 0)
             random_reload(&w, &r);
         check_invariants(&w);
+        check_accounts(&w);
         w.told[0] = 0;
     }
     check_end(&w);
@@ -860,6 +1035,8 @@ static Suite *build(void)
     tcase_add_test(t, another_address_is_another_server_but_the_same_slot);
     tcase_add_test(t, a_standby_becomes_a_backend);
     tcase_add_test(t, a_backend_becomes_a_standby);
+    tcase_add_test(t, a_standby_stands_in_for_others_or_is_another_server);
+    tcase_add_test(t, all_are_down_while_the_file_changes_what_that_means);
     tcase_add_test(t, fall_and_rise_follow_the_new_file);
     tcase_add_test(t, waits_follow_the_new_file);
     tcase_add_test(t, a_ramp_follows_the_new_file);
