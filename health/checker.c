@@ -437,7 +437,6 @@ static void open_name(struct target *t)
     c->open++;
     t->named->resolver = resolver_open(c->loop, c->names.lookups, server_of(t)->address_text,
                                        c->pool->config->resolve_ms, &cb);
-    start_timer(&t->timer, on_slow_name, c->health->timeout_ms);
 }
 
 static void begin_first(struct target *t)
@@ -445,10 +444,29 @@ static void begin_first(struct target *t)
     struct checker *c = t->checker;
     t->first = t->named || is_checked(c);
     c->first_due += t->first;
-    if (t->named)
+    if (t->named) {
         open_name(t);
-    else if (is_checked(c))
+        start_timer(&t->timer, on_slow_name, c->health->timeout_ms);
+    } else if (is_checked(c)) {
         begin(t);
+    }
+}
+
+/* The roster has what another process knew of it. Its name is looked up, but nobody waits for that:
+ * until then it is where it was. */
+static void begin_restored(struct target *t)
+{
+    struct addr_set set = {.n = 0};
+    struct addr at;
+    uint32_t generation;
+    if (t->named == NULL)
+        return;
+    if (server_address(server_of(t), &at, &generation)) {
+        addr_set_add(&set, &at);
+        candidates_update(&t->named->candidates, &set);
+        candidates_take_first(&t->named->candidates);
+    }
+    open_name(t);
 }
 
 /* ---- the interface ---- */
@@ -469,7 +487,9 @@ void checker_first(struct checker *c, const struct pool *old, checker_fn *on_don
     uv_update_time(c->loop);
     c->first_began_ms = uv_now(c->loop);
     for (unsigned i = 0; i < c->ntargets; i++)
-        if (old == NULL || pool_find_server(old, c->pool->members[i].server) == NULL)
+        if (roster_is_known(c->roster, i))
+            begin_restored(&c->targets[i]);
+        else if (old == NULL || pool_find_server(old, c->pool->members[i].server) == NULL)
             begin_first(&c->targets[i]);
     if (c->first_due == 0)
         start_timer(&c->tick, on_nothing_first, 0);

@@ -346,6 +346,11 @@ enum roster_suspicion roster_suspicion(const struct roster *r, unsigned server)
     return opinion(r, server)->suspicion;
 }
 
+bool roster_is_known(const struct roster *r, unsigned server)
+{
+    return opinion(r, server)->known;
+}
+
 bool roster_is_down(const struct roster *r, unsigned server)
 {
     return opinion(r, server)->phase == DOWN;

@@ -150,6 +150,9 @@ const struct roster_check *roster_last_check(const struct roster *r, unsigned se
 /* Whether all servers are out, and are given requests as if the checks had not taken them out. */
 bool roster_all_down(const struct roster *r);
 enum roster_suspicion roster_suspicion(const struct roster *r, unsigned server);
+/* Whether roster_adopt() or roster_restore() (roster_save.h) has carried over what was known of it,
+ * so that it needs no first check. */
+bool roster_is_known(const struct roster *r, unsigned server);
 /* Down by its checks or by live traffic, drained or not. */
 bool roster_is_down(const struct roster *r, unsigned server);
 /* Whether some results in a row speak against the server's state, but fewer than fall or rise. */

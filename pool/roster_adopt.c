@@ -63,6 +63,7 @@ static void adopt_opinion(struct roster *r, unsigned id, const struct past *p,
     struct opinion *o = &r->opinions[id];
     struct server *s = r->pool->members[id].server;
     *o = *was;
+    o->known = true;
     verdict_init(&o->verdict, r->config->health.fall, r->config->health.rise, was->verdict.up);
     verdict_take_over(&o->verdict, &was->verdict);
     o->delay_ms = adopt_delay(r, p, was->delay_ms);

@@ -38,7 +38,7 @@ static void start_ramp(struct slot *s, unsigned from, uint64_t now_ms)
 /* Takes one step of a ramp. False: the ramp is over. */
 static bool step_ramp(struct slot *s, uint64_t ramp_ms, uint64_t now_ms)
 {
-    uint64_t passed = now_ms > s->ramp_start_ms ? now_ms - s->ramp_start_ms : 0;
+    uint64_t passed = now_ms - s->ramp_start_ms;
     if (passed >= ramp_ms)
         return false;
     uint32_t share = (uint32_t)(passed * SHARE_ALL / ramp_ms);
@@ -127,19 +127,20 @@ static uint64_t opinion_next_ms(const struct opinion *o)
     return o->phase == DOWN || (o->phase == WAITING && !o->drained) ? o->until_ms : NEVER;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t ramp_next_ms(const struct slot *s, uint64_t ramp_ms)
 {
     if (s->ramp_from == SERVER_NONE)
         return NEVER;
+    /* Lengths are compared, as a ramp that was restored may have begun before this clock did. */
     uint64_t step = ramp_ms / RAMP_STEPS;
-    uint64_t at = s->ramp_step_ms + (step > RAMP_STEP_MIN_MS ? step : RAMP_STEP_MIN_MS);
-    uint64_t end = s->ramp_start_ms + ramp_ms;
-    return at < end ? at : end;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
+    uint64_t next =
+        s->ramp_step_ms - s->ramp_start_ms + (step > RAMP_STEP_MIN_MS ? step : RAMP_STEP_MIN_MS);
+    return s->ramp_start_ms + earlier(next, ramp_ms);
 }
 
 static uint64_t next_ms(const struct roster *r)

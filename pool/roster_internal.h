@@ -44,6 +44,7 @@ struct opinion {
     bool drained;
     bool no_wait;   /* it was down at its very first check, so its first return does not wait */
     bool returned;  /* it came back at returned_ms, and has not been down since */
+    bool known;     /* it was taken over from a roster before */
     bool tell_held; /* it has entered WAITING or HELD, and no notice has told that yet */
     struct verdict verdict;
     uint64_t returned_ms;
