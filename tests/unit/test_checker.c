@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "health/checker.h"
+#include "pool/roster_save.h"
 #include "tests/lib/fake_backend.h"
 #include "tests/lib/unit.h"
 
@@ -511,6 +512,118 @@ START_TEST(a_check_under_way_goes_on_over_any_number_of_reloads)
 }
 END_TEST
 
+static void turn_for(struct world *w, uint64_t ms)
+{
+    for (uint64_t began = uv_now(&w->loop); uv_now(&w->loop) - began < ms;)
+        turn(w);
+}
+
+START_TEST(no_number_of_reloads_puts_checks_off)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.interval_ms = 200;
+    world_open(&w);
+    world_run(&w);
+    uint64_t began = uv_hrtime() / 1000000;
+    struct config_pool next[2] = {w.config, w.config};
+    next[1].health.interval_ms = 150;
+    unsigned reloads = 0;
+    for (; w.fakes[0].accepted < 5 || w.fakes[3].accepted < 5; reloads++) {
+        reload(&w, &next[_i ? reloads % 2 : 0]);
+        turn(&w);
+    }
+    ck_assert_uint_gt(reloads, 10);
+    const uint64_t *at = w.fakes[0].accepted_ms, least = _i ? 150 : 200;
+    ck_assert_uint_ge(at[4] + CLOCK_MS, began + least / 4 + 3 * least);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(checks_follow_the_new_settings)
+{
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    world_run(&w);
+    struct config_pool off = w.config, tcp = w.config, http = w.config;
+    off.health.check = CHECK_OFF;
+    tcp.health.check = CHECK_TCP;
+    tcp.health.send = tcp.health.expect = (char *)(uintptr_t) "HTTP";
+    tcp.health.send_len = tcp.health.expect_len = 4;
+    http.health.path = (char *)(uintptr_t) "/other";
+    reload(&w, &off);
+    unsigned n = w.fakes[0].accepted;
+    turn_for(&w, 3 * w.config.health.interval_ms);
+    ck_assert_uint_le(w.fakes[0].accepted, n + 1); /* one may have been on its way */
+    n = w.fakes[0].accepted;
+    reload(&w, &tcp);
+    until_accepted(&w, 0, n + 2);
+    w.fakes[0].text = "no\n";
+    until_state(&w, 0, ROSTER_DOWN);
+    w.fakes[0].text = OK;
+    w.fakes[0].received_len = 0;
+    memset(w.fakes[0].received, 0, sizeof w.fakes[0].received);
+    reload(&w, &http);
+    until_state(&w, 0, ROSTER_UP);
+    ck_assert(strstr(w.fakes[0].received, "GET /other HTTP/1.1") != NULL);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(the_check_of_a_server_that_goes_is_cancelled)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.timeout_ms = 60000;
+    world_open(&w);
+    world_run(&w);
+    w.fakes[2].kind = FAKE_HANG;
+    until_accepted(&w, 2, 2);
+    struct config_pool next = w.config;
+    next.nbackends = 2;
+    uint64_t began = uv_hrtime() / 1000000;
+    reload(&w, &next);
+    while (w.before)
+        turn(&w);
+    ck_assert_uint_lt(uv_hrtime() / 1000000 - began, 60000);
+    world_close(&w);
+}
+END_TEST
+
+/* A reload that is given up, before, during or after the first checks of the new servers. */
+START_TEST(a_generation_that_never_runs_leaves_the_one_before)
+{
+    struct world w;
+    world_init(&w);
+    w.config.nbackends = 2;
+    world_open(&w);
+    world_run(&w);
+    struct config_pool next = w.config;
+    next.nbackends = 3;
+    w.fakes[2].kind = _i == 1 ? FAKE_HANG : FAKE_ANSWER;
+    struct before *b = next_generation(&w, &next);
+    if (_i == 1) {
+        checker_first(w.checker, b->pool, on_first, &w);
+        until_accepted(&w, 2, 1);
+    } else if (_i == 2) {
+        first_checks(&w, b->pool);
+    }
+    struct before was = *b;
+    *b = (struct before){&w, w.pool, w.roster, w.checker};
+    w.pool = was.pool;
+    w.roster = was.roster;
+    w.checker = was.checker;
+    checker_close(b->checker, on_before_closed, b);
+    roster_free(b->roster);
+    w.fakes[0].text = BAD;
+    until_state(&w, 0, ROSTER_DOWN);
+    while (w.before)
+        turn(&w);
+    world_close(&w);
+}
+END_TEST
+
 /* ---- checks that live traffic asks for ---- */
 
 /* An hour apart, so that each one after the first was asked for. */
@@ -593,6 +706,57 @@ START_TEST(a_check_that_ran_before_is_followed_by_the_one_that_was_asked_for)
     until_decided(&w, 0);
     ck_assert_uint_eq(w.fakes[0].accepted, n + 1);
     ck_assert_int_eq(roster_suspicion(w.roster, 0), ROSTER_CLEARED);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(what_was_asked_for_before_a_reload_is_made_once)
+{
+    /* the check is under way, _i == 1: and asks what the new file does not */
+    struct world w;
+    patient_world(&w);
+    w.fakes[1].kind = FAKE_HANG;
+    size_t received = w.fakes[1].received_len;
+    suspect(&w, 1);
+    while (w.fakes[1].received_len == received)
+        turn(&w);
+    struct config_pool next = w.config;
+    if (_i == 1)
+        next.health.path = (char *)(uintptr_t) "/other";
+    w.fakes[1].kind = FAKE_ANSWER; /* of the next connections */
+    w.fakes[1].text = BAD;
+    for (int k = 0; k < 3; k++)
+        reload(&w, &next);
+    if (_i == 1) {
+        until_state(&w, 1, ROSTER_DOWN);
+        ck_assert(strstr(w.fakes[1].received, "GET /other HTTP/1.1") != NULL);
+    }
+    turn_for(&w, 50);
+    ck_assert_uint_eq(w.fakes[1].accepted, 2 + (unsigned)_i);
+    ck_assert_int_eq(roster_suspicion(w.roster, 1), _i ? ROSTER_CONFIRMED : ROSTER_PENDING);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_check_that_waits_for_its_turn_waits_over_a_reload)
+{
+    struct world w;
+    world_init(&w);
+    w.config.health.interval_ms = 1200;
+    world_open(&w);
+    world_run(&w);
+    uint64_t began = uv_hrtime() / 1000000;
+    suspect(&w, 0);
+    until_decided(&w, 0);
+    unsigned n = w.fakes[0].accepted;
+    suspect(&w, 0);
+    struct config_pool next = w.config;
+    reload(&w, &next);
+    reload(&w, &next);
+    until_decided(&w, 0);
+    ck_assert_int_eq(roster_suspicion(w.roster, 0), ROSTER_CLEARED);
+    ck_assert_uint_eq(w.fakes[0].accepted, n + 1);
+    ck_assert_uint_ge(w.fakes[0].accepted_ms[n] + CLOCK_MS, began + 1200 / 4);
     world_close(&w);
 }
 END_TEST
@@ -904,6 +1068,117 @@ START_TEST(closing_works_at_any_time_with_names_too)
 }
 END_TEST
 
+START_TEST(a_name_that_stays_is_not_looked_up_from_nothing)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "127.0.0.1");
+    w.config.resolve_ms = 3600000;
+    world_open(&w);
+    world_run(&w);
+    unsigned asked = dns_asked(), accepted = w.fakes[0].accepted;
+    dns_says("127.0.0.2");
+    struct config_pool next = w.config;
+    reload(&w, &next);
+    reload(&w, &next);
+    check_b1_is_at(&w, &w.fakes[0]);
+    until_accepted(&w, 0, accepted + 3);
+    ck_assert_uint_eq(dns_asked(), asked);
+    struct config_pool sooner = w.config;
+    sooner.resolve_ms = 20;
+    reload(&w, &sooner);
+    while (w.moves == 0)
+        turn(&w);
+    check_b1_is_at(&w, &w.other);
+    ck_assert_uint_eq(w.downs, 0);
+    /* a lookup that is under way goes on */
+    dns_says(NULL);
+    asked = dns_asked();
+    while (dns_asked() == asked)
+        turn(&w);
+    reload(&w, &next);
+    ck_assert_uint_eq(dns_asked(), asked + 1);
+    dns_says("127.0.0.1");
+    while (w.moves == 1)
+        turn(&w);
+    check_b1_is_at(&w, &w.fakes[0]);
+    world_close(&w);
+    dns_says("");
+}
+END_TEST
+
+START_TEST(names_stay_while_checks_are_turned_off_and_on)
+{
+    struct world w;
+    world_init(&w);
+    name_b1(&w, "127.0.0.2");
+    world_open(&w);
+    world_run(&w);
+    struct config_pool off = w.config, on = w.config;
+    off.health.check = CHECK_OFF;
+    reload(&w, &off);
+    dns_says("127.0.0.1");
+    while (w.moves == 0)
+        turn(&w);
+    check_b1_is_at(&w, &w.fakes[0]);
+    reload(&w, &on);
+    unsigned n = w.fakes[0].accepted;
+    until_accepted(&w, 0, n + 2);
+    dns_says("127.0.0.2");
+    while (w.moves == 1)
+        turn(&w);
+    check_b1_is_at(&w, &w.other);
+    ck_assert_uint_eq(w.downs, 0);
+    world_close(&w);
+}
+END_TEST
+
+/* As if the process had been replaced: nothing is checked or waited for before the start. */
+START_TEST(a_restored_server_is_not_checked_first)
+{
+    struct world w;
+    struct error e;
+    world_init(&w);
+    w.config.health.interval_ms = 100;
+    w.config.health.fall = w.config.health.rise = 1;
+    name_b1(&w, "127.0.0.1");
+    world_open(&w);
+    world_run(&w);
+    w.fakes[1].text = BAD;
+    until_state(&w, 1, ROSTER_DOWN);
+    json_t *document = roster_save(w.roster, uv_now(&w.loop));
+    checker_close(w.checker, on_closed, &w);
+    while (!w.closed)
+        turn(&w);
+    roster_free(w.roster);
+    pool_free(w.pool);
+    lookups_close(w.lookups);
+    w.closed = false;
+    dns_says(NULL);
+    unsigned accepted[N];
+    for (unsigned i = 0; i < N; i++)
+        accepted[i] = w.fakes[i].accepted;
+    world_open(&w);
+    ck_assert(roster_restore(w.roster, document, uv_now(&w.loop), &e));
+    json_decref(document);
+    world_first(&w);
+    roster_start(w.roster, uv_now(&w.loop));
+    for (unsigned i = 0; i < N; i++)
+        ck_assert_uint_eq(w.fakes[i].accepted, accepted[i]);
+    ck_assert_int_eq(roster_state(w.roster, 1), ROSTER_DOWN);
+    check_b1_is_at(&w, &w.fakes[0]);
+    checker_run(w.checker);
+    until_accepted(&w, 0, accepted[0] + 2);
+    dns_says("127.0.0.2");
+    while (!b1_is_at(&w, &w.other))
+        turn(&w);
+    w.fakes[1].text = OK;
+    until_state(&w, 1, ROSTER_UP);
+    world_close(&w);
+    dns_says("");
+}
+END_TEST
+
 static void add_name_tests(Suite *s)
 {
     TCase *t = tcase_create("names");
@@ -918,6 +1193,9 @@ static void add_name_tests(Suite *s)
     tcase_add_test(t, a_server_that_went_down_comes_back_at_another_of_its_addresses);
     tcase_add_loop_test(t, without_checks_a_name_alone_decides, 0, 2);
     tcase_add_loop_test(t, closing_works_at_any_time_with_names_too, 0, 7);
+    tcase_add_test(t, a_name_that_stays_is_not_looked_up_from_nothing);
+    tcase_add_test(t, names_stay_while_checks_are_turned_off_and_on);
+    tcase_add_test(t, a_restored_server_is_not_checked_first);
     suite_add_tcase(s, t);
 }
 
@@ -942,6 +1220,12 @@ static Suite *suite(void)
     tcase_add_loop_test(t, closing_works_at_any_time, 0, 8);
     tcase_add_test(t, new_servers_alone_are_checked_before_a_switch);
     tcase_add_test(t, a_check_under_way_goes_on_over_any_number_of_reloads);
+    tcase_add_loop_test(t, no_number_of_reloads_puts_checks_off, 0, 2);
+    tcase_add_test(t, checks_follow_the_new_settings);
+    tcase_add_test(t, the_check_of_a_server_that_goes_is_cancelled);
+    tcase_add_loop_test(t, a_generation_that_never_runs_leaves_the_one_before, 0, 3);
+    tcase_add_loop_test(t, what_was_asked_for_before_a_reload_is_made_once, 0, 2);
+    tcase_add_test(t, a_check_that_waits_for_its_turn_waits_over_a_reload);
     suite_add_tcase(s, t);
     add_name_tests(s);
     return s;
