@@ -1,6 +1,10 @@
 /* json_pack() takes over the reference of each "o", and fails if one of them is NULL. */
 #include "plan/document.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
+
 static json_t *share(uint64_t positions)
 {
     return json_real((double)positions / (double)RING_SPACE);
@@ -95,11 +99,13 @@ static json_t *pool_document(const struct plan_pool *p)
                      fullest(p), "addresses", addresses(p), "notes", texts(&p->notes));
 }
 
-static json_t *routes(const struct plan *p)
+static json_t *routes(const struct plan *p, const struct plan_pool *pool)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < p->nroutes && array; i++) {
         const struct plan_route *r = &p->routes[i];
+        if (!plan_route_concerns(r, pool))
+            continue;
         array = append(array, json_pack("{s:s, s:s, s:s?, s:s?}", "listener", r->listener, "route",
                                         r->route, "before", r->from_pool, "after", r->to_pool));
     }
@@ -113,5 +119,55 @@ json_t *document_plan(const struct plan *p, const struct plan_pool *pool)
         if (pool == NULL || pool == &p->pools[i])
             pools = append(pools, pool_document(&p->pools[i]));
     return json_pack("{s:I, s:o, s:o, s:o}", "positions", (json_int_t)RING_SPACE, "pools", pools,
-                     "routes", routes(p), "notes", texts(&p->notes));
+                     "routes", routes(p, pool), "notes", texts(&p->notes));
+}
+
+/* ---- outages ---- */
+
+static json_t *outage_fullest(const struct outages *o, const struct outage *c)
+{
+    if (c->fullest == SERVER_NONE)
+        return json_null();
+    return json_pack("{s:s, s:o, s:I, s:f}", "name", outages_name(o, c->fullest), "share",
+                     share(c->fullest_share), "positions", (json_int_t)c->fullest_share, "relative",
+                     c->relative);
+}
+
+static json_t *gains(struct outages *o, const struct outage_gain *g, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n && i < DOCUMENT_MOVES && array; i++)
+        array = append(array, json_pack("{s:s, s:o, s:I, s:o, s:I}", "name",
+                                        outages_name(o, g[i].id), "gained", share(g[i].gained),
+                                        "gained_positions", (json_int_t)g[i].gained, "share",
+                                        share(g[i].share), "positions", (json_int_t)g[i].share));
+    return array;
+}
+
+/* list: room for the gains of all servers. */
+static json_t *outage_document(struct outages *o, const struct outage *c, struct outage_gain *list)
+{
+    size_t n = outages_gains(o, c, list);
+    json_t *out = json_array();
+    for (unsigned i = 0; i < c->nout && out; i++)
+        out = append(out, json_string(outages_name(o, c->out[i])));
+    return json_pack("{s:o, s:b, s:o, s:I, s:o, s:I, s:o, s:o, s:I}", "out", out, "ignored",
+                     c->ignored, "moved", share(c->moved), "moved_positions", (json_int_t)c->moved,
+                     "refused", share(c->refused), "refused_positions", (json_int_t)c->refused,
+                     "fullest", outage_fullest(o, c), "to", gains(o, list, n), "further",
+                     (json_int_t)(n > DOCUMENT_MOVES ? n - DOCUMENT_MOVES : 0));
+}
+
+json_t *document_outages(struct outages *o, const struct config_pool *pool, size_t worst)
+{
+    size_t n;
+    const struct outage *cases = outages_cases(o, &n);
+    struct outage_gain *list = mem_zalloc_array(pool->nbackends + pool->nstandbys, sizeof *list);
+    struct outage normal = outages_normal(o);
+    json_t *array = json_array();
+    for (size_t i = 0; i < n && i < worst && array; i++)
+        array = append(array, outage_document(o, &cases[i], list));
+    free(list);
+    return json_pack("{s:s, s:I, s:o, s:o}", "name", pool->name, "cases", (json_int_t)n,
+                     "in_service", outage_fullest(o, &normal), "worst", array);
 }

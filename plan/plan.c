@@ -328,6 +328,12 @@ const struct plan_pool *plan_most(const struct plan *p)
     return most;
 }
 
+bool plan_route_concerns(const struct plan_route *r, const struct plan_pool *pool)
+{
+    return pool == NULL || (r->from_pool && strcmp(r->from_pool, pool->name) == 0) ||
+           (r->to_pool && strcmp(r->to_pool, pool->name) == 0);
+}
+
 const char *plan_percent(uint64_t positions, char out[PLAN_PERCENT])
 {
     double percent = (double)positions / (double)RING_SPACE * 100;

@@ -83,6 +83,9 @@ void plan_free(struct plan *p); /* NULL is fine */
  * common. */
 const struct plan_pool *plan_most(const struct plan *p);
 
+/* Whether a route comes from or goes to a pool; NULL: to any. */
+bool plan_route_concerns(const struct plan_route *r, const struct plan_pool *pool);
+
 /* How many times its fair share, which its weight promises, a server has. */
 double plan_relative(const struct plan_pool *p, size_t server, bool after);
 
