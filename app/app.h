@@ -2,15 +2,17 @@
  *
  * What for: main.c finds a command by its name and runs it.
  * Invariants: a command gets its own name as argv[0], then its arguments, and returns the exit
- * status: 0 done, 1 failed, 2 bad usage or configuration. Results go to stdout, messages to stderr.
- * Threads: the main thread. */
+ * status: 0 done, 1 failed, 2 bad usage or configuration; `plan` also 3. Results go to stdout,
+ * messages to stderr. Threads: the main thread. */
 #pragma once
 
 #define APP_OK 0
 #define APP_FAILED 1
 #define APP_USAGE 2
+#define APP_BEYOND 3 /* plan: more than --max-move */
 
 int cmd_check(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_route(int argc, char **argv);

@@ -15,6 +15,10 @@ static const struct command {
     {"check", cmd_check, "-c FILE", "validate a configuration, print every error or its balance"},
     {"route", cmd_route, "-c FILE [--pool P] [--down B]... KEY...",
      "print who would serve each key (keys from stdin if none)"},
+    {"plan", cmd_plan, "OLD NEW [--pool P] [--max-move 5%] [--json]",
+     "print what a change of the configuration moves; exit 3: more than --max-move"},
+    {"plan", cmd_plan, "FILE --failures [1 or 2] [--pool P] [--worst N] [--json]",
+     "print who would serve what with each server, or each two, out"},
 };
 static const size_t ncommands = sizeof commands / sizeof *commands;
 

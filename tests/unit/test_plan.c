@@ -213,6 +213,69 @@ START_TEST(a_listener_that_goes_to_another_pool_is_told)
 }
 END_TEST
 
+static char *copy(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
+/* Gives the only listener these routes in place of its own. */
+static void set_routes(struct config *c, const struct config_route *routes, size_t n)
+{
+    struct config_listener *l = &c->listeners[0];
+    free(l->routes);
+    l->routes = mem_zalloc_array(n, sizeof *l->routes);
+    l->nroutes = n;
+    for (size_t i = 0; i < n; i++) {
+        struct config_route *r = &l->routes[i];
+        *r = routes[i];
+        r->host = copy(r->host);
+        r->path = copy(r->path);
+        r->keys = l->keys;
+        r->nkeys = l->nkeys;
+        r->methods = mem_zalloc_array(r->nmethods, sizeof *r->methods);
+        for (size_t k = 0; k < r->nmethods; k++)
+            r->methods[k] = copy(routes[i].methods[k]);
+    }
+}
+
+START_TEST(routes_are_known_by_their_conditions)
+{
+    static char host[] = "a.example", v1[] = "/v1", x[] = "/x", get[] = "GET", head[] = "HEAD";
+    const struct config_route was[] = {
+        {.host = host, .pool = 0},
+        {.path = v1, .methods = (char *[]){get, head}, .nmethods = 2, .pool = 1},
+        {.pool = 0}};
+    const struct config_route is[] = {
+        {.path = v1, .methods = (char *[]){head, get}, .nmethods = 2, .pool = 0},
+        {.host = host, .pool = 0},
+        {.host = host, .pool = 1}, /* never matches */
+        {.path = x, .path_exact = true, .pool = 1}};
+    struct error e;
+    struct both b = {parse(LISTENER(", key: path") PQ), parse(LISTENER(", key: host") PQ), NULL};
+    set_routes(b.before, was, 3);
+    set_routes(b.after, is, 4);
+    b.plan = plan_new(&(struct plan_side){b.before, NULL}, &(struct plan_side){b.after, NULL}, &e);
+    ck_assert_ptr_nonnull(b.plan);
+    const struct plan_route expected[] = {{"web", (char[]){"path /v1 methods HEAD,GET"}, "q", "p"},
+                                          {"web", (char[]){"path =/x"}, NULL, "q"},
+                                          {"web", (char[]){""}, "p", NULL}};
+    ck_assert_uint_eq(b.plan->nroutes, 3);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_str_eq(b.plan->routes[i].route, expected[i].route);
+        ck_assert_pstr_eq(b.plan->routes[i].from_pool, expected[i].from_pool);
+        ck_assert_pstr_eq(b.plan->routes[i].to_pool, expected[i].to_pool);
+    }
+    ck_assert(plan_route_concerns(&b.plan->routes[0], &b.plan->pools[1]));
+    ck_assert(!plan_route_concerns(&b.plan->routes[2], &b.plan->pools[1]));
+    ck_assert_uint_eq(b.plan->notes.n, 1); /* another order */
+    ck_assert_uint_eq(b.plan->pools[0].why.n, 1);
+    ck_assert_str_eq(b.plan->pools[0].why.text[0],
+                     "key of listener web, route host a.example: was [path], is [host]");
+    ck_assert_int_eq(b.plan->pools[1].change, PLAN_SAME);
+    done(&b);
+}
+END_TEST
+
 /* ---- the figures are those of the routing ---- */
 
 static uint64_t random_state = 11;
@@ -514,6 +577,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_plan_has_the_backends_of_both_sides_by_name);
     tcase_add_test(t, pools_that_come_and_go_do_not_count_as_moved);
     tcase_add_test(t, a_listener_that_goes_to_another_pool_is_told);
+    tcase_add_test(t, routes_are_known_by_their_conditions);
     tcase_add_loop_test(t, a_switch_moves_what_routing_before_and_after_says, 0, COUNT(switches));
     tcase_add_test(t, a_plan_from_pools_in_service_is_the_same_as_from_files);
     tcase_add_loop_test(t, each_outage_is_what_a_pass_over_the_ring_finds, 0, COUNT(outage_pools));
