@@ -51,6 +51,18 @@ static inline void list_remove(struct list *link)
     list_init(link);
 }
 
+/* Moves all elements of `from` behind those of `head`. */
+static inline void list_append(struct list *head, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = head->prev;
+    head->prev->next = from->next;
+    from->prev->next = head;
+    head->prev = from->prev;
+    list_init(from);
+}
+
 /* The body of list_foreach_safe() may remove `it`, but no other link. */
 #define list_foreach_safe(it, nxt, head) \
     for (struct list *it = (head)->next, *nxt = it->next; it != (head); it = nxt, nxt = it->next)

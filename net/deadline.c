@@ -59,17 +59,18 @@ void deadline_queue_deinit(struct deadline_queue *q)
     list_remove(&q->link);
 }
 
-void deadline_queue_adopt(struct deadline_queue *q, struct deadline_queue *from)
+void deadline_queue_set(struct deadline_queue *q, uint64_t duration_ms)
 {
-    assert(q->clock == from->clock && list_empty(&q->entries));
-    while (!list_empty(&from->entries)) {
-        struct deadline *d = container_of(from->entries.next, struct deadline, link);
-        list_remove(&d->link);
-        d->due_ms = d->due_ms - from->duration_ms + q->duration_ms;
-        list_push_back(&q->entries, &d->link);
-        if (d->due_ms < q->clock->timer_due_ms)
-            deadline_hasten(q->clock, d->due_ms);
-    }
+    uint64_t longer_ms = duration_ms - q->duration_ms; /* modulo 2^64, if it is shorter */
+    if (longer_ms == 0)
+        return;
+    list_foreach(it, &q->entries) container_of(it, struct deadline, link)->due_ms += longer_ms;
+    q->duration_ms = duration_ms;
+    if (list_empty(&q->entries))
+        return;
+    const struct deadline *first = container_of(q->entries.next, struct deadline, link);
+    if (first->due_ms < q->clock->timer_due_ms)
+        deadline_hasten(q->clock, first->due_ms);
 }
 
 static void start_timer(struct deadline_clock *c, uint64_t due_ms, uint64_t delay_ms)

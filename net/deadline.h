@@ -81,9 +81,9 @@ void deadline_queue_init(struct deadline_queue *q, struct deadline_clock *c, uin
                          deadline_fn *on_expired);
 /* The queue must be empty. */
 void deadline_queue_deinit(struct deadline_queue *q);
-/* Moves all deadlines of `from` to q, which must be empty and have the same clock. A deadline is
- * then due as if it had been armed in q when it was armed in `from`, so perhaps at once. */
-void deadline_queue_adopt(struct deadline_queue *q, struct deadline_queue *from);
+/* Changes the duration. Deadlines of the queue are then due as if it had always been this one, so
+ * perhaps at once. */
+void deadline_queue_set(struct deadline_queue *q, uint64_t duration_ms);
 
 static inline void deadline_init(struct deadline *d)
 {

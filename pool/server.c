@@ -40,6 +40,7 @@ struct server *server_new(const char *pool, const char *name, const char *addres
         list_init(&s->cells[i].idle);
         list_init(&s->cells[i].busy);
         list_init(&s->cells[i].stocked);
+        s->cells[i].server = s;
     }
     atomic_init(&s->usable, true);
     return s;

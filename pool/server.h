@@ -6,12 +6,12 @@
  * generations of the configuration share the one object, so nothing that is counted here begins
  * again at a reload. What a configuration may change about a server (weight, limits, thresholds,
  * its role) is in struct pool_member, one for each generation. The fields under "constant" never
- * change. `usable` and `place` are written by the control thread alone. `failures` counts the
- * failures of live traffic in a row; any worker may raise or reset it.
- * Ownership: counted (base/ref.h). Members of pools, mail and connections hold references. The
- * texts are copies, so that a server needs no configuration.
- * Threads: see each group. The atomics need no order among themselves (relaxed), as no other memory
- * is published through them; `place` is explained in server.c. */
+ * change. `usable`, `gone` and `place` are written by the control thread alone. `failures` counts
+ * the failures of live traffic in a row; any worker may raise or reset it. Ownership: counted
+ * (base/ref.h). Members of pools, mail and connections hold references. The texts are copies, so
+ * that a server needs no configuration. Threads: see each group. The atomics need no order among
+ * themselves (relaxed), as no other memory is published through them; `place` is explained in
+ * server.c. */
 #pragma once
 #include <assert.h>
 #include <stdatomic.h>
@@ -36,11 +36,11 @@ struct server_cell {
     struct list idle;        /* kept connections, the last used in front */
     struct list busy;        /* connections that are lent, or still connect */
     _Atomic uint32_t nidle;
-    void *home; /* struct worker_pool of the pool that has the server in the worker's current
-                   generation; NULL: none has */
+    void *home; /* struct pool_line of its pool (proxy/ground.h); NULL: never connected to */
     /* One line is full; what follows is touched when connections are lent and given back, too. */
-    struct need need;    /* of `busy` */
-    struct list stocked; /* in the worker's list of cells that may have idle connections */
+    struct need need;      /* of `busy` */
+    struct list stocked;   /* in the worker's list of cells that may have idle connections */
+    struct server *server; /* constant; a reference to it is held while the cell is in that list */
 };
 
 /* The address of a server that is configured by name. The two places are used in turn, so the one
@@ -69,6 +69,8 @@ struct server {
     _Atomic uint64_t failures; /* the row: those that make it suspect in the upper half, the others
                                   in the lower one; see server_failed() */
     _Atomic bool usable; /* neither down nor drained, and no standby that waits for its return */
+    _Atomic bool gone;   /* the configuration in service has it no more, nor will a later one: it
+                            finishes what it carries. Set once, by the control thread */
 
     struct suspicions suspicions;
 };
@@ -105,6 +107,11 @@ bool server_move(struct server *s, const struct addr *to);
 static inline bool server_usable(const struct server *s)
 {
     return atomic_load_explicit(&s->usable, memory_order_relaxed);
+}
+
+static inline bool server_gone(const struct server *s)
+{
+    return atomic_load_explicit(&s->gone, memory_order_relaxed);
 }
 
 /* The value of a Host field for this server. */

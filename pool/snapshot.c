@@ -79,10 +79,11 @@ size_t snapshot_find_pool(const struct snapshot *s, const char *name)
     return i;
 }
 
-static const struct pool *pool_before(const struct snapshot *old, const char *name)
+/* The pool of this name; NULL: there is none, or no snapshot. */
+static const struct pool *pool_in(const struct snapshot *s, const char *name)
 {
-    size_t i = old ? snapshot_find_pool(old, name) : 0;
-    return old && i < old->npools ? old->pools[i] : NULL;
+    size_t i = s ? snapshot_find_pool(s, name) : 0;
+    return s && i < s->npools ? s->pools[i] : NULL;
 }
 
 static bool add_pools(struct snapshot *s, const struct snapshot *old, roster_notify_fn *notify,
@@ -94,7 +95,7 @@ static bool add_pools(struct snapshot *s, const struct snapshot *old, roster_not
     s->npools = c->npools;
     for (size_t i = 0; i < c->npools; i++) {
         const struct config_pool *pool = &c->pools[i];
-        s->pools[i] = pool_new(pool, s->nworkers, pool_before(old, pool->name), e);
+        s->pools[i] = pool_new(pool, s->nworkers, pool_in(old, pool->name), e);
         if (s->pools[i] == NULL) {
             error_prefix(e, "pool %s", pool->name);
             return false;
@@ -102,6 +103,39 @@ static bool add_pools(struct snapshot *s, const struct snapshot *old, roster_not
         s->rosters[i] = roster_new(s->pools[i], notify, arg);
     }
     return true;
+}
+
+/* ---- servers that leave ---- */
+
+/* Whether the pool, which is that of the server's pool name or NULL, has it no more. */
+static bool has_left(const struct pool *now, const struct server *server)
+{
+    return now == NULL || pool_find_server(now, server) == NULL;
+}
+
+/* Found out here, where no loop waits for it, so that neither the control thread nor a worker has
+ * to look at each server when the generation takes over. */
+static void list_left(struct snapshot *s, const struct snapshot *old)
+{
+    size_t most = 0;
+    for (size_t p = 0; p < old->npools; p++)
+        most += old->pools[p]->nservers;
+    s->left = mem_zalloc_array(most, sizeof *s->left);
+    for (size_t p = 0; p < old->npools; p++) {
+        const struct pool *was = old->pools[p], *now = pool_in(s, was->config->name);
+        for (unsigned i = 0; i < was->nservers; i++)
+            if (has_left(now, was->members[i].server))
+                s->left[s->nleft++] = server_ref(was->members[i].server);
+    }
+}
+
+static void forget_left(struct snapshot *s)
+{
+    for (size_t i = 0; i < s->nleft; i++)
+        server_unref(s->left[i]);
+    free(s->left);
+    s->left = NULL;
+    s->nleft = 0;
 }
 
 /* ---- life ---- */
@@ -122,6 +156,8 @@ struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
         return NULL;
     }
     add_listeners(s, old);
+    if (old)
+        list_left(s, old);
     return s;
 }
 
@@ -134,6 +170,9 @@ void snapshot_start(struct snapshot *s, const struct snapshot *old, uint64_t now
         else
             roster_start(s->rosters[i], now_ms);
     }
+    for (size_t i = 0; i < s->nleft; i++)
+        atomic_store_explicit(&s->left[i]->gone, true, memory_order_relaxed);
+    forget_left(s);
 }
 
 struct snapshot *snapshot_ref(struct snapshot *s)
@@ -165,6 +204,7 @@ void snapshot_unref(struct snapshot *s)
     for (size_t i = 0; i < s->npools; i++)
         pool_free(s->pools[i]);
     free(s->pools);
+    forget_left(s);
     config_unref(s->config);
     free(s);
 }

@@ -62,6 +62,8 @@ struct snapshot {
     size_t npools;
     struct snapshot_listener *listeners;
     size_t nlisteners;
+    struct server **left; /* those of the generation before that this one has not: references */
+    size_t nleft;
 };
 
 /* Takes a reference to the config. old: the generation before, or NULL. The new one shares its
@@ -77,7 +79,8 @@ void snapshot_unref(struct snapshot *s);
 /* snapshot_unref() as a message_release_fn (net/mailbox.h). */
 void snapshot_release(void *snapshot);
 /* Each roster starts, or adopts that of the pool of the same name in `old`, the generation that
- * this one replaces, or NULL. First checks come before this call. */
+ * this one replaces and was built after, or NULL; servers that this one has not are `gone`. First
+ * checks come before this call. */
 void snapshot_start(struct snapshot *s, const struct snapshot *old, uint64_t now_ms);
 /* Frees the rosters: no event of this generation may come any more, so its checkers must be closed
  * before. Servers that no later generation has stay as usable as they are, for the requests that

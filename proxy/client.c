@@ -77,31 +77,19 @@ static bool is_trusted(const struct client *c)
     return networks_contain(l->trusted_proxies, l->ntrusted_proxies, &a);
 }
 
-void client_renew(struct client *c)
-{
-    struct worker_listener *old = c->wl, *now = c->wl->listener->now;
-    if (now == old)
-        return;
-    assert(!deadline_armed(&c->deadline) && c->tunnel == NULL);
-    generation_ref(now->generation);
-    c->wl = now;
-    c->trusted = is_trusted(c);
-    make_room_for_heads(c);
-    generation_unref(old->generation);
-}
-
 /* ---- refusing ---- */
 
 /* At most one line a second and listener says that clients are refused. */
-static void log_refused(struct listener *l, const char *why)
+static void log_refused(const struct worker_listener *wl, const char *why)
 {
     struct log_line line;
+    struct listener *l = wl->listener; /* stands as long as wl, even if it is gone */
     uint64_t now = uv_now(&l->worker->loop);
     l->refused++;
     if (l->refused_logged_ms && now - l->refused_logged_ms < 1000)
         return;
     if (log_begin(&line, LOG_WARN, "connections refused")) {
-        log_str(&line, "listener", l->now->config->name);
+        log_str(&line, "listener", wl->config->name);
         log_str(&line, "reason", why);
         log_u64(&line, "count", l->refused);
         log_end(&line);
@@ -112,7 +100,7 @@ static void log_refused(struct listener *l, const char *why)
 
 static void refuse_head(struct client *c, const char *why)
 {
-    log_refused(c->wl->listener, why);
+    log_refused(c->wl, why);
     c->ops->close(c);
 }
 
@@ -148,7 +136,7 @@ void client_on_idle_deadline(struct deadline *d)
         c->ops->on_idle_deadline(c);
         return;
     }
-    deadline_arm(c->tunnel ? &c->wl->tunnel : &c->wl->idle, d);
+    deadline_arm(c->tunnel ? &c->wl->clocks->tunnel : &c->wl->clocks->idle, d);
     c->extended_ms = (uint32_t)d->due_ms;
 }
 
@@ -195,15 +183,28 @@ static bool keep_given(struct client *c, const struct addr *source, const struct
     return true;
 }
 
+/* Whether servers may be told of this listener's clients. */
+static bool tells_servers(const struct worker_listener *wl)
+{
+    return wl->pool->pool->config->send_head != SEND_HEAD_OFF;
+}
+
 /* A socket that was reset does not know its peer any more, but a request that came before the reset
  * still goes to a server. Without its addresses the server would take it for one of the proxy's
  * own, so they are kept where servers are told. (Without memory the socket is asked.) */
 static void keep_own(struct client *c, int fd, const struct addr *peer)
 {
     struct addr local = {.len = ADDR_LEN_MAX};
-    bool told = c->wl->pool->pool->config->send_head != SEND_HEAD_OFF && !addr_is_unix(peer);
-    if (told && getsockname(fd, &local.sa, &local.len) == 0)
+    if (tells_servers(c->wl) && !addr_is_unix(peer) && getsockname(fd, &local.sa, &local.len) == 0)
         keep_given(c, peer, &local);
+}
+
+/* The same for a client that was accepted when no server was told: only its socket knows now. */
+static void keep_own_late(struct client *c)
+{
+    struct addr peer, local;
+    if (c->given == NULL && tells_servers(c->wl) && conn_addresses(&c->conn, &peer, &local))
+        keep_given(c, &peer, &local);
 }
 
 bool client_addresses(const struct client *c, struct addr *source, struct addr *destination)
@@ -238,7 +239,7 @@ static size_t on_head_read(struct conn *conn, char *data, size_t len)
     switch (proxy_protocol_read(data, len, &head)) {
     case PROXY_HEAD_MORE: /* the conn offers these bytes again, with those that follow */
         if (!c->has_begun)
-            deadline_arm(&c->wl->request, &c->deadline);
+            deadline_arm(&c->wl->clocks->request, &c->deadline);
         c->has_begun = true;
         return 0;
     case PROXY_HEAD_DONE:
@@ -271,7 +272,7 @@ static void begin_head(struct client *c)
     struct worker *w = client_worker(c);
     c->in_head = true;
     c->conn.ops = &head_ops;
-    deadline_arm(w->stopping ? &w->grace : &c->wl->idle, &c->deadline);
+    deadline_arm(client_ends(c) ? &w->grace : &c->wl->clocks->idle, &c->deadline);
     conn_read_now(&c->conn);
     if (!c->conn.closing && !c->conn.started && conn_start(&c->conn) < 0)
         c->ops->close(c);
@@ -305,9 +306,59 @@ static struct client *client_new(struct listener *l, int fd, const struct addr *
     return c;
 }
 
+/* ---- generations ---- */
+
+/* A listener that was given another name has other figures. */
+static void move_count(const struct worker_listener *from, const struct worker_listener *to)
+{
+    if (from->cell == to->cell)
+        return;
+    cell_add(&to->cell->connections, 1);
+    cell_add(&from->cell->connections, (uint64_t)-1);
+    atomic_fetch_add_explicit(&to->shared->stats->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&from->shared->stats->connections, 1, memory_order_relaxed);
+}
+
+/* An idle deadline begins anew where the timeouts have changed: queues are in the order in which
+ * their deadlines were armed. */
+void client_take_up(struct client *c)
+{
+    struct worker_listener *old = c->wl, *now = old->listener->now;
+    if (client_ends(c))
+        return;
+    assert(now->mode == old->mode && c->tunnel == NULL);
+    generation_ref(now->generation);
+    move_count(old, now);
+    c->wl = now;
+    c->trusted = is_trusted(c);
+    make_room_for_heads(c);
+    keep_own_late(c);
+    upstream_close_gone(&c->tied);
+    if (deadline_armed(&c->deadline) && now->clocks != old->clocks)
+        deadline_arm(&now->clocks->idle, &c->deadline);
+    generation_unref(old->generation);
+}
+
+static bool rests(struct client *c)
+{
+    return c->in_head ? !c->has_begun : c->ops->rests && c->ops->rests(c);
+}
+
+void client_catch_up(struct client *c)
+{
+    if (c->conn.closing)
+        return;
+    if (client_ends(c))
+        client_stop(c);
+    else if (rests(c))
+        client_renew(c);
+}
+
 /* A PROXY head of which a part has come is waited for: its own deadline runs already. */
 void client_stop(struct client *c)
 {
+    if (c->conn.closing)
+        return;
     if (!c->in_head)
         c->ops->stop(c);
     else if (!c->has_begun)
@@ -354,7 +405,7 @@ void client_accept(struct listener *l, int fd, const struct addr *peer)
         else
             wl->mode->begin(c);
     } else {
-        log_refused(l, room ? "max_connections" : "out of descriptors");
+        log_refused(wl, room ? "max_connections" : "out of descriptors");
         wl->mode->refuse(c, room);
     }
 }

@@ -9,9 +9,10 @@
  * Invariants: it counts among the connections of its listener from client_accept() to client_end().
  * If a PROXY head is required, the mode begins while the conn delivers the bytes that end the head;
  * otherwise before any byte was read. The generation changes in client_renew() alone, between two
- * requests.
- * Ownership: the worker's; freed in the conn's last close callback.
- * Threads: one worker. */
+ * requests. A client ends (client_ends()) when its worker stops, its listener is gone or has
+ * another mode: what is under way is finished, and nothing else begins. Its deadline is armed in a
+ * queue of its own generation's listener, or of the worker. Ownership: the worker's; freed in the
+ * conn's last close callback. Threads: one worker. */
 #pragma once
 #include "net/conn.h"
 #include "proxy/descriptors.h"
@@ -23,8 +24,11 @@ struct tunnel;
 /* What can happen to a client, apart from its connection's callbacks. A tunnel installs its own
  * table while it is open. */
 struct client_ops {
-    /* The worker stops: what is under way is finished, nothing new begins. */
+    /* The client ends: what is under way is finished, nothing new begins. */
     void (*stop)(struct client *c);
+    /* Nothing is under way, and if a deadline is armed it is the listener's `idle` one: the client
+     * may be renewed. NULL: it never may. */
+    bool (*rests)(struct client *c);
     /* Closes at once. A second call does nothing. */
     void (*close)(struct client *c);
     /* The client was too slow to send a request, or its body. */
@@ -78,10 +82,19 @@ struct client {
 void client_accept(struct listener *l, int fd, const struct addr *peer);
 /* Whether client_accept() would admit a client now. */
 bool client_has_room(const struct worker_listener *wl);
-/* Between two requests: moves the client to the listener's current generation. Its deadline must
- * not be armed. */
-void client_renew(struct client *c);
-/* Tells the client that the worker stops. */
+/* For client_renew() alone. */
+void client_take_up(struct client *c);
+/* Between two requests: moves the client to the listener's current generation, unless the client
+ * ends. If its deadline is armed, it is the `idle` one: that goes on, or begins anew if the
+ * listener's timeouts have changed. */
+static inline void client_renew(struct client *c)
+{
+    if (c->wl != c->wl->listener->now)
+        client_take_up(c);
+}
+/* There is a new generation: the client takes it up if it rests, or learns that it ends. */
+void client_catch_up(struct client *c);
+/* Tells the client that it ends. */
 void client_stop(struct client *c);
 /* The client asks for nothing more: the connections that are tied to it are closed. */
 void client_untie(struct client *c);
@@ -99,6 +112,12 @@ void client_on_close_deadline(struct deadline *d);
 static inline struct worker *client_worker(const struct client *c)
 {
     return c->wl->worker;
+}
+
+/* The one question that tells a client whether another request may follow. */
+static inline bool client_ends(const struct client *c)
+{
+    return c->wl->listener->takes != c->wl->mode;
 }
 
 static inline struct str client_source(const struct client *c)

@@ -163,7 +163,7 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     if (goes_on_elsewhere(x, h->status))
         return len;
     exchange_move_answer(x, ANSWER_BODY);
-    x->gaps = h->event_stream && !client_has_ended(x) ? &x->wl->events : &x->lease.wp->body;
+    x->gaps = h->event_stream && !client_has_ended(x) ? &x->wl->clocks->events : &x->lease.wp->body;
     x->answer_keep = h->keep_alive && kind != BODY_CLOSE;
     x->record.status = h->status;
     x->record.first_byte_ms = uv_now(&exchange_worker(x)->loop);
@@ -298,7 +298,7 @@ void exchange_on_drain(struct exchange *x)
 void exchange_on_client_end(struct exchange *x)
 {
     exchange_enter(x);
-    if (x->answer == ANSWER_BODY && x->gaps == &x->wl->events) {
+    if (x->answer == ANSWER_BODY && x->gaps == &x->wl->clocks->events) {
         x->gaps = &x->lease.wp->body;
         deadline_arm(x->gaps, &x->deadline);
     }

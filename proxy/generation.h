@@ -17,6 +17,10 @@ struct worker_update {
     int *fds; /* one for each of its listeners: a socket that listens; -1: the worker has it */
 };
 
+/* Once for a worker, before its first generation. */
+void generation_init(struct worker *w);
+/* The worker stops: its listeners end, and no client is behind. */
+void generation_stop(struct worker *w);
 /* Keeps a reference of its own to the snapshot, and takes the sockets over: they are -1 afterwards.
  * False: not all listeners could be started, and the error is that of the first; the generation is
  * taken up nevertheless. */

@@ -4,31 +4,66 @@
 #include <stdlib.h>
 #include <time.h>
 
+void listener_unref(struct listener *l)
+{
+    assert(l->refs > 0);
+    if (--l->refs == 0)
+        free(l);
+}
+
+/* Connections that are still kept go to servers that are gone. They need no deadline, as the sweep
+ * closes them, a few at a time. */
+void pool_line_unref(struct pool_line *line)
+{
+    assert(line->refs > 0);
+    if (--line->refs > 0)
+        return;
+    assert(list_empty(&line->tunnels) && line->now == NULL);
+    deadline_cancel(&line->probe);
+    while (!list_empty(&line->idle.entries))
+        list_remove(line->idle.entries.next);
+    deadline_queue_deinit(&line->probes);
+    deadline_queue_deinit(&line->idle);
+    free(line);
+}
+
+static void clocks_unref(struct client_clocks *c)
+{
+    assert(c->refs > 0);
+    if (--c->refs > 0)
+        return;
+    deadline_queue_deinit(&c->request);
+    deadline_queue_deinit(&c->idle);
+    deadline_queue_deinit(&c->tunnel);
+    deadline_queue_deinit(&c->events);
+    free(c);
+}
+
 static void deinit_pool(struct worker_pool *wp)
 {
-    assert(list_empty(&wp->tunnels));
-    deadline_cancel(&wp->probe);
-    deadline_queue_deinit(&wp->probes);
+    if (wp->line->now == wp) /* the worker ends */
+        wp->line->now = NULL;
+    pool_line_unref(wp->line);
     deadline_queue_deinit(&wp->connect);
     deadline_queue_deinit(&wp->response);
     deadline_queue_deinit(&wp->body);
-    deadline_queue_deinit(&wp->idle);
     pool_view_deinit(&wp->view);
 }
 
+/* The snapshot goes by mail: its last reference frees the rings that no other one has, and a worker
+ * has no time for that. */
 void generation_free(struct generation *g)
 {
     for (size_t i = 0; i < g->snapshot->npools; i++)
         deinit_pool(&g->pools[i]);
     for (size_t i = 0; i < g->snapshot->nlisteners; i++) {
-        deadline_queue_deinit(&g->listeners[i].request);
-        deadline_queue_deinit(&g->listeners[i].idle);
-        deadline_queue_deinit(&g->listeners[i].tunnel);
-        deadline_queue_deinit(&g->listeners[i].events);
+        clocks_unref(g->listeners[i].clocks);
+        listener_unref(g->listeners[i].listener);
     }
     free(g->pools);
     free(g->listeners);
-    snapshot_unref(g->snapshot);
+    mailbox_post(g->worker->control, CONTROL_SNAPSHOT, g->worker->index, g->snapshot,
+                 snapshot_release);
     free(g);
 }
 

@@ -8,13 +8,15 @@
  *   worker ---> generation (current) <--- clients between two requests, exchanges under way
  *                 |      \
  *                 |       snapshot: a counted reference; pools and listeners of all threads
- *                 worker_pool[], worker_listener[]: this thread's deadlines and views of them
+ *                 worker_pool[] ------> pool_line       what is this thread's of these, in one
+ *                 worker_listener[] --> listener        generation; and through all of them
  *
  * Invariants: all of this belongs to one thread, so no count and no list in here is atomic. A
  * generation lives while it is current or a reference is held; when it is freed, its queues hold no
  * deadline. The connections to a server are found in the server's cell of this worker, whatever
  * generation they were made under.
- * Ownership: the worker owns its listeners, clients, upstreams and free lists.
+ * Ownership: the worker owns its clients, upstreams and free lists; generations hold references to
+ * the listeners and lines that they have. So a listener that is gone lives as long as its clients.
  * Threads: the worker's. */
 #pragma once
 #include <assert.h>
@@ -44,14 +46,29 @@ enum control_message {
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
 };
 
-/* A listening socket of this thread. The socket outlives generations. */
+/* A listening socket of this thread, through the generations that have its address. It is gone when
+ * the current one has it not. */
 struct listener {
+    unsigned refs; /* of generations, and of the acceptor until it has closed */
     struct worker *worker;
-    struct worker_listener *now; /* its configuration in the current generation */
+    uint64_t socket;             /* as of struct snapshot_listener */
+    struct worker_listener *now; /* its configuration in the current generation; NULL: it is gone */
+    const struct client_mode *takes; /* the mode of the clients that it has and accepts. Others end,
+                                        as do all if it is NULL: it is gone, or the worker stops */
     struct acceptor acceptor;
     bool listening;             /* the acceptor is started */
     uint64_t refused;           /* connections, since the log had a line about refused ones */
     uint64_t refused_logged_ms; /* when that line was written; 0: never */
+};
+
+/* The pools of one name, through the generations that follow each other with one. */
+struct pool_line {
+    unsigned refs;           /* of generations */
+    struct worker_pool *now; /* in the current generation; NULL: it has none of this name */
+    struct list tunnels;     /* open ones, of all generations */
+    struct deadline probe;   /* armed while there are tunnels, see tunnel_on_probe_deadline() */
+    struct deadline_queue probes;
+    struct deadline_queue idle; /* kept connections to its servers */
 };
 
 /* A pool of one generation, as this thread sees it. */
@@ -59,10 +76,17 @@ struct worker_pool {
     struct worker *worker;
     struct generation *generation;
     struct pool *pool;
+    struct pool_line *line;
     struct pool_view view;
-    struct list tunnels;   /* open ones */
-    struct deadline probe; /* armed while there are tunnels, see tunnel_on_probe_deadline() */
-    struct deadline_queue probes, connect, response, body, idle;
+    struct deadline_queue connect, response, body;
+};
+
+/* Where the deadlines of a listener's clients are armed: shared by generations that do not change
+ * the timeouts. */
+struct client_clocks {
+    unsigned refs;
+    struct deadline_queue request, idle, tunnel;
+    struct deadline_queue events; /* gaps in answers that are event streams; as long as `tunnel` */
 };
 
 /* A listener of one generation, as this thread sees it. */
@@ -75,8 +99,7 @@ struct worker_listener {
     struct listener_cell *cell; /* this worker's counters */
     const struct client_mode *mode;
     struct worker_pool *pool;
-    struct deadline_queue request, idle, tunnel;
-    struct deadline_queue events; /* gaps in answers that are event streams; as long as `tunnel` */
+    struct client_clocks *clocks;
 };
 
 struct generation {
@@ -95,12 +118,13 @@ struct worker {
     struct mailbox mailbox;
     struct net net;
     struct generation *current;
-    struct listener *listeners; /* the sockets, which outlive generations */
-    size_t nlisteners;
     struct deadline_queue linger; /* clients that got their last answer and have to read it */
     struct deadline_queue watch;  /* sessions that are not read from yet */
     struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
     struct list clients, upstreams;
+    struct list behind;       /* clients that the current generation has not been made known to */
+    struct deadline catch_up; /* armed while there are such, see generation.c */
+    struct deadline_queue catch_ups;
     struct list tied;    /* upstreams: each idle, and its client's alone; the last used in
                             front */
     unsigned ntied;      /* how many these are */
@@ -134,6 +158,9 @@ static inline void generation_unref(struct generation *g)
     if (--g->refs == 0)
         generation_free(g);
 }
+
+void listener_unref(struct listener *l);
+void pool_line_unref(struct pool_line *line);
 
 /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110 5.6.7), at most half a second old. The text
  * stands until the next call. */

@@ -93,7 +93,7 @@ bool lease_take_idle(struct lease *l, bool sure)
 {
     assert(l->member && l->upstream == NULL);
     if (l->client->tied)
-        l->upstream = upstream_take_tied(&l->client->tied, lease_server(l), sure, &l->user);
+        l->upstream = upstream_take_tied(l->wp, &l->client->tied, lease_server(l), sure, &l->user);
     if (l->upstream == NULL)
         l->upstream = upstream_take_idle(l->wp, lease_server(l), sure, &l->user);
     if (l->upstream == NULL)
@@ -187,14 +187,42 @@ bool lease_retry(struct lease *l)
     return true;
 }
 
+enum config_close_moved lease_close_moved(const struct lease *l)
+{
+    const struct worker_pool *now = l->wp->line->now;
+    return (now ? now : l->wp)->pool->config->close_moved;
+}
+
+/* Who had the key when that was last asked. If it never was, as the lease's generation does not
+ * close what has moved: who had it when that generation ended, since when its owners stand still.
+ */
+static uint16_t owner_before(const struct lease *l)
+{
+    const struct pool *own = l->wp->pool;
+    return own->config->close_moved == CLOSE_MOVED_ALWAYS ? l->owner : pool_find(own, l->hash);
+}
+
+/* Ids differ from one generation to the next, so servers are compared. The owner that is noted for
+ * the next time is the one before, or the lent server, or none: the lease's own pool has an id for
+ * each of them. */
 bool lease_lost_key(struct lease *l)
 {
-    const struct pool *p = l->wp->pool;
-    if (p->config->close_moved != CLOSE_MOVED_ALWAYS)
+    const struct pool *own = l->wp->pool;
+    const struct worker_pool *now = l->wp->line->now;
+    if (now == NULL || now->pool->config->close_moved != CLOSE_MOVED_ALWAYS)
         return false;
     if (l->keyless)
-        return !atomic_load_explicit(&lease_server(l)->usable, memory_order_relaxed);
-    uint16_t before = l->owner;
-    l->owner = pool_find(p, l->hash);
-    return l->owner != before && l->owner != l->member->id && l->owner != SERVER_NONE;
+        return !server_usable(lease_server(l));
+    uint16_t before = owner_before(l), id = pool_find(now->pool, l->hash);
+    l->owner = SERVER_NONE;
+    if (id == SERVER_NONE)
+        return false;
+    const struct server *owner = now->pool->members[id].server;
+    if (owner == lease_server(l))
+        l->owner = l->member->id;
+    else if (before != SERVER_NONE && owner == own->members[before].server)
+        l->owner = before;
+    else
+        return true;
+    return false;
 }

@@ -32,7 +32,7 @@ struct lease {
     struct upstream *upstream;        /* lent by the worker; NULL: none */
     uint64_t hash;                    /* of the key */
     uint16_t owner; /* with `close_moved: always`: who owned the key when that was last asked,
-                       limits ignored */
+                       limits ignored; as an id in the pool of the lease's generation */
     bool keyless;   /* the request has no key, so `hash` is not set */
     bool identity;  /* the request has credentials that log a connection in: set by the borrower */
     uint8_t ntried, retries_left;
@@ -74,9 +74,14 @@ void lease_blame(struct lease *l, enum blame b);
 void lease_blame_suspects(struct lease *l);
 /* Uses up one of the pool's `retries`. False: none is left. */
 bool lease_retry(struct lease *l);
+/* The setting of the current generation's pool of the same name; of the lease's own, if there is
+ * none.
+ */
+enum config_close_moved lease_close_moved(const struct lease *l);
 /* Whether, with `close_moved: always`, the key has got a new owner since this was last asked, and
- * that is not the lent server. A lease that limits or a retry have put on another server than the
- * key's owner has not lost its key by that. Without a key: whether the server is out. */
+ * that is not the lent server. The current generation's pool of the same name is asked; if there is
+ * none, nobody else has got the key. A lease that limits or a retry have put on another server than
+ * the key's owner has not lost its key by that. Without a key: whether the server is out. */
 bool lease_lost_key(struct lease *l);
 
 /* The server has asked for an identity, or taken one: the connection serves no other client. */

@@ -32,12 +32,19 @@ static bool is_full(struct acceptor *a)
 
 static const struct acceptor_ops acceptor_ops = {on_accept, on_error, is_full};
 
+static void on_stopped(struct acceptor *a)
+{
+    listener_unref(of(a));
+}
+
 bool listener_start(struct listener *l, int fd, struct error *e)
 {
     int r = acceptor_start(&l->acceptor, &l->worker->net, &acceptor_ops, fd);
     if (r < 0)
         error_set(e, -r, "poll: %s", uv_strerror(r));
     l->listening = r == 0;
+    if (l->listening)
+        l->refs++; /* until on_stopped() */
     return l->listening;
 }
 
@@ -48,5 +55,5 @@ void listener_stop(struct listener *l)
     l->listening = false;
     /* Closing the socket resets the connections in its queue, so they are accepted first; bounded,
      * as a flood could go on. */
-    acceptor_stop(&l->acceptor, BIND_BACKLOG + 1, NULL);
+    acceptor_stop(&l->acceptor, BIND_BACKLOG + 1, on_stopped);
 }

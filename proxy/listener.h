@@ -2,9 +2,10 @@
  *
  * What for: every connection that it accepts becomes a client, under the generation that is current
  * then. The struct is in ground.h.
- * Invariants: it outlives generations, and ends with listener_stop() when the worker stops.
- * Ownership: part of the worker; it owns the socket.
- * Threads: one worker. */
+ * Invariants: it outlives generations, and ends with listener_stop() when its address leaves the
+ * configuration or the worker stops. Its memory stands until the acceptor has closed, and as long
+ * as a generation has it, so also as long as one of its clients is left. Ownership: counted
+ * (ground.h); it owns the socket. Threads: one worker. */
 #pragma once
 #include "base/error.h"
 #include "proxy/ground.h"

@@ -100,7 +100,8 @@ static void linger(struct session *s)
         session_close(s);
         return;
     }
-    deadline_arm(conn_queued(c) ? &s->client.wl->idle : &worker_of(s)->linger, &s->client.deadline);
+    deadline_arm(conn_queued(c) ? &s->client.wl->clocks->idle : &worker_of(s)->linger,
+                 &s->client.deadline);
     if (conn_start(c) < 0 || (c->eof && conn_queued(c) == 0))
         session_close(s);
 }
@@ -148,12 +149,12 @@ static void refuse(struct session *s, enum end_reason reason, int status)
 /* ---- between two requests ---- */
 
 /* Takes up what the client has sent already. If nothing has come, and nothing can come (end of
- * stream) or may come (the worker stops), the connection ends. */
+ * stream) or may come (the client ends), the connection ends. */
 static void next_request(struct session *s)
 {
     struct conn *c = &s->client.conn;
     conn_continue(c);
-    if (s->state == SESSION_IDLE && (c->eof || worker_of(s)->stopping) && !c->delivering &&
+    if (s->state == SESSION_IDLE && (c->eof || client_ends(&s->client)) && !c->delivering &&
         conn_pending(c) == 0)
         finish(s, false);
 }
@@ -167,7 +168,8 @@ static void answered(struct session *s, bool keep, bool dirty)
         return;
     }
     move(s, SESSION_IDLE);
-    deadline_arm(&s->client.wl->idle, &s->client.deadline);
+    client_renew(&s->client); /* an idle client holds no older generation */
+    deadline_arm(&s->client.wl->clocks->idle, &s->client.deadline);
     conn_resume(&s->client.conn,
                 PAUSE_PEER); /* before the next request, which may pause it again */
     if (s->state == SESSION_IDLE)
@@ -189,7 +191,7 @@ static void wait_for_head(struct session *s, const struct head_reader *so_far)
     }
     *s->reader = *so_far;
     move(s, SESSION_HEAD);
-    deadline_arm(&s->client.wl->request, &s->client.deadline);
+    deadline_arm(&s->client.wl->clocks->request, &s->client.deadline);
 }
 
 static void free_reader(struct session *s)
@@ -330,7 +332,7 @@ static void on_drain(struct conn *c)
     if (s->state == SESSION_LINGER && c->eof && conn_queued(c) == 0)
         session_close(s);
     else if (s->state == SESSION_LINGER)
-        deadline_arm(conn_queued(c) ? &s->client.wl->idle : &worker_of(s)->linger,
+        deadline_arm(conn_queued(c) ? &s->client.wl->clocks->idle : &worker_of(s)->linger,
                      &s->client.deadline);
     else if (s->state == SESSION_IDLE)
         next_request(s);
@@ -426,7 +428,8 @@ static enum front_result pass_answer(struct front *f, const struct front_answer 
     struct worker *w = worker_of(s);
     assert(s->state == SESSION_EXCHANGE && s->down == BODY_NONE);
     s->down = (uint8_t)client_framing(s, a->body);
-    s->close = !s->keep_alive || s->down == BODY_CLOSE || !a->request_is_done || w->stopping;
+    s->close =
+        !s->keep_alive || s->down == BODY_CLOSE || !a->request_is_done || client_ends(&s->client);
     const struct rewrite_answer r = {.close = s->close,
                                      .keep_alive_10 = s->minor == 0 && !s->close,
                                      .no_via = !s->client.wl->config->via,
@@ -479,9 +482,9 @@ static void on_owes(struct front *f, enum front_owes what)
     if (s->state != SESSION_EXCHANGE)
         return;
     if (what == FRONT_OWES_BODY)
-        deadline_arm(&c->wl->request, &c->deadline);
+        deadline_arm(&c->wl->clocks->request, &c->deadline);
     else if (what == FRONT_OWES_READING)
-        deadline_arm(&c->wl->idle, &c->deadline);
+        deadline_arm(&c->wl->clocks->idle, &c->deadline);
     else
         deadline_cancel(&c->deadline);
 }
@@ -522,7 +525,7 @@ static void answer_for_proxy(struct session *s, const struct front_end *e)
 {
     bool dirty = !e->request_is_done;
     bool keep =
-        !dirty && s->keep_alive && s->minor == 1 && !worker_of(s)->stopping && !s->client.conn.eof;
+        !dirty && s->keep_alive && s->minor == 1 && !client_ends(&s->client) && !s->client.conn.eof;
     if (write_own_answer(s, e->record->status, !keep, s->method == METHOD_HEAD))
         answered(s, keep, dirty);
     else
@@ -597,8 +600,16 @@ static size_t unsent(const struct client *c)
     return conn_unsent(&c->conn);
 }
 
+/* A session at rest is IDLE, and its deadline is the idle one (or was armed to let a stop wait, and
+ * then the client ends). */
+static bool rests(struct client *c)
+{
+    return of_client(c)->state == SESSION_IDLE;
+}
+
 static const struct client_ops session_client_ops = {
     .stop = on_stop,
+    .rests = rests,
     .close = on_close,
     .on_request_deadline = on_request_deadline,
     .on_idle_deadline = on_idle_deadline,
@@ -655,7 +666,7 @@ static void on_begin(struct client *c)
 {
     struct session *s = of_client(c);
     struct worker *w = worker_of(s);
-    deadline_arm(w->stopping ? &w->grace : &c->wl->idle, &c->deadline);
+    deadline_arm(client_ends(c) ? &w->grace : &c->wl->clocks->idle, &c->deadline);
     if (c->conn.delivering)
         return;
     conn_read_now(&c->conn);

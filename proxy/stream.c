@@ -103,7 +103,8 @@ static void route(struct stream *s)
         from.sni = sni_name(&s->sni);
     deadline_cancel(&s->client.deadline);
     lease_set_key(lease_of(s), s->client.wl, &from);
-    move(s, STREAM_CONNECT);
+    if (s->state != STREAM_CONNECT)
+        move(s, STREAM_CONNECT);
     try_next(s);
 }
 
@@ -118,12 +119,27 @@ static void start_client(struct stream *s)
         tunnel_cut(&s->tunnel);
 }
 
+/* Its key has moved while it connected. If a new generation has moved it, the stream begins again
+ * under that: as no byte has passed, it is like one that was accepted now. */
+static void follow_key(struct stream *s)
+{
+    struct client *c = &s->client;
+    const struct worker_listener *was = c->wl;
+    lease_end(lease_of(s), false);
+    client_renew(c);
+    if (c->wl == was) {
+        try_next(s);
+        return;
+    }
+    lease_init(lease_of(s), c, c->wl->pool, &stream_user_ops);
+    route(s);
+}
+
 static void on_connected(struct upstream_user *user)
 {
     struct stream *s = of_user(user);
-    if (lease_lost_key(lease_of(s))) { /* its key has moved while it connected */
-        lease_end(lease_of(s), false);
-        try_next(s);
+    if (lease_lost_key(lease_of(s))) {
+        follow_key(s);
         return;
     }
     move(s, STREAM_TUNNEL);
@@ -203,7 +219,7 @@ static void peek(struct stream *s, const char *data, size_t len)
 static void begin_peek(struct stream *s)
 {
     struct conn *c = &s->client.conn;
-    deadline_arm(&s->client.wl->request, &s->client.deadline);
+    deadline_arm(&s->client.wl->clocks->request, &s->client.deadline);
     if (c->delivering)
         return;
     conn_read_now(c);

@@ -19,7 +19,7 @@ static struct conn *server_conn(const struct tunnel *t)
 /* Bytes have moved: the deadline begins anew. */
 static void not_idle(struct tunnel *t)
 {
-    deadline_arm(&t->client->wl->tunnel, &t->client->deadline);
+    deadline_arm(&t->client->wl->clocks->tunnel, &t->client->deadline);
 }
 
 /* ---- events: the owner hears of the end when the outermost one is over ---- */
@@ -72,14 +72,15 @@ void tunnel_start(struct tunnel *t)
 {
     struct client *c = t->client;
     struct worker_pool *wp = t->lease.wp;
+    struct pool_line *line = wp->line;
     assert(c->tunnel == NULL && t->lease.upstream && goes_on(t));
     c->tunnel = t;
     c->conn.ops = &client_conn_ops;
     c->ops = &client_ops;
     t->lease.user.ops = &server_ops;
-    list_push_back(&wp->tunnels, &t->link);
-    if (!deadline_armed(&wp->probe))
-        deadline_arm(&wp->probes, &wp->probe);
+    list_push_back(&line->tunnels, &t->link);
+    if (!deadline_armed(&line->probe))
+        deadline_arm(&line->probes, &line->probe);
     relay_init(&t->to_server, wp->worker, &c->conn, server_conn(t));
     relay_init(&t->to_client, wp->worker, server_conn(t), &c->conn);
     conn_keep_alive(&c->conn);
@@ -118,14 +119,16 @@ void tunnel_cut(struct tunnel *t)
     leave(t);
 }
 
-void tunnel_recheck(struct worker_pool *wp)
+void tunnel_recheck_one(struct tunnel *t)
 {
-    list_foreach_safe(it, nxt, &wp->tunnels)
-    {
-        struct tunnel *t = container_of(it, struct tunnel, link);
-        if (lease_lost_key(&t->lease))
-            tunnel_cut(t);
-    }
+    if (lease_lost_key(&t->lease))
+        tunnel_cut(t);
+}
+
+void tunnel_recheck(struct pool_line *line)
+{
+    list_foreach_safe(it, nxt, &line->tunnels)
+        tunnel_recheck_one(container_of(it, struct tunnel, link));
 }
 
 /* ---- a server that breaks ---- */
@@ -200,19 +203,18 @@ static void probe(struct tunnel *t)
 
 void tunnel_on_probe_deadline(struct deadline *d)
 {
-    struct worker_pool *wp = container_of(d, struct worker_pool, probe);
-    struct generation *g = wp->generation;
-    generation_ref(g); /* its last tunnel may end in here, and `wp` with it */
-    list_foreach_safe(it, nxt, &wp->tunnels)
+    struct pool_line *line = container_of(d, struct pool_line, probe);
+    line->refs++; /* its last tunnel may end in here, and its last generation with it */
+    list_foreach_safe(it, nxt, &line->tunnels)
     {
         struct tunnel *t = container_of(it, struct tunnel, link);
         enter(t);
         probe(t);
         leave(t);
     }
-    if (!list_empty(&wp->tunnels))
-        deadline_arm(&wp->probes, d);
-    generation_unref(g);
+    if (!list_empty(&line->tunnels))
+        deadline_arm(&line->probes, d);
+    pool_line_unref(line);
 }
 
 /* ---- bytes ---- */
@@ -461,7 +463,7 @@ static void on_server_readable(struct upstream_user *user)
 static void on_server_down(struct upstream_user *user)
 {
     struct tunnel *t = of_user(user);
-    if (t->lease.wp->pool->config->close_moved != CLOSE_MOVED_NEVER)
+    if (lease_close_moved(&t->lease) != CLOSE_MOVED_NEVER)
         tunnel_cut(t);
 }
 

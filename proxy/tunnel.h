@@ -7,9 +7,10 @@
  * has installed its own operations on both, and on the client. tunnel_end() puts the client's back.
  * Invariants: a FIN of one side is passed on as a FIN, and the other way goes on (half-close); a
  * reset is passed on as a reset. The listener's `tunnel` deadline runs while nothing moves. The
- * server stays lent all the time. The tunnel is in its pool's list exactly while it is open. on_end
- * comes once, as the last call of an event, so the owner may free the tunnel in it. Ownership: a
- * session or a stream owns it, and ends its lease. Threads: one worker. */
+ * server stays lent all the time. The tunnel is in its pool's list (struct pool_line) exactly while
+ * it is open, whatever its generation is. on_end comes once, as the last call of an event, so the
+ * owner may free the tunnel in it. Ownership: a session or a stream owns it, and ends its lease.
+ * Threads: one worker. */
 #pragma once
 #include "proxy/client.h"
 #include "proxy/lease.h"
@@ -55,7 +56,9 @@ void tunnel_end(struct tunnel *t);
 /* Ends an open tunnel at once, with TUNNEL_CUT. */
 void tunnel_cut(struct tunnel *t);
 /* The owners of the pool have changed: cuts the tunnels whose keys are now served elsewhere. */
-void tunnel_recheck(struct worker_pool *wp);
+void tunnel_recheck(struct pool_line *line);
+/* The same for one open tunnel. */
+void tunnel_recheck_one(struct tunnel *t);
 /* Runs once a second while a pool has tunnels. Cuts those with a connection that was reset while
  * nobody read from it, and those with `server_gone` whose client has got all. */
 void tunnel_on_probe_deadline(struct deadline *d);

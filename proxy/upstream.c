@@ -233,6 +233,7 @@ static struct upstream *upstream_new(struct worker_pool *wp, struct server *serv
     u->worker = wp->worker;
     u->server = server_ref(server);
     u->cell = worker_cell(u->worker, server);
+    u->cell->home = wp->line;
     u->user = NULL;
     u->state = UPSTREAM_CONNECTING;
     u->reused = u->identity = false;
@@ -301,6 +302,8 @@ struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *serve
                                     struct upstream_user *user)
 {
     struct server_cell *cell = worker_cell(wp->worker, server);
+    if (wp->pool->config->send_head != SEND_HEAD_OFF) /* idle ones are of before, without a head */
+        return NULL;
     while (!list_empty(&cell->idle)) {
         struct upstream *u = container_of(cell->idle.next, struct upstream, link);
         assert(u->state == UPSTREAM_IDLE && u->user == NULL);
@@ -312,7 +315,15 @@ struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *serve
     return NULL;
 }
 
-struct upstream *upstream_take_tied(struct upstream **tied, const struct server *server, bool sure,
+/* Whether the server learns whose connection this is, if the pool tells it. One that was made
+ * before the pool began to send PROXY heads has not said so. */
+static bool names_client(const struct upstream *u, const struct worker_pool *wp)
+{
+    return u->head_len > 0 || wp->pool->config->send_head == SEND_HEAD_OFF;
+}
+
+struct upstream *upstream_take_tied(const struct worker_pool *wp, struct upstream **tied,
+                                    const struct server *server, bool sure,
                                     struct upstream_user *user)
 {
     struct upstream *u = *tied;
@@ -321,7 +332,9 @@ struct upstream *upstream_take_tied(struct upstream **tied, const struct server 
     if (u == NULL)
         return NULL;
     assert(u->state == UPSTREAM_TIED && u->identity && u->user == NULL);
-    if (close_spent(u, sure))
+    if (!names_client(u, wp))
+        part(u);
+    if (u->state == UPSTREAM_CLOSED || close_spent(u, sure))
         return NULL;
     lend(u, user);
     return u;
@@ -337,10 +350,11 @@ void upstream_hand_over(struct upstream *u, struct upstream_user *user)
 static struct worker_pool *place_of(const struct upstream *u)
 {
     struct server_cell *cell = u->cell;
-    struct worker_pool *wp = cell->home; /* of the current generation, not the loan's */
+    const struct pool_line *line = cell->home;
+    struct worker_pool *wp = line->now; /* of the current generation, not the loan's */
     bool sound = !u->conn.eof && !is_old(u) && !has_expired(u);
     bool usable = atomic_load_explicit(&u->server->usable, memory_order_relaxed);
-    if (wp == NULL || !sound || !usable || u->worker->stopping)
+    if (wp == NULL || !sound || !usable || server_gone(u->server) || u->worker->stopping)
         return NULL;
     bool fits = u->head_len == 0 && upstream_idle_of(cell) < wp->pool->config->max_idle_connections;
     return u->identity || fits ? wp : NULL;
@@ -396,7 +410,7 @@ void upstream_give_back(struct upstream *u, bool keep, struct upstream **tied)
         tie(u, tied);
     else
         make_idle(u);
-    deadline_arm(&wp->idle, &u->deadline);
+    deadline_arm(&wp->line->idle, &u->deadline);
     conn_resume(&u->conn, PAUSE_PEER);
 }
 
@@ -416,7 +430,7 @@ void upstream_close_idle(struct server_cell *cell)
 {
     while (!list_empty(&cell->idle))
         upstream_dismiss(container_of(cell->idle.next, struct upstream, link));
-    list_remove(&cell->stocked);
+    upstream_delist(cell);
 }
 
 void upstream_close_ties(struct upstream **tied)
@@ -435,12 +449,11 @@ void upstream_close_tied(struct worker *w, const struct server *server)
     }
 }
 
-void upstream_close_homeless(struct worker *w)
+void upstream_close_gone(struct upstream **tied)
 {
-    list_foreach_safe(it, nxt, &w->tied)
-    {
-        struct upstream *u = container_of(it, struct upstream, link);
-        if (u->cell->home == NULL)
+    for (struct upstream *u = *tied, *next; u; u = next) {
+        next = u->next_tied;
+        if (server_gone(u->server))
             part(u);
     }
 }

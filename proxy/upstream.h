@@ -102,7 +102,8 @@ struct upstream *upstream_take_idle(struct worker_pool *wp, struct server *serve
                                     struct upstream_user *user);
 /* Lends the connection to the server that is tied to a client. NULL: none is. tied: the client's
  * first one. sure: as above. */
-struct upstream *upstream_take_tied(struct upstream **tied, const struct server *server, bool sure,
+struct upstream *upstream_take_tied(const struct worker_pool *wp, struct upstream **tied,
+                                    const struct server *server, bool sure,
                                     struct upstream_user *user);
 /* Another user takes the connection over in the state that it is in. */
 void upstream_hand_over(struct upstream *u, struct upstream_user *user);
@@ -129,8 +130,9 @@ bool upstream_make_way(struct worker *w, unsigned n);
 void upstream_close_ties(struct upstream **tied);
 /* Closes the tied connections of all clients to this server; NULL: to any server. */
 void upstream_close_tied(struct worker *w, const struct server *server);
-/* Closes the tied connections to servers that are in no pool of the current generation. */
-void upstream_close_homeless(struct worker *w);
+/* Closes those that are tied to a client, the first of which is *tied, and go to servers that are
+ * gone. */
+void upstream_close_gone(struct upstream **tied);
 /* Tells the users of all lent connections to a server that it was marked down. */
 void upstream_server_down(struct server_cell *cell);
 

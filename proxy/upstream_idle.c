@@ -107,6 +107,18 @@ static unsigned dismiss_surplus(struct server_cell *cell, unsigned budget)
     return n;
 }
 
+/* Those to a server that is gone go too, some at a time: its connections may be many, and not its
+ * alone. */
+static unsigned dismiss_gone(struct server_cell *cell, unsigned budget)
+{
+    unsigned n = 0;
+    while (n < budget && upstream_idle_of(cell) && server_gone(cell->server)) {
+        upstream_dismiss(longest_unused(cell));
+        n++;
+    }
+    return n;
+}
+
 static void on_sweep(struct deadline *d)
 {
     struct worker *w = container_of(d, struct worker, sweep);
@@ -116,10 +128,11 @@ static void on_sweep(struct deadline *d)
     {
         struct server_cell *cell = container_of(it, struct server_cell, stocked);
         need_turn(&cell->need, now);
+        budget -= dismiss_gone(cell, budget);
         budget -= dismiss_expired(cell, now, budget);
         budget -= dismiss_surplus(cell, budget);
         if (upstream_idle_of(cell) == 0)
-            list_remove(&cell->stocked);
+            upstream_delist(cell);
     }
     for (unsigned n = at_once(beyond_share(w), budget); n > 0 && descriptors_scarce(); n--)
         upstream_dismiss(longest_unused(richest(w)));
@@ -130,10 +143,19 @@ static void on_sweep(struct deadline *d)
 void upstream_enlist(struct worker *w, struct server_cell *cell)
 {
     assert(cell->home);
+    server_ref(cell->server);
     need_turn(&cell->need, uv_now(&w->loop));
     list_push_back(&w->stocked, &cell->stocked);
     if (!deadline_armed(&w->sweep))
         deadline_arm(&w->sweeps, &w->sweep);
+}
+
+void upstream_delist(struct server_cell *cell)
+{
+    if (list_empty(&cell->stocked))
+        return;
+    list_remove(&cell->stocked);
+    server_unref(cell->server); /* the cell goes with the server, if that was the last reference */
 }
 
 void upstream_idle_init(struct worker *w)

@@ -14,7 +14,6 @@
 #include "base/mem.h"
 #include "proxy/exchange.h"
 #include "proxy/generation.h"
-#include "proxy/listener.h"
 #include "proxy/session.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
@@ -25,10 +24,8 @@
 
 static void close_idle_upstreams(struct worker *w)
 {
-    const struct snapshot *s = w->current ? w->current->snapshot : NULL;
-    for (size_t p = 0; s && p < s->npools; p++)
-        for (unsigned i = 0; i < s->pools[p]->nservers; i++)
-            upstream_close_idle(worker_cell(w, s->pools[p]->members[i].server));
+    while (!list_empty(&w->stocked))
+        upstream_close_idle(container_of(w->stocked.next, struct server_cell, stocked));
     upstream_close_tied(w, NULL);
 }
 
@@ -38,8 +35,7 @@ static void stop(struct worker *w)
     if (w->stopping)
         return;
     w->stopping = true;
-    for (size_t i = 0; i < w->nlisteners; i++)
-        listener_stop(&w->listeners[i]);
+    generation_stop(w);
     list_foreach_safe(it, nxt, &w->clients)
     {
         struct client *c = container_of(it, struct client, all);
@@ -74,13 +70,12 @@ static void server_down(struct worker *w, const struct server *server)
     upstream_server_down(worker_cell(w, server));
 }
 
-/* Tunnels of older generations are not looked at: what began under one stays under it. */
 static void owners_changed(struct worker *w, const struct pool_totals *pool)
 {
     struct generation *g = w->current;
     for (size_t p = 0; p < g->snapshot->npools; p++)
         if (g->pools[p].pool->totals == pool)
-            tunnel_recheck(&g->pools[p]);
+            tunnel_recheck(g->pools[p].line);
 }
 
 /* A worker that stops has closed its listeners, and new ones would live on in a process that ends.
@@ -183,10 +178,7 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
     deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, client_on_close_deadline);
     w->reader = mem_zalloc(sizeof *w->reader);
-    w->nlisteners = s->nlisteners;
-    w->listeners = mem_zalloc_array(s->nlisteners, sizeof *w->listeners);
-    for (size_t i = 0; i < s->nlisteners; i++)
-        w->listeners[i].worker = w;
+    generation_init(w);
     if (begin(w, s, fds, e))
         return true;
     stop(w); /* those that accept already */
@@ -241,7 +233,6 @@ void worker_deinit(struct worker *w)
     (void)r;
     if (w->current)
         generation_unref(w->current);
-    free(w->listeners);
     mailbox_deinit(&w->mailbox);
     exchange_free_spares(w);
     pipe_free_spares(&w->pipes);

@@ -193,6 +193,10 @@ static void take_mail(void)
     while (!list_empty(&control.messages)) {
         struct message *msg = container_of(control.messages.next, struct message, link);
         list_remove(&msg->link);
+        if (msg->kind == CONTROL_SNAPSHOT) { /* the worker has ended */
+            message_free(msg);
+            continue;
+        }
         MUST(msg->kind == CONTROL_PASSIVE_DOWN || msg->kind == CONTROL_SUSPICION);
         const struct pool_member *m = pool_find_server(world.snapshot->pools[0], msg->object);
         live_failures(world.snapshot->rosters[0], m->id, msg->kind == CONTROL_SUSPICION);
@@ -476,6 +480,7 @@ static void end(void)
     settle();
     MUST(w->mailbox.closed);
     worker_deinit(w);
+    take_mail();
     snapshot_retire(world.snapshot);
     snapshot_unref(world.snapshot);
     world_deinit();

@@ -547,7 +547,7 @@ void world_open(unsigned place)
     memory_wire_init(&c->wire, &client_ops);
     list_push_front(&world.clients, &c->link);
     world.open[place] = c;
-    client_accept(&world.worker.listeners[0], memory_wire_accept(&c->wire), &peer);
+    client_accept(world.worker.current->listeners[0].listener, memory_wire_accept(&c->wire), &peer);
 }
 
 static void free_request(struct request *r)

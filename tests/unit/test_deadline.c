@@ -264,6 +264,26 @@ START_TEST(queues_may_come_while_others_expire)
 }
 END_TEST
 
+START_TEST(a_queue_of_another_duration_counts_from_when_they_were_armed)
+{
+    static const uint64_t durations[] = {60, 20, 0};
+    for (unsigned i = 0; i < 3; i++) {
+        struct fixture f;
+        start(&f);
+        uint64_t from = deadline_now(&f.clock);
+        deadline_arm(&f.longer, &f.items[0].deadline);
+        deadline_arm(&f.longer, &f.items[1].deadline);
+        deadline_queue_set(&f.longer, durations[i]);
+        ck_assert_uint_eq(f.items[0].deadline.due_ms, from + durations[i]);
+        deadline_arm(&f.longer, &f.items[2].deadline);
+        finish(&f);
+        ck_assert_uint_eq(norder, 3);
+        for (unsigned k = 0; k < 3; k++)
+            ck_assert_ptr_eq(order[k], &f.items[k]);
+    }
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("deadline");
@@ -274,6 +294,7 @@ static Suite *build(void)
     tcase_add_test(c, arming_again_moves_it_to_the_new_time);
     tcase_add_test(c, callbacks_may_cancel_the_next_and_arm_themselves);
     tcase_add_test(c, a_sooner_one_hastens_the_timer);
+    tcase_add_test(c, a_queue_of_another_duration_counts_from_when_they_were_armed);
     tcase_add_loop_test(c, queues_may_go_away_while_they_expire, 0,
                         sizeof removals / sizeof *removals);
     tcase_add_test(c, queues_may_come_while_others_expire);

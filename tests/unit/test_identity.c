@@ -324,14 +324,18 @@ START_TEST(tied_connections_end_when_their_server_goes_down_or_moves)
 }
 END_TEST
 
-static struct snapshot *next_generation(const char *text)
+static void ignore_notice(void *arg, const struct roster_notice *n)
+{
+}
+
+static struct snapshot *next_generation(struct snapshot *old, const char *text)
 {
     struct config_errors errors = {0};
     struct error e;
     struct config *c = config_parse("next.yaml", text, strlen(text), &errors);
     ck_assert_ptr_nonnull(c);
     config_errors_free(&errors);
-    struct snapshot *s = snapshot_new(c, world.snapshot, 2, 1, NULL, NULL, &e);
+    struct snapshot *s = snapshot_new(c, old, old->generation + 1, 1, ignore_notice, NULL, &e);
     config_unref(c);
     ck_assert_ptr_nonnull(s);
     return s;
@@ -350,8 +354,8 @@ static void take_up(struct snapshot *s)
 START_TEST(a_tied_connection_outlives_generations_that_have_its_server)
 {
     one_client_begin(configuration);
-    struct snapshot *same = next_generation(configuration);
-    struct snapshot *less = next_generation(LISTENER SERVERS);
+    struct snapshot *same = next_generation(world.snapshot, configuration);
+    struct snapshot *less = next_generation(same, LISTENER SERVERS);
     struct backend *tied[WORLD_SERVERS] = {NULL};
     char text[100];
     for (unsigned i = 0; i < 60; i++) {
@@ -359,17 +363,18 @@ START_TEST(a_tied_connection_outlives_generations_that_have_its_server)
         struct backend *b = talk(0, text, OK);
         tied[b->server] = b;
     }
+    snapshot_start(same, world.snapshot, time_now());
     take_up(same);
     settle();
     ck_assert_ptr_eq(talk(0, GET("X-Key: 7\r\n"), OK)->owner, world.open[0]);
     ck_assert_uint_eq(ties_of(0), 4);
+    snapshot_start(less, same, time_now());
     take_up(less);
     settle();
     ck_assert(is_open(tied[0]) && is_open(tied[1]) && is_open(tied[2]) && !is_open(tied[3]));
     ck_assert_uint_eq(ties_of(0), 3);
     pass(60000); /* the deadlines have moved, too */
     ck_assert_uint_eq(ties_of(0), 0);
-    take_up(world.snapshot);
     one_client_end();
     snapshot_retire(same);
     snapshot_retire(less);

@@ -324,6 +324,49 @@ START_TEST(a_thousand_generations_leave_memory_where_it_was)
 }
 END_TEST
 
+#define LISTENERS(lines)            \
+    "listeners:\n" lines "pools:\n" \
+    "  - {name: p, backends: [" B1 "]}\n"
+
+START_TEST(listeners_of_one_address_have_the_same_socket)
+{
+    struct snapshot *a = next(NULL, LISTENERS("  - {name: x, listen: 127.0.0.1:1, pool: p}\n"
+                                              "  - {name: y, listen: 127.0.0.1:2, pool: p}\n"));
+    struct snapshot *refused = next(a, LISTENERS("  - {name: z, listen: 127.0.0.1:3, pool: p}\n"));
+    struct snapshot *b =
+        next(a, LISTENERS("  - {name: x, listen: 127.0.0.1:3, pool: p}\n"
+                          "  - {name: w, listen: 127.0.0.1:2, pool: p, mode: tcp}\n"));
+    uint64_t x = a->listeners[0].socket, y = a->listeners[1].socket;
+    ck_assert_uint_ne(x, y);
+    ck_assert_uint_eq(b->listeners[1].socket, y);
+    ck_assert(b->listeners[0].socket != x && b->listeners[0].socket != y);
+    ck_assert_uint_ne(b->listeners[0].socket, refused->listeners[0].socket);
+    drop(a);
+    drop(refused);
+    drop(b);
+}
+END_TEST
+
+START_TEST(servers_are_gone_once_a_generation_without_them_starts)
+{
+    struct snapshot *a = next(NULL, before);
+    snapshot_start(a, NULL, 1);
+    struct server *stays = server(a, "cache", "b1"), *leaves = server(a, "cache", "b2");
+    struct snapshot *refused = next(a, CONFIG("backends: [" B2 "]"));
+    struct snapshot *b = next(a, CONFIG("backends: [" B1 "]"));
+    ck_assert(!server_gone(stays) && !server_gone(leaves));
+    drop(refused);
+    snapshot_start(b, a, 2);
+    ck_assert(!server_gone(stays) && server_gone(leaves));
+    struct snapshot *c = next(b, before); /* it comes again as another one */
+    snapshot_start(c, b, 3);
+    ck_assert(server(c, "cache", "b2") != leaves && !server_gone(server(c, "cache", "b2")));
+    drop(a);
+    drop(b);
+    drop(c);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("snapshot");
@@ -338,6 +381,8 @@ static Suite *build(void)
     tcase_add_test(t, totals_and_figures_of_the_same_name_go_on);
     tcase_add_loop_test(t, a_ring_that_has_not_changed_is_not_built_again, 0, 6);
     tcase_add_test(t, rosters_start_or_take_over_from_the_pool_of_the_same_name);
+    tcase_add_test(t, listeners_of_one_address_have_the_same_socket);
+    tcase_add_test(t, servers_are_gone_once_a_generation_without_them_starts);
     tcase_add_test(t, a_thousand_generations_leave_memory_where_it_was);
     suite_add_tcase(s, t);
     return s;

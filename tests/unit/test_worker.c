@@ -2,6 +2,7 @@
 #include "proxy/worker.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "httpd/httpd.h"
 #include "net/bind.h"
+#include "ring/hash.h"
 #include "tests/lib/unit.h"
 
 #define WORKERS 2
@@ -28,6 +30,7 @@ struct backends {
     pthread_t thread;
     struct httpd *servers[BACKENDS];
     uint16_t ports[BACKENDS];
+    uint16_t raw; /* the port of a server that a test plays itself */
 };
 
 static struct addr loopback(uint16_t port)
@@ -336,6 +339,722 @@ START_TEST(a_kept_connection_takes_the_larger_heads_of_a_new_generation)
 }
 END_TEST
 
+/* ---- listeners that come, go and change ---- */
+
+#define NPORTS 3
+#define IDLE_CLIENTS 10000
+#define GROUP_MOST 64
+
+/* A proxy whose configuration is a text, and whose listeners each have a port of `ports`. */
+struct group {
+    struct proxy p;
+    const struct backends *b;
+    uint16_t ports[NPORTS];
+    struct snapshot *seen[GROUP_MOST]; /* each generation: references */
+    unsigned nseen;
+};
+
+static uint16_t free_port(void)
+{
+    struct error e;
+    struct bind_claim claim;
+    struct addr any = loopback(0), here = {.len = ADDR_LEN_MAX};
+    int fd;
+    ck_assert_msg(bind_sockets(&any, &fd, 1, &claim, &e), "%s", e.text);
+    ck_assert_int_eq(getsockname(fd, &here.sa, &here.len), 0);
+    close(fd);
+    return addr_port(&here);
+}
+
+/* In the text @0 is the first port of the group, #0 that of the first backend, #4 the raw one's. */
+static struct config *parse_group(const struct group *g, const char *text)
+{
+    char out[4096];
+    size_t n = 0;
+    for (const char *t = text; *t; t++) {
+        if ((*t == '@' || *t == '#') && t[1] >= '0' && t[1] <= '9') {
+            unsigned i = (unsigned)(t[1] - '0');
+            n += (size_t)snprintf(out + n, sizeof out - n, "127.0.0.1:%u",
+                                  *t == '@' ? g->ports[i]
+                                  : i < 4   ? g->b->ports[i]
+                                            : g->b->raw);
+            t++;
+        } else {
+            out[n++] = *t;
+        }
+        ck_assert_uint_lt(n, sizeof out - 32);
+    }
+    struct config_errors errors = {0};
+    struct config *config = config_parse("test.yaml", out, n, &errors);
+    if (config == NULL)
+        ck_abort_msg("%s", errors.lines[0]);
+    config_errors_free(&errors);
+    return config;
+}
+
+static struct snapshot *build_group(struct group *g, const char *text)
+{
+    struct error e;
+    struct config *config = parse_group(g, text);
+    struct snapshot *old = g->p.current;
+    struct snapshot *s =
+        snapshot_new(config, old, old ? old->generation + 1 : 1, WORKERS, ignore_notice, NULL, &e);
+    config_unref(config);
+    if (s == NULL)
+        ck_abort_msg("%s", e.text);
+    snapshot_start(s, old, 1);
+    return s;
+}
+
+static bool had_before(const struct snapshot *old, uint64_t socket)
+{
+    for (size_t i = 0; old && i < old->nlisteners; i++)
+        if (old->listeners[i].socket == socket)
+            return true;
+    return false;
+}
+
+/* fds[worker][listener]: sockets that listen, for the listeners that `old` has not. */
+static void open_sockets(const struct snapshot *s, const struct snapshot *old,
+                         int fds[WORKERS][NPORTS])
+{
+    struct error e;
+    struct bind_claim claim;
+    for (size_t l = 0; l < s->nlisteners; l++) {
+        int mine[WORKERS] = {-1, -1};
+        bool new = !had_before(old, s->listeners[l].socket);
+        if (new)
+            ck_assert_msg(bind_sockets(&s->listeners[l].config->listen, mine, WORKERS, &claim, &e),
+                          "%s", e.text);
+        for (unsigned i = 0; i < WORKERS; i++) {
+            if (new)
+                ck_assert_msg(bind_listen(mine[i], i == 0, BIND_BACKLOG, &e), "%s", e.text);
+            fds[i][l] = mine[i];
+        }
+    }
+}
+
+static void close_sockets(const struct snapshot *s, int fds[WORKERS][NPORTS])
+{
+    for (size_t l = 0; l < s->nlisteners; l++)
+        for (unsigned i = 0; i < WORKERS; i++)
+            if (fds[i][l] >= 0)
+                close(fds[i][l]);
+}
+
+static void remember(struct group *g, struct snapshot *s)
+{
+    if (g->nseen < GROUP_MOST)
+        g->seen[g->nseen++] = snapshot_ref(s);
+}
+
+static void start_group(struct group *g, const struct backends *b, const char *text)
+{
+    struct error e;
+    int fds[WORKERS][NPORTS];
+    log_set_level(LOG_ERROR);
+    *g = (struct group){.b = b};
+    for (unsigned i = 0; i < NPORTS; i++)
+        g->ports[i] = free_port();
+    ck_assert_int_eq(uv_loop_init(&g->p.loop), 0);
+    ck_assert_int_eq(mailbox_init(&g->p.control, &g->p.loop, on_control), 0);
+    struct snapshot *s = g->p.current = build_group(g, text);
+    open_sockets(s, NULL, fds);
+    for (unsigned i = 0; i < WORKERS; i++)
+        ck_assert_msg(worker_init(&g->p.workers[i], i, s, &g->p.control, fds[i], &e), "%s", e.text);
+    close_sockets(s, fds);
+    for (unsigned i = 0; i < WORKERS; i++)
+        ck_assert_msg(worker_start(&g->p.workers[i], &e), "%s", e.text);
+    remember(g, s);
+}
+
+static void reload(struct group *g, const char *text)
+{
+    struct error e;
+    int fds[WORKERS][NPORTS];
+    struct snapshot *old = g->p.current, *s = build_group(g, text);
+    open_sockets(s, old, fds);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct worker_update *u = worker_update_new(s, fds[i], &e);
+        ck_assert_msg(u != NULL, "%s", e.text);
+        worker_post(&g->p.workers[i], WORKER_GENERATION, u, worker_update_release);
+    }
+    close_sockets(s, fds);
+    remember(g, s);
+    g->p.current = s;
+    snapshot_retire(old);
+    snapshot_unref(old);
+}
+
+/* How many of the generations, all but the current one, somebody else still has. */
+static unsigned alive(struct group *g)
+{
+    unsigned n = 0;
+    uv_run(&g->p.loop, UV_RUN_NOWAIT); /* what the workers have done with comes to control */
+    for (unsigned i = 0; i < g->nseen; i++)
+        if (g->seen[i] != g->p.current && atomic_load(&g->seen[i]->ref.count) > 1)
+            n++;
+    return n;
+}
+
+static void wait_until_alive(struct group *g, unsigned n)
+{
+    for (unsigned i = 0; alive(g) != n; i++) {
+        ck_assert_msg(i < 100000, "%u generations are alive, not %u", alive(g), n);
+        usleep(1000);
+    }
+}
+
+static void stop_group(struct group *g)
+{
+    for (unsigned i = 0; i < WORKERS; i++)
+        worker_post(&g->p.workers[i], WORKER_STOP, NULL, NULL);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        worker_join(&g->p.workers[i]);
+        worker_deinit(&g->p.workers[i]);
+    }
+    const struct snapshot *s = g->p.current;
+    for (size_t i = 0; i < s->nlisteners; i++)
+        ck_assert_uint_eq(atomic_load(&s->listeners[i].stats->connections), 0);
+    wait_until_alive(g, 0);
+    for (unsigned i = 0; i < g->nseen; i++)
+        if (g->seen[i] != s)
+            snapshot_unref(g->seen[i]);
+    if (g->nseen && g->seen[g->nseen - 1] == s)
+        snapshot_unref(g->p.current);
+    snapshot_retire(g->p.current);
+    snapshot_unref(g->p.current);
+    mailbox_close(&g->p.control);
+    uv_run(&g->p.loop, UV_RUN_DEFAULT);
+    mailbox_deinit(&g->p.control);
+    ck_assert_int_eq(uv_loop_close(&g->p.loop), 0);
+}
+
+static bool ends(int fd)
+{
+    char c;
+    return recv(fd, &c, 1, 0) == 0;
+}
+
+static bool is_refused(uint16_t port)
+{
+    int fd = dial(port);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0;
+}
+
+/* Until all workers have closed their sockets. */
+static void wait_until_refused(uint16_t port)
+{
+    for (unsigned i = 0; !is_refused(port); i++) {
+        ck_assert_uint_lt(i, 100000);
+        usleep(1000);
+    }
+}
+
+static int dial_and_ask(uint16_t port)
+{
+    int fd = dial(port);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(ask(fd, 1));
+    return fd;
+}
+
+#define POOLS                                                            \
+    "pools:\n"                                                           \
+    "  - name: p\n"                                                      \
+    "    health: {check: off}\n"                                         \
+    "    backends: [{name: b1, address: #0}, {name: b2, address: #1}]\n" \
+    "  - {name: q, health: {check: off}, backends: [{name: b1, address: #2}]}\n"
+#define WEB(more) "  - {name: web, listen: @0, pool: p, key: [header:X-Key]" more "}\n"
+#define SECOND(more) "  - {name: second, listen: @1, pool: p, key: [header:X-Key]" more "}\n"
+
+START_TEST(a_listener_comes_and_goes)
+{
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    int first = dial_and_ask(g.ports[0]);
+    reload(&g, "listeners:\n" SECOND("") WEB("") POOLS);
+    int idle = dial_and_ask(g.ports[1]);
+    int fresh = dial(g.ports[1]); /* has said nothing yet */
+    ck_assert_int_ge(fresh, 0);
+    reload(&g, "listeners:\n" WEB("") POOLS);
+    ck_assert(ends(idle));
+    ck_assert(ends(fresh)); /* it had a moment to say something */
+    wait_until_refused(g.ports[1]);
+    ck_assert(ask(first, 2)); /* nobody has cut the other listener's client */
+    reload(&g, "listeners:\n" WEB("") SECOND("") POOLS);
+    close(dial_and_ask(g.ports[1])); /* the address may come again */
+    ck_assert(ask(first, 3));
+    wait_until_alive(&g, 0);
+    close(first);
+    close(idle);
+    close(fresh);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+/* The head of a request whose body is to come. */
+static void begin_request(int fd)
+{
+    static const char head[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nh";
+    ck_assert_int_eq(send(fd, head, sizeof head - 1, MSG_NOSIGNAL), sizeof head - 1);
+}
+
+/* Everything up to the end of the connection. */
+static size_t read_all(int fd, char *to, size_t most)
+{
+    size_t n = 0;
+    ssize_t r;
+    while (n < most - 1 && (r = recv(fd, to + n, most - 1 - n, 0)) > 0)
+        n += (size_t)r;
+    to[n] = '\0';
+    return n;
+}
+
+START_TEST(a_request_in_flight_at_a_listener_that_goes_ends_with_close)
+{
+    struct backends b;
+    struct group g;
+    char text[4096];
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") SECOND("") POOLS);
+    int fd = dial_and_ask(g.ports[1]);
+    begin_request(fd);
+    const struct listener_stats *stats = g.p.current->listeners[1].stats;
+    for (uint64_t n = 0; n < 2; usleep(100))
+        for (unsigned i = n = 0; i < WORKERS; i++)
+            n += atomic_load(&stats->cells[i].requests); /* its head was taken */
+    reload(&g, "listeners:\n" WEB("") POOLS);
+    wait_until_refused(g.ports[1]);
+    ck_assert_uint_eq(alive(&g), 1); /* the request has it */
+    ck_assert_int_eq(send(fd, "i", 1, MSG_NOSIGNAL), 1);
+    read_all(fd, text, sizeof text);
+    ck_assert_ptr_eq(strstr(text, "HTTP/1.1 200 "), text);
+    ck_assert_ptr_nonnull(strstr(text, "Connection: close\r\n"));
+    ck_assert_ptr_nonnull(strstr(text, "\r\n\r\nhere"));
+    wait_until_alive(&g, 0);
+    close(fd);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+START_TEST(a_listener_that_stays_keeps_its_clients_whatever_else_changes)
+{
+    static const char *const texts[] = {
+        "listeners:\n" WEB(", timeouts: {idle: 50s}") POOLS,
+        "listeners:\n" WEB(", max_connections: 7, via: off") POOLS,
+        "listeners:\n  - {name: renamed, listen: @0, pool: q, key: source_ip}\n" POOLS,
+        "listeners:\n" SECOND("") "  - {name: renamed, listen: @0, pool: q}\n" POOLS,
+        "listeners:\n  - {name: second, listen: @0, pool: p}\n"
+        "  - {name: renamed, listen: @1, pool: q}\n" POOLS,
+    };
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    int idle = dial_and_ask(g.ports[0]), busy = dial_and_ask(g.ports[0]);
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+        reload(&g, texts[i]);
+        wait_until_alive(&g, 0);
+        ck_assert(ask(busy, i));
+        const struct snapshot *s = g.p.current;
+        for (size_t l = 0; l < s->nlisteners; l++) /* the clients count where they are now */
+            ck_assert_uint_eq(atomic_load(&s->listeners[l].stats->connections),
+                              addr_port(&s->listeners[l].config->listen) == g.ports[0] ? 2 : 0);
+    }
+    ck_assert(ask(idle, 1));
+    close(idle);
+    close(busy);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+START_TEST(a_listener_may_change_its_mode)
+{
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    int http = dial_and_ask(g.ports[0]);
+    reload(&g, "listeners:\n  - {name: web, listen: @0, pool: p, mode: tcp}\n" POOLS);
+    ck_assert(ends(http)); /* idle, and of a mode that is no more */
+    int tcp = dial_and_ask(g.ports[0]);
+    reload(&g, "listeners:\n" WEB("") POOLS);
+    int again = dial_and_ask(g.ports[0]);
+    ck_assert(ask(tcp, 2)); /* a stream goes on until it ends */
+    ck_assert_uint_eq(alive(&g), 1);
+    close(tcp);
+    wait_until_alive(&g, 0);
+    close(http);
+    close(again);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+START_TEST(idle_clients_take_the_new_idle_timeout)
+{
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB(", timeouts: {idle: 1h}") POOLS);
+    int served = dial_and_ask(g.ports[0]), fresh = dial(g.ports[0]);
+    ck_assert_int_ge(fresh, 0);
+    reload(&g, "listeners:\n" WEB(", timeouts: {idle: 50ms}") POOLS);
+    ck_assert(ends(served));
+    ck_assert(ends(fresh));
+    close(served);
+    close(fresh);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+START_TEST(idle_clients_hold_no_generation_of_a_thousand)
+{
+    struct backends b;
+    struct group g;
+    int *fds = calloc(IDLE_CLIENTS, sizeof *fds);
+    unsigned n = 0;
+    ck_assert_ptr_nonnull(fds);
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    while (n < IDLE_CLIENTS && (fds[n] = dial(g.ports[0])) >= 0)
+        n++; /* as many as descriptors allow: each is one of the test's, and one of the proxy's */
+    for (unsigned i = 0; i < 100 && n > 200; i++)
+        close(fds[--n]);
+    ck_assert_uint_ge(n, 100);
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert(ask(fds[i], i));
+    for (unsigned i = 0; i < GENERATIONS; i++)
+        reload(&g, i % 2 ? "listeners:\n" WEB("") POOLS
+                         : "listeners:\n" WEB(", timeouts: {idle: 61s}") POOLS);
+    wait_until_alive(&g, 0);
+    for (unsigned i = 0; i < n; i += n / 20)
+        ck_assert(ask(fds[i], i));
+    while (n > 0)
+        close(fds[--n]);
+    free(fds);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+/* ---- servers that leave, and what goes to servers that stay ---- */
+
+/* A server that the test plays itself. */
+struct raw {
+    int listening;
+    uint16_t port;
+};
+
+static void raw_open(struct raw *r)
+{
+    struct addr any = loopback(0), here = {.len = ADDR_LEN_MAX};
+    r->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(r->listening, 0);
+    ck_assert_int_eq(bind(r->listening, &any.sa, any.len), 0);
+    ck_assert_int_eq(listen(r->listening, 64), 0);
+    ck_assert_int_eq(getsockname(r->listening, &here.sa, &here.len), 0);
+    r->port = addr_port(&here);
+}
+
+/* Reads a request head, and what stands before it. */
+static void raw_read(int fd, char *to, size_t most)
+{
+    size_t n = 0;
+    to[0] = '\0';
+    while (strstr(to, "\r\n\r\n") == NULL) {
+        ssize_t r = recv(fd, to + n, most - 1 - n, 0);
+        ck_assert_int_gt(r, 0);
+        n += (size_t)r;
+        to[n] = '\0';
+    }
+}
+
+static void say(int fd, const char *text)
+{
+    ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+#define RAW_POOL(more, servers)                                                                  \
+    "pools:\n  - {name: p, health: {check: off}, retries: 1" more ", backends: [" servers "]}\n" \
+    "  - {name: q, health: {check: off}, backends: [{name: b1, address: #2}]}\n"
+#define GET(fields) "GET / HTTP/1.1\r\nHost: h\r\n" fields "\r\n"
+#define HERE "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere"
+
+/* One server is the test's: `#4` in texts. */
+static void start_with_raw(struct group *g, struct backends *b, struct raw *r, const char *text)
+{
+    start_backends(b);
+    raw_open(r);
+    b->raw = r->port;
+    start_group(g, b, text);
+}
+
+START_TEST(a_server_that_leaves_finishes_what_it_carries)
+{
+    for (unsigned answers = 0; answers < 2; answers++) {
+        struct backends b;
+        struct group g;
+        struct raw r;
+        char text[4096];
+        start_with_raw(&g, &b, &r,
+                       "listeners:\n" WEB("") RAW_POOL("", "{name: b0, address: #4}, "
+                                                           "{name: b9, address: #1}"));
+        /* a key of b0 */
+        unsigned key = 0;
+        char request[256], hashed[16];
+        do {
+            snprintf(hashed, sizeof hashed, "%u", ++key);
+        } while (pool_find(g.p.current->pools[0], hash_key(str_of(hashed))) != 0);
+        snprintf(request, sizeof request, GET("X-Key: %u\r\n"), key);
+        int fd = dial(g.ports[0]);
+        ck_assert_int_ge(fd, 0);
+        say(fd, request);
+        int at = accept(r.listening, NULL, NULL);
+        ck_assert_int_ge(at, 0);
+        raw_read(at, text, sizeof text);
+        reload(&g, "listeners:\n" WEB("") RAW_POOL("", "{name: b9, address: #1}"));
+        reload(&g, "listeners:\n" WEB(", timeouts: {idle: 9s}")
+                       RAW_POOL("", "{name: b9, address: #1}"));
+        wait_until_alive(&g, 1);
+        if (answers)
+            say(at, HERE);
+        close(at); /* without an answer the next server of the request's generation is tried */
+        size_t n = 0;
+        for (text[0] = '\0'; strstr(text, "\r\n\r\nhere") == NULL; text[n] = '\0') {
+            ssize_t got = recv(fd, text + n, sizeof text - 1 - n, 0);
+            ck_assert_int_gt(got, 0);
+            n += (size_t)got;
+        }
+        ck_assert_ptr_eq(strstr(text, "HTTP/1.1 200 "), text);
+        wait_until_alive(&g, 0);
+        ck_assert(ask(fd, key));
+        close(fd);
+        close(r.listening);
+        stop_group(&g);
+        stop_backends(&b);
+    }
+}
+END_TEST
+
+START_TEST(what_servers_are_told_of_a_kept_client_is_by_the_new_configuration)
+{
+    struct backends b;
+    struct group g;
+    struct raw r;
+    char text[4096], expected[128];
+    struct addr mine = {.len = ADDR_LEN_MAX};
+    start_with_raw(&g, &b, &r, "listeners:\n" WEB("") RAW_POOL("", "{name: b0, address: #4}"));
+    int fd = dial(g.ports[0]);
+    ck_assert_int_eq(getsockname(fd, &mine.sa, &mine.len), 0);
+    say(fd, GET("X-Forwarded-Proto: https\r\n"));
+    int at = accept(r.listening, NULL, NULL);
+    raw_read(at, text, sizeof text);
+    ck_assert_ptr_eq(strstr(text, "GET "), text);
+    ck_assert_ptr_nonnull(strstr(text, "\r\nX-Forwarded-Proto: http\r\n"));
+    say(at, HERE);
+    raw_read(fd, text, sizeof text);
+    reload(&g, "listeners:\n" WEB(", trusted_proxies: [127.0.0.0/8]")
+                   RAW_POOL(", proxy_protocol: v1", "{name: b0, address: #4}"));
+    wait_until_alive(&g, 0);
+    say(fd, GET("X-Forwarded-Proto: https\r\n"));
+    int kept = at; /* open, but it has named nobody */
+    at = accept(r.listening, NULL, NULL);
+    ck_assert_int_ge(at, 0);
+    close(kept);
+    raw_read(at, text, sizeof text);
+    snprintf(expected, sizeof expected, "PROXY TCP4 127.0.0.1 127.0.0.1 %u %u\r\nGET ",
+             addr_port(&mine), g.ports[0]);
+    ck_assert_ptr_eq(strstr(text, expected), text);
+    ck_assert_ptr_nonnull(strstr(text, "\r\nX-Forwarded-Proto: https\r\n"));
+    say(at, HERE);
+    raw_read(fd, text, sizeof text);
+    close(at);
+    close(fd);
+    close(r.listening);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+#define STREAMS 24
+#define TCP "listeners:\n  - {name: web, listen: @0, mode: tcp, pool: p, key: source_ip}\n"
+#define TCP_OF_Q "listeners:\n  - {name: web, listen: @0, mode: tcp, pool: q, key: source_ip}\n"
+
+/* From 127.0.0.(2 + i): a key of its own. */
+static int dial_as(unsigned i, uint16_t port)
+{
+    struct addr from = loopback(0), to = loopback(port);
+    const struct timeval patience = {.tv_sec = 100};
+    from.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + i);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    ck_assert_int_eq(bind(fd, &from.sa, from.len), 0);
+    ck_assert_int_eq(connect(fd, &to.sa, to.len), 0);
+    return fd;
+}
+
+static const char *server_of(const struct group *g, unsigned i)
+{
+    char key[32];
+    snprintf(key, sizeof key, "127.0.0.%u", 2 + i);
+    const struct pool *p = g->p.current->pools[0];
+    return p->members[pool_find(p, hash_key(str_of(key)))].server->name;
+}
+
+static bool goes_on(int fd)
+{
+    char c;
+    return recv(fd, &c, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN && ask(fd, 1);
+}
+
+static bool is_cut(int fd)
+{
+    char c;
+    errno = 0;
+    return recv(fd, &c, 1, 0) <= 0 && errno != EAGAIN;
+}
+
+/* Streams begin under three generations, the last of which the text in `now` replaces. */
+static void streams_after(const char *before, const char *now, bool follow)
+{
+    struct backends b;
+    struct group g;
+    int fds[STREAMS];
+    const char *at[STREAMS];
+    unsigned moved = 0;
+    start_backends(&b);
+    start_group(&g, &b, before);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        if (i && i % 8 == 0)
+            reload(&g, before);
+        fds[i] = dial_as(i, g.ports[0]);
+        ck_assert(ask(fds[i], 1));
+        at[i] = server_of(&g, i);
+    }
+    reload(&g, now);
+    reload(&g, now);
+    for (unsigned i = 0; i < WORKERS; i++) { /* the one between is nobody's: all have caught up */
+        unsigned n = g.nseen - 2;
+        for (unsigned k = 0; atomic_load(&g.seen[n]->ref.count) > 1; k++) {
+            ck_assert_uint_lt(k, 100000);
+            uv_run(&g.p.loop, UV_RUN_NOWAIT);
+            usleep(1000);
+        }
+    }
+    for (unsigned i = 0; i < STREAMS; i++) {
+        bool elsewhere = strcmp(at[i], server_of(&g, i)) != 0;
+        moved += elsewhere;
+        if (elsewhere && follow)
+            ck_assert(is_cut(fds[i]));
+        else
+            ck_assert(goes_on(fds[i]));
+        close(fds[i]);
+    }
+    ck_assert(moved > 0 && moved < STREAMS);
+    wait_until_alive(&g, 0);
+    stop_group(&g);
+    stop_backends(&b);
+}
+
+#define STREAM_POOL(moved, servers)                                                           \
+    "pools:\n  - {name: p, health: {check: off}, close_moved: " moved ", backends: [" servers \
+    "]}\n  - {name: q, health: {check: off}, backends: [{name: b1, address: #2}]}\n"
+#define S1 "{name: b1, address: #0}"
+#define S2 "{name: b2, address: #1}"
+#define S3 "{name: b3, address: #3}"
+
+START_TEST(streams_follow_keys_that_a_reload_has_moved)
+{
+    streams_after(TCP STREAM_POOL("always", S1 ", " S2), TCP STREAM_POOL("always", S1), true);
+    streams_after(TCP STREAM_POOL("always", S1 ", " S2),
+                  TCP STREAM_POOL("always", S1 ", " S2 ", " S3), true);
+    /* the setting is the new configuration's, too */
+    streams_after(TCP STREAM_POOL("down", S1 ", " S2), TCP STREAM_POOL("always", S1), true);
+    /* whatever the listener's pool is now */
+    streams_after(TCP STREAM_POOL("always", S1 ", " S2), TCP_OF_Q STREAM_POOL("always", S1), true);
+}
+END_TEST
+
+START_TEST(streams_stay_at_a_server_that_has_left)
+{
+    streams_after(TCP STREAM_POOL("down", S1 ", " S2), TCP STREAM_POOL("down", S1), false);
+    streams_after(TCP STREAM_POOL("never", S1 ", " S2), TCP STREAM_POOL("never", S1), false);
+    streams_after(TCP STREAM_POOL("always", S1 ", " S2), TCP STREAM_POOL("down", S1), false);
+}
+END_TEST
+
+START_TEST(an_update_that_lies_in_the_mailbox_at_the_end_is_freed)
+{
+    struct backends b = {.ports = {1, 2, 3, 4, 5}};
+    struct group g = {.b = &b, .ports = {free_port(), free_port(), free_port()}};
+    struct worker *w = &g.p.workers[0];
+    struct error e;
+    int fds[WORKERS][NPORTS], more[WORKERS][NPORTS];
+    log_set_level(LOG_ERROR);
+    ck_assert_int_eq(uv_loop_init(&g.p.loop), 0);
+    ck_assert_int_eq(mailbox_init(&g.p.control, &g.p.loop, on_control), 0);
+    struct snapshot *s = g.p.current = build_group(&g, "listeners:\n" WEB("") POOLS);
+    open_sockets(s, NULL, fds);
+    ck_assert_msg(worker_init(w, 0, s, &g.p.control, fds[0], &e), "%s", e.text);
+    struct snapshot *new = build_group(&g, "listeners:\n" SECOND("") WEB("") POOLS);
+    open_sockets(new, s, more);
+    worker_post(w, WORKER_STOP, NULL, NULL);
+    struct worker_update *u = worker_update_new(new, more[0], &e);
+    ck_assert_ptr_nonnull(u);
+    worker_post(w, WORKER_GENERATION, u, worker_update_release);
+    close_sockets(s, fds);
+    close_sockets(new, more);
+    ck_assert(!is_refused(g.ports[1])); /* the update has the socket */
+    uv_run(&w->loop, UV_RUN_DEFAULT);   /* ends with the stop, and does not come to the update */
+    ck_assert_uint_eq(atomic_load(&new->ref.count), 2);
+    worker_deinit(w);
+    uv_run(&g.p.loop, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(atomic_load(&new->ref.count), 1);
+    ck_assert_uint_eq(atomic_load(&s->ref.count), 1);
+    ck_assert(is_refused(g.ports[0]) && is_refused(g.ports[1]));
+    snapshot_retire(s);
+    snapshot_unref(s);
+    snapshot_retire(new);
+    snapshot_unref(new);
+    mailbox_close(&g.p.control);
+    uv_run(&g.p.loop, UV_RUN_DEFAULT);
+    mailbox_deinit(&g.p.control);
+    ck_assert_int_eq(uv_loop_close(&g.p.loop), 0);
+}
+END_TEST
+
+START_TEST(updates_that_come_while_workers_stop_are_freed)
+{
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    int fd = dial_and_ask(g.ports[0]);
+    begin_request(fd); /* so that the workers may stop with a client, too */
+    for (unsigned i = 0; i < WORKERS; i++)
+        worker_post(&g.p.workers[i], WORKER_STOP, NULL, NULL);
+    reload(&g, "listeners:\n" WEB("") SECOND("") POOLS);
+    for (unsigned i = 0; i < WORKERS; i++)
+        worker_post(&g.p.workers[i], WORKER_ABORT, NULL, NULL);
+    reload(&g, "listeners:\n" SECOND("") POOLS);
+    stop_group(&g); /* counts who has the generations */
+    ck_assert(is_refused(g.ports[1]));
+    close(fd);
+    stop_backends(&b);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("worker");
@@ -343,6 +1062,18 @@ static Suite *build(void)
     tcase_set_timeout(c, 250);
     tcase_add_test(c, a_thousand_generations_cost_no_request);
     tcase_add_test(c, a_kept_connection_takes_the_larger_heads_of_a_new_generation);
+    tcase_add_test(c, a_listener_comes_and_goes);
+    tcase_add_test(c, a_request_in_flight_at_a_listener_that_goes_ends_with_close);
+    tcase_add_test(c, a_listener_that_stays_keeps_its_clients_whatever_else_changes);
+    tcase_add_test(c, a_listener_may_change_its_mode);
+    tcase_add_test(c, idle_clients_take_the_new_idle_timeout);
+    tcase_add_test(c, idle_clients_hold_no_generation_of_a_thousand);
+    tcase_add_test(c, a_server_that_leaves_finishes_what_it_carries);
+    tcase_add_test(c, what_servers_are_told_of_a_kept_client_is_by_the_new_configuration);
+    tcase_add_test(c, streams_follow_keys_that_a_reload_has_moved);
+    tcase_add_test(c, streams_stay_at_a_server_that_has_left);
+    tcase_add_test(c, an_update_that_lies_in_the_mailbox_at_the_end_is_freed);
+    tcase_add_test(c, updates_that_come_while_workers_stop_are_freed);
     suite_add_tcase(s, c);
     return s;
 }
