@@ -189,6 +189,7 @@ struct config {
     struct addr admin_listen;
     char *admin_listen_text;
     char *admin_token; /* NULL: none */
+    bool admin_write;  /* PUT /config replaces the file */
     enum log_level log_level;
     double
         max_move; /* of a pool's keys, 0 to 1: a reload that moves more is refused; above 1: off */

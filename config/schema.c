@@ -42,6 +42,7 @@ static const struct schema_key admin_keys[] = {
     {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config, admin_listen),
      AND(config, admin_listen_text)},
     {"token_file", SCHEMA_TEXT, .max = 4095},
+    {"write", SCHEMA_WORD, .fallback = "off", FIELD(config, admin_write), .words = switches},
 };
 static const struct schema admin = KEYS(admin_keys, config);
 

@@ -30,6 +30,7 @@ static const char full[] =
     "shutdown_timeout: 31s\n"
     "admin:\n"
     "  listen: 127.0.0.1:9900\n"
+    "  write: on\n"
     "log:\n"
     "  level: warn   # a comment\n"
     "  access: off\n"
@@ -183,6 +184,7 @@ START_TEST(a_file_with_all_keys_has_its_values)
     ck_assert_uint_eq(c->shutdown_timeout_ms, 31000);
     ck_assert(c->has_admin && addr_port(&c->admin_listen) == 9900);
     ck_assert_str_eq(c->admin_listen_text, "127.0.0.1:9900");
+    ck_assert(c->admin_write);
     ck_assert_ptr_null(c->admin_token);
     ck_assert_int_eq(c->log_level, LOG_WARN);
     ck_assert_uint_eq(c->nlisteners, 1);
@@ -329,7 +331,7 @@ START_TEST(a_minimal_listener_has_the_defaults)
     struct config *c = parse(LISTENERS POOLS);
     ck_assert(c->workers >= 1 && c->workers <= 256);
     ck_assert_uint_eq(c->shutdown_timeout_ms, 30000);
-    ck_assert(!c->has_admin);
+    ck_assert(!c->has_admin && !c->admin_write);
     ck_assert_ptr_null(c->admin_token);
     ck_assert_int_eq(c->log_level, LOG_INFO);
     const struct config_listener *l = &c->listeners[0];
@@ -835,6 +837,8 @@ static const struct {
      {"t.yaml:1:15: log.access: /tmp/x is not supported by this version, allowed off"}},
     {TOP("log: off"), {"t.yaml:1:6: log: found a single value, allowed a mapping"}},
     {TOP("admin: {}"), {"t.yaml:1:8: admin.listen: missing, it is required"}},
+    {TOP("admin: {listen: 127.0.0.1:9900, write: yes}"),
+     {"t.yaml:1:40: admin.write: yes is unknown, allowed on, off"}},
     {TOP("admin: {listen: 0.0.0.0:9900}"),
      {"t.yaml:1:8: admin.token_file: missing, it is required as admin.listen is not loopback"}},
     {TOP("admin: {listen: 127.0.0.1:8080}"),
