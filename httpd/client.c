@@ -285,20 +285,29 @@ static void on_drain(struct conn *conn)
 
 /* --- in --- */
 
-/* Calls the handler, which may close the server. base: the bytes of the request's head. */
-static void ask(struct client *c, const char *base, struct str body)
+/* Shows the request to a function of the handler's, with an answer for it to fill in. base: the
+ * bytes of the request's head. */
+static struct httpd_answer show(struct client *c, const char *base, struct str body)
 {
     struct httpd *s = c->server;
     struct httpd_request *q = &c->request;
-    struct httpd_answer a = {
-        .status = 200, .type = "text/plain", .text = &s->text, .fields = &s->fields};
     q->base = base;
     q->path = head_str(base, c->head.path);
     q->query = head_str(base, c->head.query);
     q->body = body;
-    c->state = STATE_ASKED;
     buffer_clear(&s->text);
     buffer_clear(&s->fields);
+    return (struct httpd_answer){
+        .status = 200, .type = "text/plain", .text = &s->text, .fields = &s->fields};
+}
+
+/* Calls the handler, which may close the server. */
+static void ask(struct client *c, const char *base, struct str body)
+{
+    struct httpd *s = c->server;
+    struct httpd_request *q = &c->request;
+    struct httpd_answer a = show(c, base, body);
+    c->state = STATE_ASKED;
     bool ok = s->options.handle(s->options.arg, q, &a);
     if (c->state != STATE_ASKED || q->ops)
         return;
@@ -319,6 +328,27 @@ static size_t refuse(struct client *c, int status, size_t len)
     else
         httpd_refuse(&c->request, status);
     return c->state == STATE_LINGER ? len : 0;
+}
+
+/* Whether the body is to be read. If not, the request is answered, or the connection is closed. */
+static bool admit(struct client *c, const char *base)
+{
+    struct httpd *s = c->server;
+    c->max_body = HTTPD_MAX_BODY;
+    if (s->options.admit == NULL)
+        return true;
+    struct httpd_answer a = show(c, base, (struct str){0});
+    enum httpd_admission r = s->options.admit(s->options.arg, &c->request, &a, &c->max_body);
+    assert(c->request.ops == NULL && a.content == HTTPD_WHOLE);
+    if (r == HTTPD_ADMIT)
+        return true;
+    c->state = STATE_ASKED;
+    c->last = true; /* what comes now is the body */
+    if (r == HTTPD_DENY)
+        httpd_answer(&c->request, &a);
+    else
+        httpd_refuse(&c->request, 500);
+    return false;
 }
 
 /* A client may wait for this before it sends its body. */
@@ -348,7 +378,9 @@ static size_t read_head(struct client *c, const char *data, size_t len)
         ask(c, data, (struct str){data + size, 0});
         return size;
     }
-    if (c->head.body == BODY_LENGTH && c->head.content_length > HTTPD_MAX_BODY)
+    if (!admit(c, data))
+        return c->state == STATE_LINGER ? len : 0;
+    if (c->head.body == BODY_LENGTH && c->head.content_length > c->max_body)
         return refuse(c, 413, len); /* before the body is sent, if the client waits for a 100 */
     if (!buffer_append(&c->in, data, size)) {
         httpd_client_close(c);
@@ -367,7 +399,7 @@ static size_t read_body(struct client *c, char *data, size_t len)
     if (r == FRAMING_ERROR)
         return refuse(c, framing_status(&c->framing), len);
     assert(payload <= used && used <= len);
-    if (buffer_len(&c->in) - size + payload > HTTPD_MAX_BODY)
+    if (buffer_len(&c->in) - size + payload > c->max_body)
         return refuse(c, 413, len);
     if (!buffer_append(&c->in, data, payload)) {
         httpd_client_close(c);

@@ -36,7 +36,7 @@ struct httpd {
  *
  *            head is complete             body is complete
  *    HEAD ------------------------> BODY -------------------> ASKED
- *    ^  \_________ there is no body, or it is refused _______^  |
+ *    ^  \_____ there is no body, or it is refused, denied ___^  |
  *    |                                                          | httpd_answer()
  *    |                               the body is fed            |     or httpd_refuse()
  *    |                      FED <-------------------------------+
@@ -68,6 +68,7 @@ struct client {
     bool ended;                 /* the peer has shut down its side */
     enum httpd_content content; /* of the answer; HTTPD_FRAMED: what is fed is written as it is */
     size_t left;                /* HTTPD_SIZED: bytes that are still to be fed */
+    size_t max_body;            /* of the request, once it is admitted */
     struct buffer in;           /* used for requests with a body, see STATE_BODY */
     struct parser parser;
     struct framing framing;

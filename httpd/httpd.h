@@ -32,7 +32,7 @@
 #include "net/conn.h"
 
 #define HTTPD_MAX_HEAD (16 * 1024)   /* larger: 414 or 431 */
-#define HTTPD_MAX_BODY (1024 * 1024) /* larger: 413 */
+#define HTTPD_MAX_BODY (1024 * 1024) /* larger: 413, see httpd_admit_fn */
 
 struct httpd_request;
 
@@ -89,10 +89,24 @@ typedef bool httpd_handle_fn(void *arg, struct httpd_request *q, struct httpd_an
 /* A request that the server refuses with that status. It may have been read in part only, so it has
  * neither path, query, head nor body. The function keeps it, or answers it by httpd_refuse(). */
 typedef void httpd_refuse_fn(void *arg, struct httpd_request *q, int status);
+enum httpd_admission {
+    HTTPD_ADMIT, /* the body is to be read */
+    HTTPD_DENY, /* *a is the answer, given whole; the body is not read, and the connection is closed
+                   afterwards */
+    HTTPD_MEMORY, /* memory is out; the client gets a 500 and the connection is closed */
+};
+
+/* Looks at a request with a body when its head is complete: q has path, query and head until the
+ * function returns, and an empty body. A client that waits for a 100 (RFC 9110 10.1.1) has not sent
+ * the body yet. *max_body: the bytes that the body may have, HTTPD_MAX_BODY unless the function
+ * changes it. The function can't keep the request. */
+typedef enum httpd_admission httpd_admit_fn(void *arg, struct httpd_request *q,
+                                            struct httpd_answer *a, size_t *max_body);
 typedef void httpd_closed_fn(void *arg);
 
 struct httpd_options {
     httpd_handle_fn *handle;
+    httpd_admit_fn *admit;   /* NULL: every body is read */
     httpd_refuse_fn *refuse; /* NULL: the server answers refused requests at once */
     void *arg;
     unsigned max_connections; /* above it, new connections are closed; 0: 1024 */

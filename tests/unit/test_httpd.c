@@ -22,7 +22,7 @@ struct fixture {
     struct net net;
     uv_timer_t late;
     struct httpd *server;
-    unsigned handled, refused;
+    unsigned handled, refused, admitted;
     bool close_in_handler, closed;
     char *big;
     struct httpd_request *kept; /* the last one that was */
@@ -317,6 +317,120 @@ START_TEST(a_body_of_exactly_the_limit_is_read_and_a_longer_one_refused)
     talk_wait_end(&t);
     ck_assert(!t.reset);
     ck_assert_uint_eq(f.handled, 1);
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
+/* /wide may have twice the usual body, /narrow ten bytes, and /deny none. */
+static enum httpd_admission admit(void *arg, struct httpd_request *q, struct httpd_answer *a,
+                                  size_t *max_body)
+{
+    struct fixture *f = arg;
+    struct str field;
+    f->admitted++;
+    ck_assert(q->body.n == 0 && httpd_header(q, "Host", &field) && str_eq(field, STR("x")));
+    if (str_eq(q->path, STR("/wide")))
+        *max_body = (size_t)2 * HTTPD_MAX_BODY;
+    if (str_eq(q->path, STR("/narrow")))
+        *max_body = 10;
+    if (str_eq(q->path, STR("/memory")))
+        return HTTPD_MEMORY;
+    if (!str_eq(q->path, STR("/deny")))
+        return HTTPD_ADMIT;
+    a->status = 403;
+    a->body = STR("no, by its query: ");
+    return httpd_field(a, "X-Query", q->query) ? HTTPD_DENY : HTTPD_MEMORY;
+}
+
+static void start_with_admission(struct fixture *f)
+{
+    start_with(f, (struct httpd_options){.admit = admit});
+}
+
+static void post_bytes(struct fixture *f, struct talk *t, const char *target, size_t n)
+{
+    char head[128];
+    snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
+             target, n);
+    open_to(f, t);
+    talk_say(t, head);
+    talk_send(t, f->big, n);
+}
+
+START_TEST(each_request_may_have_a_limit_of_its_own)
+{
+    struct fixture f;
+    struct talk t;
+    start_with_admission(&f);
+    const struct {
+        const char *path;
+        size_t limit;
+    } cases[] = {{"/wide", 2 * HTTPD_MAX_BODY}, {"/narrow", 10}, {"/other", HTTPD_MAX_BODY}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        post_bytes(&f, &t, cases[i].path, cases[i].limit);
+        talk_wait_text(&t, "HTTP/1.1 200 ", 1);
+        talk_wait_bytes(&t, cases[i].limit);
+        talk_close(&t);
+        post_bytes(&f, &t, cases[i].path, cases[i].limit + 1);
+        talk_wait_text(&t, "HTTP/1.1 413 ", 1);
+        talk_close(&t);
+    }
+    ck_assert_uint_eq(f.handled, 3);
+    ck_assert_uint_eq(f.admitted, 6);
+    /* chunks */
+    open_to(&f, &t);
+    talk_say(&t, "POST /narrow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 "a\r\n0123456789\r\n1\r\n0\r\n");
+    talk_wait_text(&t, "HTTP/1.1 413 ", 1);
+    talk_close(&t);
+    /* a request without a body is not asked about */
+    ask(&f, &t, "GET /deny HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    ck_assert(talk_has(&t, "path=/deny"));
+    ck_assert_uint_eq(f.admitted, 7);
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
+/* The client gets the answer whole, also if it has sent all of the body by then. */
+START_TEST(a_request_that_is_denied_is_answered_unread)
+{
+    struct fixture f;
+    struct talk t;
+    start_with_admission(&f);
+    post_bytes(&f, &t, "/deny?why", HTTPD_MAX_BODY / 2);
+    talk_wait_text(&t, "no, by its query: ", 1);
+    ck_assert(talk_has(&t, "HTTP/1.1 403 ") && talk_has(&t, "X-Query: why\r\n"));
+    ck_assert(talk_has(&t, "Connection: close\r\n"));
+    shutdown(t.fd, SHUT_WR);
+    talk_wait_end(&t);
+    ck_assert(!t.reset);
+    talk_close(&t);
+    post_bytes(&f, &t, "/memory", 5);
+    talk_wait_text(&t, "HTTP/1.1 500 ", 1);
+    talk_close(&t);
+    ck_assert_uint_eq(f.handled, 0);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(a_client_that_waits_for_100_and_is_denied_gets_no_100)
+{
+    struct fixture f;
+    struct talk t;
+    start_with_admission(&f);
+    open_to(&f, &t);
+    talk_say(&t,
+             "POST /deny HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    talk_wait_text(&t, "no, by its query: ", 1);
+    ck_assert(!talk_has(&t, "HTTP/1.1 100"));
+    talk_close(&t);
+    open_to(&f, &t);
+    talk_say(&t, "POST /narrow HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+                 "11\r\n\r\n");
+    talk_wait_text(&t, "HTTP/1.1 413 ", 1);
+    ck_assert(!talk_has(&t, "HTTP/1.1 100"));
     talk_close(&t);
     finish(&f);
 }
@@ -1011,6 +1125,9 @@ static Suite *build(void)
     tcase_add_test(t, bytes_may_come_one_by_one);
     tcase_add_test(t, a_body_of_exactly_the_limit_is_read_and_a_longer_one_refused);
     tcase_add_test(t, chunks_beyond_the_limit_are_refused);
+    tcase_add_test(t, each_request_may_have_a_limit_of_its_own);
+    tcase_add_test(t, a_request_that_is_denied_is_answered_unread);
+    tcase_add_test(t, a_client_that_waits_for_100_and_is_denied_gets_no_100);
     tcase_add_test(t, broken_requests_are_refused_and_the_connection_closed);
     tcase_add_test(t, a_head_that_is_too_large_is_refused);
     tcase_add_test(t, a_failing_handler_gives_500);
