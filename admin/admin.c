@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "admin/answer.h"
+#include "admin/config.h"
 #include "admin/later.h"
 #include "admin/prometheus.h"
 #include "admin/status.h"
@@ -286,9 +287,12 @@ static bool ask_reload(struct call *c, const struct admin_reload *r)
     if (hooks == NULL)
         return answer_error(c, 501, "not supported by this proxy");
     struct later *later = later_keep(c->q);
-    if (later)
-        hooks->reload(hooks->arg, r, later_done, later);
-    return later != NULL;
+    if (later == NULL)
+        return false;
+    if (r->has_text && !r->dry_run)
+        later_etag(later, r->text);
+    hooks->reload(hooks->arg, r, later_done, later);
+    return true;
 }
 
 static bool post_reload(struct call *c)
@@ -296,6 +300,51 @@ static bool post_reload(struct call *c)
     struct admin_reload r = {0};
     if (!query_switch(c, "force", &r.force))
         return answer_error(c, 400, "allowed: ?force=0 or ?force=1");
+    return ask_reload(c, &r);
+}
+
+/* --- the configuration --- */
+
+/* The file may hold a password (`health.send`), so without a token a page must not read it by way
+ * of a name that was made to resolve to this address. */
+static bool get_config(struct call *c)
+{
+    const struct config *config = c->admin->snapshot->config;
+    if (config->admin_token == NULL && !host_is_literal(head_str(c->q->base, c->q->head->host)))
+        return answer_error(c, 403, "without a token Host must be an address, or localhost");
+    return admin_config_get(c->q, c->a, config);
+}
+
+/* Whether the request may replace the file, as far as its head tells. If not, it is answered; *ok:
+ * memory sufficed. matched: see admin_config_condition(). */
+static bool may_put(struct call *c, bool *ok, bool *matched)
+{
+    const struct config *config = c->admin->snapshot->config;
+    const char *why = "the file in force is another one, see ETag";
+    int status;
+    if (!origin_is_ours(c))
+        *ok = answer_error(c, 403, "a request on behalf of another site");
+    else if (!config->admin_write)
+        *ok = answer_error(c, 403, "not allowed: the configuration needs admin: {write: on}");
+    else if ((status = admin_config_condition(c->q, config->etag, matched)) != 0)
+        *ok = httpd_field(c->a, "ETag", str_of(config->etag)) && answer_error(c, status, why);
+    else if ((status = admin_config_form(c->q, &why)) != 0)
+        *ok = answer_error(c, status, why);
+    else
+        return true;
+    return false;
+}
+
+/* With If-Match the reload must begin with the generation whose file the client has seen. */
+static bool put_config(struct call *c)
+{
+    struct admin_reload r = {.has_text = true, .text = c->q->body};
+    bool ok, matched;
+    if (!may_put(c, &ok, &matched))
+        return ok;
+    if (!query_switch(c, "force", &r.force) || !query_switch(c, "dry_run", &r.dry_run))
+        return answer_error(c, 400, "allowed: ?force=0 or 1, ?dry_run=0 or 1");
+    r.generation = matched ? c->admin->snapshot->generation : 0;
     return ask_reload(c, &r);
 }
 
@@ -307,10 +356,12 @@ static const struct route {
     bool open; /* needs no token */
     bool (*get)(struct call *c);
     bool (*post)(struct call *c);
+    bool (*put)(struct call *c);
 } routes[] = {
-    {"/healthz", true, get_healthz, NULL}, {"/readyz", true, get_readyz, NULL},
-    {"/status", false, get_status, NULL},  {"/metrics", false, get_metrics, NULL},
-    {"/route", false, get_route, NULL},    {"/reload", false, NULL, post_reload},
+    {"/healthz", true, get_healthz, NULL, NULL}, {"/readyz", true, get_readyz, NULL, NULL},
+    {"/status", false, get_status, NULL, NULL},  {"/metrics", false, get_metrics, NULL, NULL},
+    {"/route", false, get_route, NULL, NULL},    {"/config", false, get_config, NULL, put_config},
+    {"/reload", false, NULL, post_reload, NULL},
 };
 
 #define NROUTES (sizeof routes / sizeof routes[0])
@@ -328,11 +379,15 @@ static bool answer_method(struct call *c, struct str allowed)
     return httpd_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
 }
 
+/* What has a GET, and perhaps a PUT. */
 static bool run_get(struct call *c, const struct route *route)
 {
     uint8_t method = c->q->head->method;
-    return method == METHOD_GET || method == METHOD_HEAD ? route->get(c)
-                                                         : answer_method(c, STR("GET, HEAD"));
+    if (method == METHOD_GET || method == METHOD_HEAD)
+        return route->get(c);
+    if (route->put == NULL)
+        return answer_method(c, STR("GET, HEAD"));
+    return method == METHOD_PUT ? route->put(c) : answer_method(c, STR("GET, HEAD, PUT"));
 }
 
 /* Whether a request that changes something may. If not, it is answered; *ok: memory sufficed. */
@@ -347,6 +402,16 @@ static bool may_post(struct call *c, bool *ok)
     return false;
 }
 
+/* Whether the request has the token. If not, it is answered; *ok: memory sufficed. */
+static bool may_ask(struct call *c, bool *ok)
+{
+    if (has_token(c))
+        return true;
+    *ok = httpd_field(c->a, "WWW-Authenticate", STR("Bearer realm=\"ringproxy\"")) &&
+          answer_error(c, 401, "a bearer token is required");
+    return false;
+}
+
 /* The token is checked before the path, so that paths can't be explored without one. */
 static bool dispatch(struct call *c)
 {
@@ -354,9 +419,8 @@ static bool dispatch(struct call *c)
     struct str pool, server;
     const struct action *action = route ? NULL : parse_action(c->q->path, &pool, &server);
     bool ok;
-    if (!(route && route->open) && !has_token(c))
-        return httpd_field(c->a, "WWW-Authenticate", STR("Bearer realm=\"ringproxy\"")) &&
-               answer_error(c, 401, "a bearer token is required");
+    if (!(route && route->open) && !may_ask(c, &ok))
+        return ok;
     if (route == NULL && action == NULL)
         return answer_error(c, 404, "no such resource");
     if (route && route->get)
@@ -364,6 +428,22 @@ static bool dispatch(struct call *c)
     if (!may_post(c, &ok))
         return ok;
     return route ? route->post(c) : post_action(c, action, pool, server);
+}
+
+/* Only who may replace the configuration may send more than a little. */
+static enum httpd_admission admit(void *arg, struct httpd_request *q, struct httpd_answer *a,
+                                  size_t *max_body)
+{
+    struct call c = {arg, q, a};
+    bool ok = true, matched;
+    if (q->head->method != METHOD_PUT || !str_eq(q->path, STR("/config")))
+        return HTTPD_ADMIT;
+    if (!answer_fields(a))
+        return HTTPD_MEMORY;
+    if (!may_ask(&c, &ok) || !may_put(&c, &ok, &matched))
+        return ok ? HTTPD_DENY : HTTPD_MEMORY;
+    *max_body = CONFIG_MAX_FILE;
+    return HTTPD_ADMIT;
 }
 
 static bool handle(void *arg, struct httpd_request *q, struct httpd_answer *a)
@@ -381,7 +461,7 @@ struct admin *admin_new(struct net *n, struct snapshot *s, const struct admin_ho
     a->snapshot = s;
     a->hooks = hooks;
     const struct httpd_options options = {
-        .handle = handle, .arg = a, .max_connections = MAX_CONNECTIONS};
+        .handle = handle, .admit = admit, .arg = a, .max_connections = MAX_CONNECTIONS};
     a->server = httpd_new(n, &options);
     return a;
 }

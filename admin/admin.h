@@ -2,13 +2,15 @@
  *
  *   GET   /healthz /readyz                            for anybody
  *   GET   /status /metrics /route?pool=P&key=K        with the token, if there is one
+ *   GET   /config                                     the same
+ *   PUT   /config?dry_run=1&force=1                   the same, if `admin.write` is on
  *   POST  /pools/P/backends/B/{drain,enable,failback} the same
  *   POST  /reload?force=1                             the same
  *
  * What for: status, metrics, the server of a key, and what operators may do to a server.
  * Invariants: answers are read from the snapshot and its rosters as they are now; nothing is
- * cached. If there is a token, all but /healthz and /readyz needs it. A POST that a page of another
- * web site made a browser send is refused.
+ * cached. If there is a token, all but /healthz and /readyz needs it. A POST or PUT that a page of
+ * another web site made a browser send is refused.
  * Ownership: admin_new() to admin_close(). The snapshot is the caller's, and must live until
  * admin_set_snapshot() replaces it or admin_close() is called; the struct net is the caller's, too,
  * and must live until on_closed.

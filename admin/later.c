@@ -3,9 +3,11 @@
 #include <stdlib.h>
 
 #include "admin/answer.h"
+#include "config/config.h"
 
 struct later {
-    struct httpd_request *q; /* NULL: the client has gone */
+    struct httpd_request *q;     /* NULL: the client has gone */
+    char etag[CONFIG_ETAG_SIZE]; /* for a 200; "": none */
 };
 
 static void on_end(struct httpd_request *q, bool whole)
@@ -28,11 +30,18 @@ struct later *later_keep(struct httpd_request *q)
     return l;
 }
 
-static void answer(struct httpd_request *q, int status, json_t *document)
+void later_etag(struct later *l, struct str text)
+{
+    config_etag_of(text, l->etag);
+}
+
+static void answer(struct httpd_request *q, int status, const char *etag, const json_t *document)
 {
     struct buffer text = {0}, fields = {0};
     struct httpd_answer a = {.text = &text, .fields = &fields};
-    if (answer_fields(&a) && answer_json(&a, status, document))
+    bool tagged = status == 200 && etag[0];
+    if (answer_fields(&a) && (!tagged || httpd_field(&a, "ETag", str_of(etag))) &&
+        answer_json(&a, status, document))
         httpd_answer(q, &a);
     else
         httpd_refuse(q, 500);
@@ -45,7 +54,7 @@ void later_done(void *later, int status, json_t *document)
     struct later *l = later;
     if (l->q) {
         l->q->user = NULL;
-        answer(l->q, status, document);
+        answer(l->q, status, l->etag, document);
     }
     json_decref(document);
     free(l);

@@ -9,11 +9,14 @@
  * Threads: control. */
 #pragma once
 #include "admin/hooks.h"
+#include "base/str.h"
 #include "httpd/httpd.h"
 
 struct later;
 
 /* Keeps the request. NULL: memory is out, and the request is not kept. */
 struct later *later_keep(struct httpd_request *q);
+/* If all goes well, the answer will have the entity tag of this text, which is in force then. */
+void later_etag(struct later *l, struct str text);
 /* An admin_done_fn: answers the request with the document as JSON, if the client is still there. */
 void later_done(void *later, int status, json_t *document);

@@ -769,6 +769,237 @@ START_TEST(nobody_need_wait_for_a_reload)
 }
 END_TEST
 
+/* --- the configuration --- */
+
+#define ETAG_FIELD(name, before, f, after) \
+    snprintf(fields, sizeof fields, name ": %s%s%s\r\n", before, (f)->config->etag, after)
+
+START_TEST(the_file_in_force_is_given_under_its_tag)
+{
+    struct fixture f;
+    struct talk t;
+    char fields[128];
+    start(&f, NULL);
+    ck_assert_int_eq(ask_with(&f, &t, "GET /config", ""), 200);
+    ck_assert(talk_has(&t, "\r\nContent-Type: application/yaml\r\n"));
+    ETAG_FIELD("\r\nETag", "", &f, "");
+    ck_assert(talk_has(&t, fields));
+    ck_assert_str_eq(strstr(t.got.data, "\r\n\r\n") + 4, config_text);
+    talk_close(&t);
+    ck_assert_int_eq(ask_with(&f, &t, "HEAD /config", ""), 200);
+    ck_assert(talk_has(&t, fields));
+    snprintf(fields, sizeof fields, "\r\nContent-Length: %zu\r\n", sizeof config_text - 1);
+    ck_assert(talk_has(&t, fields));
+    ck_assert_str_eq(strstr(t.got.data, "\r\n\r\n") + 4, "");
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
+/* Of each method: what it is answered with If-Match, and with If-None-Match. */
+static const struct {
+    const char *before, *after; /* around the tag in force */
+    int match, none_match, put_match, put_none_match;
+} conditions[] = {
+    {"", "", 200, 304, 0, 412},
+    {"W/", "", 412, 304, 412, 412}, /* weak tags never match strongly */
+    {"\"x,\", \"y\" ,  ", " , \"z\"", 200, 304, 0, 412},
+    {"\"x\",", ",W/\"z\"", 200, 304, 0, 412},
+    {"\"x", "", 412, 200, 412, 0}, /* as text of another tag */
+    {"x", "", 412, 200, 412, 0},
+    {"", "x", 412, 200, 412, 0},
+};
+
+/* Sends a PUT of a file. True: the hook was called, and the request waits for its answer. Otherwise
+ * it is answered with *status. */
+static bool put(struct fixture *f, struct talk *t, const char *query, const char *fields,
+                const char *body, int *status)
+{
+    char request[1024];
+    unsigned before = f->nasked;
+    snprintf(request, sizeof request,
+             "PUT /config%s HTTP/1.1\r\nHost: 127.0.0.1:9900\r\n%sConnection: close\r\n"
+             "Content-Length: %zu\r\n\r\n%s",
+             query, fields, strlen(body), body);
+    talk_open(t, &f->loop, admin_address(f->admin));
+    talk_say(t, request);
+    while (f->nasked == before && buffer_len(&t->got) < 12)
+        talk_turn(t);
+    *status = f->nasked == before ? atoi(t->got.data + 9) : 0;
+    return *status == 0;
+}
+
+static void start_writable(struct fixture *f)
+{
+    start(f, NULL);
+    f->config->admin_write = true;
+}
+
+START_TEST(conditions_compare_tags)
+{
+    struct fixture f;
+    struct talk t;
+    char fields[256];
+    int status;
+    start_writable(&f);
+    ETAG_FIELD("If-Match", conditions[_i].before, &f, conditions[_i].after);
+    ck_assert_int_eq(ask(&f, "GET /config", fields), conditions[_i].match);
+    put(&f, &t, "", fields, "x", &status);
+    ck_assert_int_eq(status, conditions[_i].put_match);
+    /* only then the reload has to find this generation */
+    ck_assert_uint_eq(f.asked.generation, conditions[_i].put_match ? 0 : 7);
+    if (status == 0)
+        f.done(f.done_arg, 200, json_object());
+    talk_close(&t);
+    f.asked = (struct admin_reload){0};
+    ETAG_FIELD("If-None-Match", conditions[_i].before, &f, conditions[_i].after);
+    ck_assert_int_eq(ask(&f, "GET /config", fields), conditions[_i].none_match);
+    ck_assert_int_eq(ask(&f, "HEAD /config", fields), conditions[_i].none_match);
+    put(&f, &t, "", fields, "x", &status);
+    ck_assert_int_eq(status, conditions[_i].put_none_match);
+    ck_assert_uint_eq(f.asked.generation, 0);
+    if (status == 0)
+        f.done(f.done_arg, 200, json_object());
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(a_star_is_any_tag_and_lines_are_one_list)
+{
+    struct fixture f;
+    char fields[128];
+    start(&f, NULL);
+    ck_assert_int_eq(ask(&f, "GET /config", "If-Match: *\r\n"), 200);
+    ck_assert_int_eq(ask(&f, "GET /config", "If-None-Match: *\r\n"), 304);
+    ETAG_FIELD("If-Match: \"a\"\r\nif-match", "", &f, "");
+    ck_assert_int_eq(ask(&f, "GET /config", fields), 200);
+    ck_assert_int_eq(ask(&f, "GET /config", "If-Match:\r\n"), 412);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(a_put_asks_for_a_reload_with_its_text)
+{
+    struct fixture f;
+    struct talk t;
+    char field[128], etag[CONFIG_ETAG_SIZE];
+    int status;
+    start_writable(&f);
+    ck_assert(put(&f, &t, "?force=1", "", "a: b\n", &status));
+    ck_assert(f.asked.has_text && f.asked.force && !f.asked.dry_run);
+    ck_assert_uint_eq(f.asked.text.n, 5);
+    f.done(f.done_arg, 200, json_pack("{s:i}", "generation", 8));
+    talk_wait_end(&t);
+    ck_assert(talk_has(&t, "HTTP/1.1 200 ") && talk_has(&t, "\r\n\r\n{\"generation\":8}\n"));
+    config_etag_of(STR("a: b\n"), etag);
+    snprintf(field, sizeof field, "\r\nETag: %s\r\n", etag);
+    ck_assert(talk_has(&t, field)); /* for the next If-Match */
+    talk_close(&t);
+    ck_assert(put(&f, &t, "", "", "a: b\n", &status));
+    f.done(f.done_arg, 422, json_object());
+    talk_wait_end(&t);
+    ck_assert(talk_has(&t, "HTTP/1.1 422 ") && !talk_has(&t, "ETag"));
+    talk_close(&t);
+    ck_assert(put(&f, &t, "?dry_run=1", "", "a: b\n", &status));
+    ck_assert(f.asked.dry_run);
+    f.done(f.done_arg, 200, json_object());
+    talk_wait_end(&t);
+    ck_assert(!talk_has(&t, "ETag")); /* the text is not in force */
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(a_put_that_may_not_be_is_refused)
+{
+    static const struct {
+        int status;
+        const char *query, *fields;
+    } cases[] = {
+        {403, "", "Origin: http://evil.example\r\n"},
+        {400, "?force=yes", ""},
+        {400, "?dry_run", ""},
+        {412, "", "If-Match: \"stale\"\r\n"},
+        {415, "", "Content-Encoding: gzip\r\n"},
+        {400, "", "Content-Range: bytes 0-4/5\r\n"},
+    };
+    struct fixture f;
+    struct talk t;
+    int status;
+    start_writable(&f);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert(!put(&f, &t, cases[i].query, cases[i].fields, "a: b\n", &status));
+        ck_assert_int_eq(status, cases[i].status);
+        talk_wait_end(&t);
+        ck_assert(talk_has(&t, "{\"error\":\""));
+        talk_close(&t);
+    }
+    f.config->admin_write = false;
+    ck_assert(!put(&f, &t, "", "", "a: b\n", &status));
+    ck_assert_int_eq(status, 403);
+    talk_wait_text(&t, "admin: {write: on}", 1);
+    talk_close(&t);
+    ck_assert_uint_eq(f.nasked, 0);
+    ck_assert_int_eq(ask(&f, "POST /config", ""), 405);
+    ck_assert_int_eq(ask_with(&f, &t, "DELETE /config", ""), 405);
+    ck_assert(talk_has(&t, "\r\nAllow: GET, HEAD, PUT\r\n"));
+    talk_close(&t);
+    ck_assert_int_eq(ask(&f, "PUT /status", ""), 405);
+    finish(&f);
+}
+END_TEST
+
+/* Who waits for a 100 is told before anything large is sent. */
+START_TEST(a_body_is_taken_from_who_may_send_it)
+{
+    static const char head[] = "PUT /config HTTP/1.1\r\nHost: 127.0.0.1:9900\r\n"
+                               "Expect: 100-continue\r\nContent-Length: ";
+    static const struct {
+        const char *length_and_fields, *answer;
+        bool write, token;
+    } cases[] = {
+        {"16777216\r\n\r\n", "HTTP/1.1 100 ", true, false},
+        {"16777217\r\n\r\n", "HTTP/1.1 413 ", true, false},
+        {"16777216\r\n\r\n", "HTTP/1.1 403 ", false, false},
+        {"16777216\r\n\r\n", "HTTP/1.1 401 ", true, true},
+        {"16777216\r\nAuthorization: Bearer t\r\n\r\n", "HTTP/1.1 100 ", true, true},
+        {"2\r\nIf-Match: \"a\"\r\n\r\n", "HTTP/1.1 412 ", true, false},
+    };
+    struct fixture f;
+    struct talk t;
+    start(&f, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        free(f.config->admin_token);
+        f.config->admin_token = cases[i].token ? mem_strdup("t") : NULL;
+        f.config->admin_write = cases[i].write;
+        talk_open(&t, &f.loop, admin_address(f.admin));
+        talk_say(&t, head);
+        talk_say(&t, cases[i].length_and_fields);
+        talk_wait_text(&t, "\r\n\r\n", 1);
+        ck_assert_msg(strncmp(t.got.data, cases[i].answer, 13) == 0, "%zu: %s", i, t.got.data);
+        talk_close(&t);
+    }
+    finish(&f);
+}
+END_TEST
+
+/* A name that an attacker made to resolve to this address would be the origin of his page. */
+START_TEST(without_a_token_a_name_gets_no_file)
+{
+    struct fixture f;
+    start(&f, NULL);
+    ck_assert_int_eq(ask(&f, "GET /config", "Host: evil.example:9900\r\n"), 403);
+    ck_assert_int_eq(ask(&f, "GET /config", "Host: localhost:9900\r\n"), 200);
+    ck_assert_int_eq(ask(&f, "GET /config", "Host: [::1]:9900\r\n"), 200);
+    f.config->admin_token = mem_strdup("t");
+    ck_assert_int_eq(ask(&f, "GET /config", ""), 401);
+    ck_assert_int_eq(ask(&f, "GET /config", "Host: proxy.example\r\nAuthorization: Bearer t\r\n"),
+                     200);
+    finish(&f);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *suite = suite_create("admin");
@@ -797,6 +1028,14 @@ static Suite *build(void)
     tcase_add_test(t, a_new_generation_is_shown);
     tcase_add_test(t, a_reload_is_answered_when_it_is_done);
     tcase_add_test(t, nobody_need_wait_for_a_reload);
+    tcase_add_test(t, the_file_in_force_is_given_under_its_tag);
+    tcase_add_loop_test(t, conditions_compare_tags, 0,
+                        (int)(sizeof conditions / sizeof *conditions));
+    tcase_add_test(t, a_star_is_any_tag_and_lines_are_one_list);
+    tcase_add_test(t, a_put_asks_for_a_reload_with_its_text);
+    tcase_add_test(t, a_put_that_may_not_be_is_refused);
+    tcase_add_test(t, a_body_is_taken_from_who_may_send_it);
+    tcase_add_test(t, without_a_token_a_name_gets_no_file);
     suite_add_tcase(suite, t);
     return suite;
 }
