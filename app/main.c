@@ -12,6 +12,9 @@ static const struct command {
 } commands[] = {
     {"demo", cmd_demo, "", "a proxy, four backends and a standby to try things on"},
     {"run", cmd_run, "-c FILE", "run the proxy in the foreground"},
+    {"reload", cmd_reload,
+     "[-c FILE] [--admin URL] [--token-file FILE] [--force] [--timeout 60s] [--json]",
+     "have the running proxy read its file again, print what came of it"},
     {"check", cmd_check, "-c FILE", "validate a configuration, print every error or its balance"},
     {"route", cmd_route, "-c FILE [--pool P] [--down B]... KEY...",
      "print who would serve each key (keys from stdin if none)"},
