@@ -49,7 +49,7 @@ static int parse_args(int argc, char **argv, struct reload_args *a)
     return optind == argc ? -1 : options_usage("reload", "unexpected %s", argv[optind]);
 }
 
-/* The least digits that tell a share from 0 and 1. */
+/* `least`: the share that had to move. They differ by rounding alone if it is the same. */
 static void print_share(const char *pool, double moved, double least)
 {
     printf("pool %s: %.4f%% of the keys moved", pool, moved * 100);
