@@ -175,20 +175,69 @@ static struct str content(const struct buffer *b)
     return (struct str){b->data, b->end};
 }
 
+static int find_listener(const struct snapshot *s, struct str name)
+{
+    for (size_t i = 0; i < s->nlisteners; i++)
+        if (str_eq(name, str_of(s->listeners[i].config->name)))
+            return (int)i;
+    return -1;
+}
+
+/* A parameter of the query, decoded; what it holds is `missing` if it is not there. */
+static struct str parameter(struct call *c, const char *name, struct buffer *b, struct str missing)
+{
+    return httpd_query(c->q->query, name, b) == QUERY_FOUND ? content(b) : missing;
+}
+
+/* The index of the first route of a listener that matches the request in the parameters. */
+static size_t find_route_of(struct call *c, const struct snapshot_listener *l)
+{
+    struct buffer host = {0}, path = {0}, method = {0};
+    const char *name = l->config->mode == MODE_TCP ? "sni" : "host";
+    struct route_query q = {parameter(c, name, &host, (struct str){0}),
+                            parameter(c, "path", &path, STR("/")),
+                            parameter(c, "method", &method, STR("GET"))};
+    size_t i = routes_find(l->routes, &q);
+    buffer_release(&host);
+    buffer_release(&path);
+    buffer_release(&method);
+    return i;
+}
+
+/* With ?listener=L the pool is that of the route which such a request takes. */
+static bool route_by_listener(struct call *c, struct str listener, struct str key)
+{
+    const struct snapshot *s = c->admin->snapshot;
+    int i = find_listener(s, listener);
+    if (i < 0)
+        return answer_error(c, 404, "no such listener");
+    size_t route = find_route_of(c, &s->listeners[i]);
+    if (route == ROUTE_NONE)
+        return answer_error(c, 404, "no route of this listener matches");
+    const struct pool *p = s->pools[s->listeners[i].config->routes[route].pool];
+    return answer_json(c, 200, status_route(p, key));
+}
+
 static bool get_route(struct call *c)
 {
     const struct snapshot *s = c->admin->snapshot;
-    struct buffer pool = {0}, key = {0};
+    struct buffer pool = {0}, listener = {0}, key = {0};
+    bool by_pool = httpd_query(c->q->query, "pool", &pool) == QUERY_FOUND;
+    bool by_listener = httpd_query(c->q->query, "listener", &listener) == QUERY_FOUND;
     bool ok;
     int i;
-    if (httpd_query(c->q->query, "pool", &pool) != QUERY_FOUND ||
-        httpd_query(c->q->query, "key", &key) != QUERY_FOUND)
-        ok = answer_error(c, 400, "required: ?pool=POOL&key=KEY, percent-encoded");
+    if (by_pool == by_listener || httpd_query(c->q->query, "key", &key) != QUERY_FOUND)
+        ok = answer_error(c, 400,
+                          "required: ?pool=POOL&key=KEY, or ?listener=LISTENER&host=HOST&path=PATH"
+                          "&method=METHOD&sni=NAME&key=KEY, percent-encoded");
+    else if (by_listener)
+        ok = route_by_listener(c, content(&listener), content(&key));
     else if ((i = find_pool(s, content(&pool))) < 0)
         ok = answer_error(c, 404, "no such pool");
     else
         ok = answer_document(c, 200, status_route(s->pools[i], content(&key)));
     buffer_release(&pool);
+    buffer_release(&listener);
     buffer_release(&key);
     return ok;
 }

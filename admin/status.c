@@ -148,6 +148,59 @@ static json_t *pools(const struct snapshot *s, uint64_t now_ms)
     return list;
 }
 
+/* Adds a condition of a route that has it. Takes over the reference. */
+static json_t *add_condition(json_t *route, const char *key, json_t *value)
+{
+    if (route && value && json_object_set_new(route, key, value) == 0)
+        return route;
+    json_decref(route);
+    return NULL;
+}
+
+static json_t *route_path(const struct config_route *r)
+{
+    return json_sprintf("%s%s", r->path_exact ? "=" : "", r->path);
+}
+
+static json_t *route_methods(const struct config_route *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->nmethods && list; i++)
+        list = append(list, text_of(r->methods[i]));
+    return list;
+}
+
+static json_t *route(const struct config *c, const struct config_route *r)
+{
+    json_t *object = json_pack("{s:o}", "pool", text_of(c->pools[r->pool].name));
+    if (r->host)
+        object = add_condition(object, "host", text_of(r->host));
+    if (r->path)
+        object = add_condition(object, "path", route_path(r));
+    if (r->nmethods)
+        object = add_condition(object, "methods", route_methods(r));
+    if (r->sni)
+        object = add_condition(object, "sni", text_of(r->sni));
+    return object;
+}
+
+static json_t *routes(const struct config *c, const struct config_listener *l)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < l->nroutes && list; i++)
+        list = append(list, route(c, &l->routes[i]));
+    return list;
+}
+
+/* The pool of all routes of a listener; null if they have several. */
+static json_t *only_pool(const struct config *c, const struct config_listener *l)
+{
+    for (size_t i = 1; i < l->nroutes; i++)
+        if (l->routes[i].pool != l->routes[0].pool)
+            return json_null();
+    return text_of(c->pools[l->routes[0].pool].name);
+}
+
 static json_t *listener(const struct snapshot *s, const struct snapshot_listener *l)
 {
     const struct listener_cell *cells = l->stats->cells;
@@ -157,10 +210,10 @@ static json_t *listener(const struct snapshot *s, const struct snapshot_listener
         requests += atomic_load_explicit(&cells[w].requests, memory_order_relaxed);
     }
     const char *mode = l->config->mode == MODE_TCP ? "tcp" : "http";
-    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I}", "name", text_of(l->config->name), "listen",
-                     text_of(l->config->listen_text), "mode", mode, "pool",
-                     text_of(l->pool->config->name), "connections", (json_int_t)connections,
-                     "requests", (json_int_t)requests);
+    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:I, s:I}", "name", text_of(l->config->name),
+                     "listen", text_of(l->config->listen_text), "mode", mode, "pool",
+                     only_pool(s->config, l->config), "routes", routes(s->config, l->config),
+                     "connections", (json_int_t)connections, "requests", (json_int_t)requests);
 }
 
 static json_t *listeners(const struct snapshot *s)

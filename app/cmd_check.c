@@ -69,15 +69,38 @@ static bool print_pool(const struct config_pool *p)
     return true;
 }
 
+/* "  api.example.com/v1 GET,HEAD -> pool api", with what the route has of it. */
+static void print_route(const struct config *c, const struct config_route *r)
+{
+    const char *host = r->host ? r->host : r->sni;
+    printf("  %s%s%s%s", host ? host : "", r->path_exact ? "=" : "", r->path ? r->path : "",
+           host || r->path ? " " : "");
+    for (size_t i = 0; i < r->nmethods; i++)
+        printf("%s%s", r->methods[i], i + 1 < r->nmethods ? "," : " ");
+    printf("%s-> pool %s\n", host || r->path || r->nmethods ? "" : "any ", c->pools[r->pool].name);
+}
+
+static void print_listener(const struct config *c, const struct config_listener *l)
+{
+    printf("listener %s: %s on %s, ", l->name, l->mode == MODE_TCP ? "tcp" : "http",
+           l->listen_text);
+    if (l->nroutes == 1 && l->routes[0].host == NULL && l->routes[0].path == NULL &&
+        l->routes[0].nmethods == 0 && l->routes[0].sni == NULL) {
+        printf("pool %s\n", c->pools[l->routes[0].pool].name);
+        return;
+    }
+    printf("%zu route%s\n", l->nroutes, l->nroutes == 1 ? "" : "s");
+    for (size_t i = 0; i < l->nroutes; i++)
+        print_route(c, &l->routes[i]);
+}
+
 static bool print_summary(const struct config *c)
 {
     bool ok = true;
     printf("%s: valid, %zu listener%s, %zu pool%s\n", c->file, c->nlisteners,
            c->nlisteners == 1 ? "" : "s", c->npools, c->npools == 1 ? "" : "s");
     for (size_t i = 0; i < c->nlisteners; i++)
-        printf("listener %s: %s on %s, pool %s\n", c->listeners[i].name,
-               c->listeners[i].mode == MODE_TCP ? "tcp" : "http", c->listeners[i].listen_text,
-               c->pools[c->listeners[i].routes[0].pool].name);
+        print_listener(c, &c->listeners[i]);
     for (size_t i = 0; i < c->npools && ok; i++)
         ok = print_pool(&c->pools[i]);
     return ok;

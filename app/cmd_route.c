@@ -10,13 +10,53 @@
 #include "app/options.h"
 #include "base/mem.h"
 #include "pool/pool.h"
+#include "pool/routes.h"
 #include "ring/hash.h"
 
 struct route_args {
     const char *file, *pool;
+    const char *listener, *host, *path, *method, *sni; /* a request, in place of a pool */
     const char **down;
     size_t ndown;
 };
+
+/* Where the value of an option goes that may be given once; NULL: it is no such option. */
+static const char **text_option(struct route_args *a, int o)
+{
+    switch (o) {
+    case 'c':
+        return &a->file;
+    case 'p':
+        return &a->pool;
+    case 'l':
+        return &a->listener;
+    case 'h':
+        return &a->host;
+    case 'P':
+        return &a->path;
+    case 'm':
+        return &a->method;
+    case 's':
+        return &a->sni;
+    default:
+        return NULL;
+    }
+}
+
+static int check_args(const struct route_args *a)
+{
+    if (a->file == NULL)
+        return options_usage("route", "-c FILE is required");
+    if (a->listener && a->pool)
+        return options_usage("route", "--pool and --listener exclude each other");
+    if (a->listener == NULL && (a->host || a->path || a->method || a->sni))
+        return options_usage("route",
+                             "--host, --path, --method and --sni need --listener, whose routes "
+                             "they choose from");
+    if (a->path && a->path[0] != '/' && strcmp(a->path, "*") != 0)
+        return options_usage("route", "--path %s does not begin with '/'", a->path);
+    return -1;
+}
 
 /* Returns an exit status, or -1: the command goes on, and argv[optind] and beyond are the keys. */
 static int parse_args(int argc, char **argv, struct route_args *a)
@@ -24,13 +64,17 @@ static int parse_args(int argc, char **argv, struct route_args *a)
     static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
                                           {"pool", required_argument, NULL, 'p'},
                                           {"down", required_argument, NULL, 'd'},
+                                          {"listener", required_argument, NULL, 'l'},
+                                          {"host", required_argument, NULL, 'h'},
+                                          {"path", required_argument, NULL, 'P'},
+                                          {"method", required_argument, NULL, 'm'},
+                                          {"sni", required_argument, NULL, 's'},
                                           {NULL, 0, NULL, 0}};
     int o;
     while ((o = getopt_long(argc, argv, ":c:", longs, NULL)) != -1) {
-        if (o == 'c') {
-            a->file = optarg;
-        } else if (o == 'p') {
-            a->pool = optarg;
+        const char **text = text_option(a, o);
+        if (text) {
+            *text = optarg;
         } else if (o == 'd') {
             a->down = mem_grow(a->down, a->ndown + 1, sizeof *a->down);
             a->down[a->ndown++] = optarg;
@@ -39,7 +83,43 @@ static int parse_args(int argc, char **argv, struct route_args *a)
                                  argv[optind - 1]);
         }
     }
-    return a->file ? -1 : options_usage("route", "-c FILE is required");
+    return check_args(a);
+}
+
+static const struct config_listener *find_listener(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->nlisteners; i++)
+        if (strcmp(c->listeners[i].name, name) == 0)
+            return &c->listeners[i];
+    return NULL;
+}
+
+/* The pool of the listener's first route that matches. NULL: a message was printed. */
+static const struct config_pool *pool_of_route(const struct config *c, const struct route_args *a)
+{
+    const struct config_listener *l = find_listener(c, a->listener);
+    const char *path = a->path ? a->path : "/";
+    if (l == NULL) {
+        options_usage("route", "%s has no listener %s", c->file, a->listener);
+        return NULL;
+    }
+    bool tcp = l->mode == MODE_TCP;
+    if (tcp ? a->host || a->path || a->method : a->sni != NULL) {
+        options_usage("route", "listener %s has mode: %s, %s", l->name, tcp ? "tcp" : "http",
+                      tcp ? "--sni alone chooses a route" : "--sni means nothing there");
+        return NULL;
+    }
+    const char *host = tcp ? a->sni : a->host;
+    const struct route_query q = {.host = str_of(host ? host : ""),
+                                  .path = {path, strcspn(path, "?")},
+                                  .method = str_of(a->method ? a->method : "GET")};
+    struct routes *routes = routes_new(l);
+    size_t i = routes_find(routes, &q);
+    routes_free(routes);
+    if (i != ROUTE_NONE)
+        return &c->pools[l->routes[i].pool];
+    fprintf(stderr, "ringproxy route: no route of listener %s matches\n", l->name);
+    return NULL;
 }
 
 /* The id of a backend or standby (failover.h), or SERVER_NONE. */
@@ -159,7 +239,7 @@ int cmd_route(int argc, char **argv)
         goto done;
     status = APP_USAGE;
     c = options_load(a.file);
-    if (c && (pool = options_pool("route", c, a.pool)) != NULL)
+    if (c && (pool = a.listener ? pool_of_route(c, &a) : options_pool("route", c, a.pool)) != NULL)
         status = route(pool, &a, argv + optind, (size_t)(argc - optind));
     config_unref(c);
 done:

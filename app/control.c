@@ -233,7 +233,10 @@ static void log_listeners(const struct control *c, const char *event, const stru
             continue;
         log_str(&line, "listener", l->name);
         log_str(&line, "address", l->listen_text);
-        log_str(&line, "pool", f->pools[l->routes[0].pool].name);
+        if (l->nroutes == 1)
+            log_str(&line, "pool", f->pools[l->routes[0].pool].name);
+        else
+            log_u64(&line, "routes", l->nroutes);
         log_u64(&line, "workers", c->crew->size);
         log_end(&line);
     }

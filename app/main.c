@@ -16,7 +16,9 @@ static const struct command {
      "[-c FILE] [--admin URL] [--token-file FILE] [--force] [--timeout 60s] [--json]",
      "have the running proxy read its file again, print what came of it"},
     {"check", cmd_check, "-c FILE", "validate a configuration, print every error or its balance"},
-    {"route", cmd_route, "-c FILE [--pool P] [--down B]... KEY...",
+    {"route", cmd_route,
+     "-c FILE [--pool P | --listener L [--host H] [--path P] [--method M] [--sni S]] "
+     "[--down B]... KEY...",
      "print who would serve each key (keys from stdin if none)"},
     {"plan", cmd_plan, "OLD NEW [--pool P] [--max-move 5%] [--json]",
      "print what a change of the configuration moves; exit 3: more than --max-move"},

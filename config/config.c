@@ -139,7 +139,7 @@ static void free_routes(struct config_route *routes, size_t n)
         free(r->host);
         free(r->path);
         free(r->sni);
-        if (r->own_keys)
+        if (r->own_keys) /* set by rules_apply(), which follows on every reading */
             read_keys_free(r->keys, r->nkeys);
     }
     free(routes);

@@ -36,6 +36,9 @@ bool read_statuses(struct report *r, const struct yaml_node *node, const struct 
 /* The value of `key:`: header:NAME and so on, parts joined with '+'; one or a list of them. */
 bool read_keys(struct report *r, const struct yaml_node *node, const struct report_path *path,
                struct config_key **out, size_t *count);
+/* Whether a text is a token (RFC 9110 5.6.2): a field name, cookie name or method that is none can
+ * never occur in a request. */
+bool read_is_token(struct str s);
 void read_keys_free(struct config_key *keys, size_t count);
 
 /* IP networks, one or a list, which may be empty; *out is a set by networks_sort(). */

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "config/read.h"
+#include "config/rules_parts.h"
 #include "config/token.h"
 
 /* The arguments of every rule that concerns one pool. */
@@ -17,23 +18,6 @@ struct pool_rules {
     const struct report_path *path;
     struct config_pool *pool;
 };
-
-/* Item i of a list; NULL if the node is no list or has no such item, which read_map() has reported
- * then. */
-static const struct yaml_node *list_item(const struct yaml_node *list, size_t i)
-{
-    return list && list->kind == YAML_LIST && i < list->count ? list->items[i] : NULL;
-}
-
-static struct report_path path_key(const struct report_path *up, const char *key)
-{
-    return (struct report_path){up, .key = str_of(key)};
-}
-
-static struct report_path path_index(const struct report_path *up, size_t i)
-{
-    return (struct report_path){up, .index = i};
-}
 
 /* ---- duplicates ---- */
 
@@ -403,50 +387,6 @@ static void check_pools(struct report *r, const struct yaml_node *root, struct c
     free(claims);
 }
 
-struct pool_name {
-    const char *name;
-    size_t index;
-};
-
-static int pool_name_cmp(const void *a, const void *b)
-{
-    const struct pool_name *x = a, *y = b;
-    return strcmp(x->name, y->name);
-}
-
-/* Makes `pool: P` of each listener one route to the pool of that name, without conditions. */
-static void resolve_pools(struct report *r, const struct yaml_node *listeners, struct config *c)
-{
-    struct pool_name *names = mem_zalloc_array(c->npools, sizeof *names);
-    struct report_path path = path_key(NULL, "listeners");
-    /* sorted copies, since c->pools keeps the order of the file */
-    for (size_t i = 0; i < c->npools; i++)
-        names[i] = (struct pool_name){c->pools[i].name ? c->pools[i].name : "", i};
-    if (c->npools)
-        qsort(names, c->npools, sizeof *names, pool_name_cmp);
-    for (size_t i = 0; i < c->nlisteners; i++) {
-        const struct yaml_node *node = yaml_tree_get(list_item(listeners, i), "pool");
-        struct report_path item = path_index(&path, i), at = path_key(&item, "pool");
-        char text[REPORT_QUOTE_MAX];
-        struct config_listener *l = &c->listeners[i];
-        l->routes = mem_zalloc(sizeof *l->routes);
-        l->routes->keys = l->keys;
-        l->routes->nkeys = l->nkeys;
-        l->nroutes = 1;
-        if (node == NULL || node->kind != YAML_SCALAR || node->text.n == 0)
-            continue;
-        struct pool_name wanted = {node->text.p, 0};
-        const struct pool_name *found =
-            c->npools ? bsearch(&wanted, names, c->npools, sizeof *names, pool_name_cmp) : NULL;
-        if (found)
-            l->routes->pool = found->index;
-        else
-            report_node(r, node, &at, "%s is no pool of this file, allowed a pool's name",
-                        report_quote(node->text, text));
-    }
-    free(names);
-}
-
 static const char *const mode_names[] = {[MODE_HTTP] = "http", [MODE_TCP] = "tcp"};
 static const char *const mode_keys[] = {
     [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip",
@@ -464,23 +404,35 @@ static bool key_suits(const struct config_key *k, enum config_mode mode)
     return true;
 }
 
-static void check_keys(struct report *r, const struct config_listener *l,
-                       const struct yaml_node *node, const struct report_path *path)
+bool rules_know_mode(const struct config_listener *l, const struct yaml_node *node)
 {
-    const struct yaml_node *mode = yaml_tree_get(node, "mode"), *key = yaml_tree_get(node, "key");
-    struct report_path at = path_key(path, "key");
-    if (mode && !(mode->kind == YAML_SCALAR && str_eq(mode->text, str_of(mode_names[l->mode]))))
-        return; /* reported; which keys go with the intended mode is not known */
-    for (size_t i = 0; i < l->nkeys; i++) {
+    const struct yaml_node *mode = yaml_tree_get(node, "mode");
+    return mode == NULL ||
+           (mode->kind == YAML_SCALAR && str_eq(mode->text, str_of(mode_names[l->mode])));
+}
+
+void rules_check_keys(struct report *r, const struct config_key *keys, size_t nkeys,
+                      enum config_mode mode, const struct yaml_node *key,
+                      const struct report_path *at)
+{
+    for (size_t i = 0; i < nkeys; i++) {
         char text[REPORT_QUOTE_MAX];
         bool list = key->kind == YAML_LIST;
         const struct yaml_node *item = list ? key->items[i] : key;
-        struct report_path at_item = path_index(&at, i);
-        if (!key_suits(&l->keys[i], l->mode))
-            report_node(r, item, list ? &at_item : &at,
+        struct report_path at_item = path_index(at, i);
+        if (!key_suits(&keys[i], mode))
+            report_node(r, item, list ? &at_item : at,
                         "%s means nothing with mode: %s, allowed %s, joined with '+'",
-                        report_quote(item->text, text), mode_names[l->mode], mode_keys[l->mode]);
+                        report_quote(item->text, text), mode_names[mode], mode_keys[mode]);
     }
+}
+
+static void check_keys(struct report *r, const struct config_listener *l,
+                       const struct yaml_node *node, const struct report_path *path)
+{
+    struct report_path at = path_key(path, "key");
+    if (rules_know_mode(l, node))
+        rules_check_keys(r, l->keys, l->nkeys, l->mode, yaml_tree_get(node, "key"), &at);
 }
 
 /* Mode tcp has no heads: a key that says what is done with them is surely a mistake there. */
@@ -535,7 +487,7 @@ static void check_listeners(struct report *r, const struct yaml_node *root, stru
     free(texts);
     free(addrs);
     free(names);
-    resolve_pools(r, list, c);
+    rules_apply_routes(r, list, c);
 }
 
 static void check_admin(struct report *r, const struct yaml_node *root, struct config *c)

@@ -65,13 +65,26 @@ static const struct schema_key listener_timeout_keys[] = {
 };
 static const struct schema listener_timeouts = KEYS(listener_timeout_keys, config_listener);
 
+/* The conditions, and `pool`, are read by route_rules.c. */
+static const struct schema_key route_keys[] = {
+    {"host", SCHEMA_RULE},
+    {"path", SCHEMA_RULE},
+    {"methods", SCHEMA_RULE},
+    {"sni", SCHEMA_RULE},
+    {"pool", SCHEMA_NAME, .required = true},
+    {"key", SCHEMA_KEYS, FIELD(config_route, keys), AND(config_route, nkeys)},
+};
+static const struct schema route = KEYS(route_keys, config_route);
+
 static const struct schema_key listener_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_listener, name)},
     {"listen", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
      FIELD(config_listener, listen), AND(config_listener, listen_text)},
     {"mode", SCHEMA_WORD, .fallback = "http", FIELD(config_listener, mode),
      .words = listener_modes},
-    {"pool", SCHEMA_NAME, .required = true},
+    {"pool", SCHEMA_NAME},
+    {"routes", SCHEMA_LIST, FIELD(config_listener, routes), AND(config_listener, nroutes),
+     .inner = &route},
     {"key", SCHEMA_KEYS, FIELD(config_listener, keys), AND(config_listener, nkeys)},
     {"max_connections", SCHEMA_NUMBER, .fallback = "10000", .min = 1, .max = 1000000,
      FIELD(config_listener, max_connections)},

@@ -210,8 +210,7 @@ bool read_networks(struct report *r, const struct yaml_node *node, const struct 
 
 /* ---- keys ---- */
 
-/* A field name or cookie name that is no token can never occur in a request. */
-static bool is_token(struct str s)
+bool read_is_token(struct str s)
 {
     static const char others[] = "!#$%&'*+-.^_`|~"; /* RFC 9110 5.6.2 */
     for (size_t i = 0; i < s.n; i++) {
@@ -239,8 +238,8 @@ static const struct {
     enum config_key_kind kind;
     bool (*name_ok)(struct str name); /* NULL: it takes no name */
 } key_kinds[] = {
-    {"header", KEY_HEADER, is_token},
-    {"cookie", KEY_COOKIE, is_token},
+    {"header", KEY_HEADER, read_is_token},
+    {"cookie", KEY_COOKIE, read_is_token},
     {"query", KEY_QUERY, is_parameter},
     {"path", KEY_PATH, NULL},
     {"uri", KEY_URI, NULL},

@@ -102,10 +102,13 @@ static bool find_bracketed(struct str line, size_t at, struct str *found)
     return false;
 }
 
-static void hint_quote(char begins, char out[YAML_HINT_MAX])
+/* next: the character behind it; "*.example.com" is a host of a route, and no address. */
+static void hint_quote(char begins, char next, char out[YAML_HINT_MAX])
 {
     snprintf(out, YAML_HINT_MAX, "a text that begins with '%c' has to be quoted%s", begins,
-             begins == '*' ? "; all addresses of a host are 0.0.0.0:PORT or \"[::]:PORT\"" : "");
+             begins == '*' && next != '.'
+                 ? "; all addresses of a host are 0.0.0.0:PORT or \"[::]:PORT\""
+                 : "");
 }
 
 /* The character that made the scanner begin what it could not end; 0: no such. */
@@ -134,7 +137,9 @@ bool yaml_hint(const struct yaml_trouble *t, char out[YAML_HINT_MAX], size_t *li
     if (begins) {
         *line = t->context_line;
         *column = t->context_column;
-        hint_quote(begins, out);
+        struct str first = line_of(t->input, t->context_line);
+        size_t behind = byte_at(first, t->context_column) + 1;
+        hint_quote(begins, behind < first.n ? first.p[behind] : 0, out);
     } else if (find_bracketed(text, at, &address)) {
         *column = column_at(text, (size_t)(address.p - text.p));
         snprintf(out, YAML_HINT_MAX, "an address that begins with '[' has to be quoted: \"%.*s%s\"",
@@ -142,11 +147,11 @@ bool yaml_hint(const struct yaml_trouble *t, char out[YAML_HINT_MAX], size_t *li
     } else if (here == '\t') {
         snprintf(out, YAML_HINT_MAX, "a tab, allowed spaces to indent");
     } else if (here && strchr("%@`", here)) {
-        hint_quote(here, out);
+        hint_quote(here, 0, out);
     } else if (here == ':' && (before == 0 || strchr(" [{,", before))) {
-        hint_quote(here, out);
+        hint_quote(here, 0, out);
     } else if (here && (before == ']' || before == '}') && !strchr(",]}\r", here)) {
-        hint_quote(before == ']' ? '[' : '{', out);
+        hint_quote(before == ']' ? '[' : '{', 0, out);
     } else {
         return false;
     }

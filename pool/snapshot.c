@@ -53,6 +53,14 @@ static uint64_t adopt_socket(const struct snapshot *old, const struct addr *list
     return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
+static bool tells_servers(const struct config *c, const struct config_listener *l)
+{
+    for (size_t i = 0; i < l->nroutes; i++)
+        if (c->pools[l->routes[i].pool].send_head != SEND_HEAD_OFF)
+            return true;
+    return false;
+}
+
 /* A listener keeps its figures as long as its name stays, whatever its address and pool become. */
 static void add_listeners(struct snapshot *s, const struct snapshot *old)
 {
@@ -61,10 +69,10 @@ static void add_listeners(struct snapshot *s, const struct snapshot *old)
     s->nlisteners = c->nlisteners;
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct snapshot_listener *l = &s->listeners[i];
-        assert(c->listeners[i].routes[0].pool < s->npools);
         l->config = &c->listeners[i];
         l->socket = adopt_socket(old, &l->config->listen);
-        l->pool = s->pools[c->listeners[i].routes[0].pool];
+        l->routes = routes_new(l->config);
+        l->tells_servers = tells_servers(c, l->config);
         l->stats = adopt_stats(s, old, l->config->name);
     }
 }
@@ -198,8 +206,10 @@ void snapshot_unref(struct snapshot *s)
     if (s == NULL || !ref_put(&s->ref))
         return;
     assert(s->rosters == NULL);
-    for (size_t i = 0; i < s->nlisteners; i++)
+    for (size_t i = 0; i < s->nlisteners; i++) {
         listener_stats_unref(s->listeners[i].stats);
+        routes_free(s->listeners[i].routes);
+    }
     free(s->listeners);
     for (size_t i = 0; i < s->npools; i++)
         pool_free(s->pools[i]);

@@ -21,6 +21,7 @@
 #include "config/config.h"
 #include "pool/pool.h"
 #include "pool/roster.h"
+#include "pool/routes.h"
 
 #define STATUS_CODES 600 /* codes[c] counts answers with status c, 100 <= c < 600 */
 
@@ -48,7 +49,8 @@ struct snapshot_listener {
     const struct config_listener *config;
     uint64_t socket; /* names the listening sockets: the same as in the generation before if the
                         address is, else a number that no listener of this process had */
-    struct pool *pool;
+    struct routes *routes;        /* NULL: one route without conditions */
+    bool tells_servers;           /* some pool of its routes gets PROXY heads */
     struct listener_stats *stats; /* a reference */
 };
 

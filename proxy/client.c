@@ -183,19 +183,14 @@ static bool keep_given(struct client *c, const struct addr *source, const struct
     return true;
 }
 
-/* Whether servers may be told of this listener's clients. */
-static bool tells_servers(const struct worker_listener *wl)
-{
-    return wl->pool->pool->config->send_head != SEND_HEAD_OFF;
-}
-
 /* A socket that was reset does not know its peer any more, but a request that came before the reset
  * still goes to a server. Without its addresses the server would take it for one of the proxy's
  * own, so they are kept where servers are told. (Without memory the socket is asked.) */
 static void keep_own(struct client *c, int fd, const struct addr *peer)
 {
     struct addr local = {.len = ADDR_LEN_MAX};
-    if (tells_servers(c->wl) && !addr_is_unix(peer) && getsockname(fd, &local.sa, &local.len) == 0)
+    if (c->wl->shared->tells_servers && !addr_is_unix(peer) &&
+        getsockname(fd, &local.sa, &local.len) == 0)
         keep_given(c, peer, &local);
 }
 
@@ -203,7 +198,7 @@ static void keep_own(struct client *c, int fd, const struct addr *peer)
 static void keep_own_late(struct client *c)
 {
     struct addr peer, local;
-    if (c->given == NULL && tells_servers(c->wl) && conn_addresses(&c->conn, &peer, &local))
+    if (c->given == NULL && c->wl->shared->tells_servers && conn_addresses(&c->conn, &peer, &local))
         keep_given(c, &peer, &local);
 }
 

@@ -17,8 +17,25 @@ static uv_buf_t buf_of(struct buffer *b)
 
 /* ---- the head ---- */
 
+/* The first route that matches; NULL: none does. Most listeners have one, without conditions. */
+static const struct config_route *find_route(struct exchange *x, const struct head *h,
+                                             const char *base)
+{
+    const struct config_route *routes = x->wl->config->routes;
+    if (x->wl->routes == NULL)
+        return routes;
+    const struct route_query q = {head_str(base, h->host), head_str(base, h->path),
+                                  head_str(base, h->method_text)};
+    size_t i = routes_find(x->wl->routes, &q);
+    if (i == ROUTE_NONE)
+        return NULL;
+    lease_set_route(&x->lease, &routes[i]);
+    return &routes[i];
+}
+
 /* Composes the head up to what differs from try to try, and finds the key. False: no memory. */
-static bool compose(struct exchange *x, const struct head *h, const char *base)
+static bool compose(struct exchange *x, const struct config_route *route, const struct head *h,
+                    const char *base)
 {
     const struct client *c = x->lease.client;
     const struct config_listener *l = x->wl->config;
@@ -33,7 +50,7 @@ static bool compose(struct exchange *x, const struct head *h, const char *base)
                                       .upgrade = h->upgrade,
                                       .trusted = c->trusted,
                                       .no_via = !l->via};
-    lease_set_key(&x->lease, x->wl, &from);
+    lease_set_key(&x->lease, x->wl, route, &from);
     buffer_clear(&x->out);
     if (!rewrite_request(&x->out, h, base, &r))
         return false;
@@ -63,11 +80,14 @@ size_t exchange_start(struct exchange *x, const struct head *h, const char *base
                       size_t len)
 {
     size_t used = 0;
+    const struct config_route *route;
     exchange_enter(x);
     take_head(x, h);
     if (h->limited && h->max_forwards == 0) /* may not be passed on (RFC 9110 7.6.2) */
         exchange_end_by_proxy(x, END_REFUSED, x->method == METHOD_OPTIONS ? 200 : 501);
-    else if (!compose(x, h, base))
+    else if ((route = find_route(x, h, base)) == NULL)
+        exchange_end_by_proxy(x, END_NO_ROUTE, 404);
+    else if (!compose(x, route, h, base))
         exchange_end_by_proxy(x, END_NO_MEMORY, 503);
     else
         exchange_pick(x);

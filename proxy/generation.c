@@ -109,6 +109,7 @@ static void init_listener(struct generation *g, struct worker_listener *wl,
     wl->shared = shared;
     wl->config = c;
     wl->cell = &shared->stats->cells[g->worker->index];
+    wl->routes = shared->routes;
     wl->pool = &g->pools[c->routes[0].pool];
     wl->mode = c->mode == MODE_TCP ? &stream_mode : &session_mode;
     wl->clocks = clocks_of(g->worker, wl->listener, c);

@@ -98,7 +98,8 @@ struct worker_listener {
     const struct config_listener *config;
     struct listener_cell *cell; /* this worker's counters */
     const struct client_mode *mode;
-    struct worker_pool *pool;
+    const struct routes *routes; /* NULL: one route without conditions */
+    struct worker_pool *pool;    /* of the first route */
     struct client_clocks *clocks;
 };
 

@@ -1,6 +1,7 @@
 #include "proxy/key.h"
 
 #include "base/network.h"
+#include "pool/routes.h"
 
 #define RARE __attribute__((noinline)) /* see http/parser.c */
 
@@ -39,18 +40,6 @@ static struct str find_query(struct str query, struct str name)
             return (struct str){pair.p + name.n + 1, pair.n - name.n - 1};
     }
     return (struct str){0};
-}
-
-/* The host without its port and one dot at its end, which names the same host; in the case as sent.
- * An IPv6 literal keeps its brackets. */
-static struct str host_name(struct str host)
-{
-    const char *end = host.n && host.p[0] == '[' ? memchr(host.p, ']', host.n) : NULL;
-    if (end)
-        return (struct str){host.p, (size_t)(end - host.p) + 1};
-    const char *colon = host.n ? memchr(host.p, ':', host.n) : NULL;
-    size_t n = colon ? (size_t)(colon - host.p) : host.n;
-    return (struct str){host.p, n && host.p[n - 1] == '.' ? n - 1 : n};
 }
 
 /* ---- client_ip ---- */
@@ -159,7 +148,7 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
     case KEY_URI:
         return find_uri(h, base);
     case KEY_HOST:
-        return host_name(head_str(base, h->host));
+        return route_host(head_str(base, h->host));
     case KEY_SOURCE_IP:
     case KEY_CLIENT_IP:
     case KEY_SNI: /* not in the head: see find_part() and put_part() */

@@ -22,12 +22,20 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
     l->retries_left = (uint8_t)wp->pool->config->retries;
 }
 
+void lease_set_route(struct lease *l, const struct config_route *route)
+{
+    assert(l->member == NULL && l->ntried == 0);
+    l->wp = &l->wp->generation->pools[route->pool];
+    l->retries_left = (uint8_t)l->wp->pool->config->retries;
+}
+
 /* The hash alone is kept: the key lies in the head, or in the scratch buffer, and neither stays. */
-void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from)
+void lease_set_key(struct lease *l, struct worker_listener *wl, const struct config_route *route,
+                   const struct key_source *from)
 {
     struct str key;
     struct buffer *scratch = &wl->worker->scratch;
-    l->keyless = !key_extract(wl->config->keys, wl->config->nkeys, from, scratch, &key);
+    l->keyless = !key_extract(route->keys, route->nkeys, from, scratch, &key);
     if (l->keyless)
         cell_add(&wl->cell->keyless, 1);
     else

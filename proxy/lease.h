@@ -40,11 +40,15 @@ struct lease {
     uint16_t tried[LEASE_MAX_TRIED];
 };
 
-/* Nothing is lent, and the key is not set yet. The borrower holds the pool's generation. */
+/* Nothing is lent, and the key is not set yet. The borrower holds the pool's generation. wp: the
+ * pool of the listener's first route. */
 void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
                 const struct upstream_user_ops *ops);
-/* Finds the key by the listener's `key`. Without one, the request counts as keyless. */
-void lease_set_key(struct lease *l, struct worker_listener *wl, const struct key_source *from);
+/* Goes to the pool of another route than the listener's first. Nothing may have been lent. */
+void lease_set_route(struct lease *l, const struct config_route *route);
+/* Finds the key by the route's `key`. Without one, the request counts as keyless. */
+void lease_set_key(struct lease *l, struct worker_listener *wl, const struct config_route *route,
+                   const struct key_source *from);
 /* Lends the server that comes after those tried. None may be lent at the time. */
 enum pool_outcome lease_next(struct lease *l);
 /* While a server is lent: lends the next one beside it, for a retry of the pool's, which is used

@@ -23,6 +23,7 @@ const char *end_reason_name(enum end_reason r)
         [END_REFUSED] = "refused",
         [END_SLOW] = "request too slow",
         [END_OVERFLOW] = "too many connections",
+        [END_NO_ROUTE] = "no route",
         [END_NO_SERVER] = "no server",
         [END_FAILED] = "all tries failed",
         [END_TIMED_OUT] = "timed out",

@@ -16,6 +16,7 @@ enum end_reason {
     END_REFUSED,    /* malformed, or answered by the proxy itself (Max-Forwards) */
     END_SLOW,       /* its head or body came too slowly */
     END_OVERFLOW,   /* the listener is at its max_connections, or descriptors are short */
+    END_NO_ROUTE,   /* none of the listener's routes matches */
     END_NO_SERVER,  /* no server in service may serve its key, or all are at their limits */
     END_FAILED,     /* all tries were refused, reset or answered by what is not HTTP */
     END_TIMED_OUT,  /* connecting or the answer took too long */

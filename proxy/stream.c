@@ -94,15 +94,23 @@ static void try_failed(struct stream *s, enum blame b)
         stream_close(s);
 }
 
-/* Goes to the server of the key. If the server name did not come, the next key of the list counts.
- */
+/* Goes to the server of the key, in the pool of the first route that matches. If the server name
+ * did not come, routes with a name do not match, and the next key of the list counts. */
 static void route(struct stream *s)
 {
+    const struct worker_listener *wl = s->client.wl;
     struct key_source from = {.peer = client_source(&s->client)};
     if (s->sni.result == SNI_NAME)
         from.sni = sni_name(&s->sni);
     deadline_cancel(&s->client.deadline);
-    lease_set_key(lease_of(s), s->client.wl, &from);
+    size_t i = routes_find(wl->routes, &(struct route_query){.host = from.sni});
+    if (i == ROUTE_NONE) {
+        stream_close(s);
+        return;
+    }
+    const struct config_route *found = &wl->config->routes[i];
+    lease_set_route(lease_of(s), found);
+    lease_set_key(lease_of(s), s->client.wl, found, &from);
     if (s->state != STREAM_CONNECT)
         move(s, STREAM_CONNECT);
     try_next(s);
@@ -273,7 +281,8 @@ static void on_begin(struct client *c)
     const struct config_listener *l = c->wl->config;
     struct key_source from = {.peer = client_source(c)};
     cell_add(&c->wl->cell->requests, 1);
-    if (key_wants_sni(l->keys, l->nkeys, &from))
+    /* A condition in tcp is a name: with a matcher, the route depends on it. */
+    if (c->wl->routes || key_wants_sni(l->routes->keys, l->routes->nkeys, &from))
         begin_peek(s);
     else
         route(s);

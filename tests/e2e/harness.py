@@ -196,7 +196,7 @@ def route(config, keys, *arguments):
 
 # --- configurations ---------------------------------------------------------------------------
 
-_PLAIN = re.compile(r'[A-Za-z0-9_./*][A-Za-z0-9_./*:+-]*\Z')
+_PLAIN = re.compile(r'[A-Za-z0-9_./][A-Za-z0-9_./*:+-]*\Z')
 
 
 def flow(value):

@@ -22,12 +22,22 @@ static void check_servers(const struct config_server *s, size_t n, size_t nbacke
     }
 }
 
+static void check_listener(const struct config *c, const struct config_listener *l)
+{
+    assert(l->name && l->listen.len && l->nroutes >= 1 && l->nroutes <= CONFIG_MAX_ROUTES);
+    for (size_t i = 0; i < l->nroutes; i++) {
+        const struct config_route *r = &l->routes[i];
+        assert(r->pool < c->npools && (r->own_keys || r->keys == l->keys));
+        assert(r->path == NULL || r->path[0] == '/');
+        assert(l->mode == MODE_TCP ? !r->host && !r->path && !r->nmethods : !r->sni);
+    }
+}
+
 static void check_config(const struct config *c)
 {
     assert(c->nlisteners && c->npools && c->workers >= 1 && c->workers <= 256);
     for (size_t i = 0; i < c->nlisteners; i++)
-        assert(c->listeners[i].name && c->listeners[i].nroutes == 1 &&
-               c->listeners[i].routes[0].pool < c->npools && c->listeners[i].listen.len);
+        check_listener(c, &c->listeners[i]);
     for (size_t i = 0; i < c->npools; i++) {
         const struct config_pool *p = &c->pools[i];
         uint64_t points = 0;

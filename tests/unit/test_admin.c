@@ -216,11 +216,12 @@ START_TEST(status_has_the_contracts_shape)
     json_t *root = ask_json(&f, "GET /status", 200);
     ck_assert_str_eq(json_string_value(json_object_get(root, "version")), RINGPROXY_VERSION);
     ck_assert_int_eq(json_integer_value(json_object_get(root, "generation")), 7);
-    expect_json(json_object_get(root, "listeners"),
-                "[{\"name\":\"web\",\"listen\":\"127.0.0.1:8080\",\"mode\":\"http\","
-                "\"pool\":\"cache\",\"connections\":3,\"requests\":9},"
-                "{\"name\":\"api\",\"listen\":\"127.0.0.1:8081\",\"mode\":\"http\","
-                "\"pool\":\"other\",\"connections\":0,\"requests\":0}]");
+    expect_json(
+        json_object_get(root, "listeners"),
+        "[{\"name\":\"web\",\"listen\":\"127.0.0.1:8080\",\"mode\":\"http\","
+        "\"pool\":\"cache\",\"routes\":[{\"pool\":\"cache\"}],\"connections\":3,\"requests\":9},"
+        "{\"name\":\"api\",\"listen\":\"127.0.0.1:8081\",\"mode\":\"http\","
+        "\"pool\":\"other\",\"routes\":[{\"pool\":\"other\"}],\"connections\":0,\"requests\":0}]");
     json_t *s = server_of(root, 0, "backends", 1), *check = json_object_get(s, "last_check");
     ck_assert(json_is_integer(json_object_get(check, "age_ms")));
     ck_assert_int_eq(json_object_set_new(check, "age_ms", json_integer(0)), 0);

@@ -734,6 +734,8 @@ static const struct {
     {"a: b\n---\nc: d\n", {"t.yaml:2:1: (document): a second document, only one is allowed"}},
     {"ok: 1\na: \xff",
      {"t.yaml:2:4: (document): not valid YAML: invalid leading UTF-8 octet, allowed UTF-8 text"}},
+    {"listeners: [{routes: [{host: *.example.com}]}]\n",
+     {"t.yaml:1:30: (document): not valid YAML: a text that begins with '*' has to be quoted"}},
     {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
      {"t.yaml:1:33: (document): more than 32 levels deep"}},
     {"listeners: []\npools: []\n",
@@ -932,8 +934,9 @@ static const struct {
     {LISTENER("via: no"), {"t.yaml:2:6: listeners[0].via: no is unknown, allowed on, off"}},
     {LISTENER("via: [off]"), {"t.yaml:2:6: listeners[0].via: found a list, allowed on, off"}},
     {LISTENER("trusted_proxy: []"),
-     {"t.yaml:2:1: listeners[0].trusted_proxy: unknown key, allowed name, listen, mode, pool, key, "
-      "max_connections, max_header_size, proxy_protocol, trusted_proxies, via, timeouts"}},
+     {"t.yaml:2:1: listeners[0].trusted_proxy: unknown key, allowed name, listen, mode, pool, "
+      "routes, "
+      "key, max_connections, max_header_size, proxy_protocol, trusted_proxies, via, timeouts"}},
     {LISTENER("timeouts: {request: 0s}"),
      {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
     {LISTENER("timeouts: {response: 1s}"),
@@ -1538,6 +1541,212 @@ START_TEST(doubled_and_moved_lines_load_or_say_why)
 }
 END_TEST
 
+/* ---- routes ---- */
+
+static const char broken_routes[] =
+    "listeners:\n"
+    "  - {name: web, listen: 127.0.0.1:8080, pool: p, routes: [{pool: p}]}\n"
+    "  - {name: b, listen: 127.0.0.1:8081}\n"
+    "  - {name: c, listen: 127.0.0.1:8082, routes: []}\n"
+    "  - {name: d, listen: 127.0.0.1:8083, routes: {pool: p}}\n"
+    "  - name: e\n"
+    "    listen: 127.0.0.1:8084\n"
+    "    routes:\n"
+    "      - {host: \"a.example:80\", pool: p}\n"
+    "      - {host: \"http://a.example/x\", pool: p}\n"
+    "      - {host: \"b\xc3\xbc"
+    "cher.example\", pool: p}\n"
+    "      - {host: \"*\", pool: p}\n"
+    "      - {host: \"a.*.example\", pool: p}\n"
+    "      - {host: \"::1\", pool: p}\n"
+    "      - {host: \"[::1]\", pool: p}\n"
+    "      - {host: \"[::1]:80\", pool: p}\n"
+    "      - {host: \"a b\", pool: p}\n"
+    "      - {host: \"a..b\", pool: p}\n"
+    "      - {path: v1, pool: p}\n"
+    "      - {path: \"/v1?x\", pool: p}\n"
+    "      - {path: \"/v1#x\", pool: p}\n"
+    "      - {path: \"/v 1\", pool: p}\n"
+    "      - {path: \"/v1/*\", pool: p}\n"
+    "      - {path: =v1, pool: p}\n"
+    "      - {methods: [get, \"G T\", CONNECT, GET, GET], pool: p}\n"
+    "      - {methods: [], pool: p}\n"
+    "      - {sni: a.example, pool: p}\n"
+    "      - {pool: q}\n"
+    "      - {host: a}\n"
+    "      - x\n"
+    "      - {hosts: a, pool: p}\n"
+    "      - {key: sni, pool: p}\n"
+    "  - name: f\n"
+    "    listen: 127.0.0.1:8085\n"
+    "    routes:\n"
+    "      - {path: /, pool: p}\n"
+    "      - {path: /a, pool: p}\n"
+    "      - {host: \"*.x\", methods: [GET, POST], pool: p}\n"
+    "      - {host: \"*.y.x\", methods: [POST], pool: p}\n"
+    "      - {pool: p}\n"
+    "      - {pool: p}\n"
+    "  - name: g\n"
+    "    listen: 127.0.0.1:8086\n"
+    "    mode: tcp\n"
+    "    routes: [{host: a, pool: p}, {sni: 127.0.0.1, pool: p}, {path: /, methods: GET, key: "
+    "host, pool: p}]\n"
+    "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001}]}]\n";
+static const char *const route_errors[] = {
+    "t.yaml:2:58: listeners[0].routes: given beside pool, allowed one of them",
+    "t.yaml:3:5: listeners[1].pool: missing, it or routes is required",
+    "t.yaml:4:47: listeners[2].routes: the list is empty, allowed 1 to 4096",
+    "t.yaml:5:47: listeners[3].routes: found a mapping, allowed a list of mappings",
+    "t.yaml:9:16: listeners[4].routes[0].host: a.example:80 has a port, which is not compared, "
+    "allowed a host name alone",
+    "t.yaml:10:16: listeners[4].routes[1].host: http://a.example/x is a URL or has a path, allowed "
+    "a host name alone",
+    "t.yaml:11:16: listeners[4].routes[2].host: b\xc3\xbc"
+    "cher.example is not ASCII, allowed the form that clients send, such as xn--bcher-kva.example",
+    "t.yaml:12:16: listeners[4].routes[3].host: * is not a host name; a route without this key "
+    "takes all of them",
+    "t.yaml:13:16: listeners[4].routes[4].host: a.*.example has a '*' within, allowed \"*.\" in "
+    "front of a host name",
+    "t.yaml:14:16: listeners[4].routes[5].host: ::1 has no brackets, an IPv6 address is written "
+    "\"[IPV6]\"",
+    "t.yaml:16:16: listeners[4].routes[7].host: [::1]:80 has a port, which is not compared, "
+    "allowed a host name alone",
+    "t.yaml:17:16: listeners[4].routes[8].host: \"a b\" is not a host name, allowed labels of 1 to "
+    "63 letters, digits, '-' and '_', with '.' between them",
+    "t.yaml:18:16: listeners[4].routes[9].host: a..b is not a host name, allowed labels of 1 to 63 "
+    "letters, digits, '-' and '_', with '.' between them",
+    "t.yaml:19:16: listeners[4].routes[10].path: v1 does not begin with '/', allowed /PREFIX or "
+    "=/PATH",
+    "t.yaml:20:16: listeners[4].routes[11].path: /v1?x has a query, which is not compared, allowed "
+    "the path alone",
+    "t.yaml:21:16: listeners[4].routes[12].path: /v1#x has a fragment, which clients do not send, "
+    "allowed the path alone",
+    "t.yaml:22:16: listeners[4].routes[13].path: \"/v 1\" has characters that are not sent in a "
+    "path, allowed visible ASCII, and what clients percent-encode as they do it",
+    "t.yaml:23:16: listeners[4].routes[14].path: /v1/* ends in \"/*\"; a path takes all that is "
+    "below it without that",
+    "t.yaml:24:16: listeners[4].routes[15].path: =v1 does not begin with '/', allowed /PREFIX or "
+    "=/PATH",
+    "t.yaml:25:20: listeners[4].routes[16].methods[0]: get is another method than GET, as their "
+    "case counts",
+    "t.yaml:25:25: listeners[4].routes[16].methods[1]: \"G T\" is not a method, allowed names such "
+    "as GET",
+    "t.yaml:25:32: listeners[4].routes[16].methods[2]: CONNECT is refused before routes are looked "
+    "at",
+    "t.yaml:25:46: listeners[4].routes[16].methods[4]: GET is given twice, allowed once",
+    "t.yaml:26:19: listeners[4].routes[17].methods: 0 methods, allowed 1 to 32",
+    "t.yaml:27:15: listeners[4].routes[18].sni: means nothing with mode: http, allowed with mode: "
+    "tcp",
+    "t.yaml:28:16: listeners[4].routes[19].pool: q is no pool of this file, allowed a pool's name",
+    "t.yaml:29:9: listeners[4].routes[20].pool: missing, it is required",
+    "t.yaml:30:9: listeners[4].routes[21]: found a single value, allowed a mapping",
+    "t.yaml:31:10: listeners[4].routes[22].hosts: unknown key, did you mean host? allowed host, "
+    "path, methods, sni, pool, key",
+    "t.yaml:32:15: listeners[4].routes[23].key: sni means nothing with mode: http, allowed "
+    "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip, joined with '+'",
+    "t.yaml:37:9: listeners[5].routes[1]: never matches, since routes[0] in line 36 takes all that "
+    "it would; a narrower route has to come first",
+    "t.yaml:39:9: listeners[5].routes[3]: never matches, since routes[2] in line 38 takes all that "
+    "it would; a narrower route has to come first",
+    "t.yaml:41:9: listeners[5].routes[5]: never matches, since routes[4] in line 40 takes all that "
+    "it would; a narrower route has to come first",
+    "t.yaml:45:21: listeners[6].routes[0].host: means nothing with mode: tcp, allowed with mode: "
+    "http",
+    "t.yaml:45:40: listeners[6].routes[1].sni: 127.0.0.1 is an address, for which clients send no "
+    "server name",
+    "t.yaml:45:68: listeners[6].routes[2].path: means nothing with mode: tcp, allowed with mode: "
+    "http",
+    "t.yaml:45:80: listeners[6].routes[2].methods: means nothing with mode: tcp, allowed with "
+    "mode: http",
+    "t.yaml:45:90: listeners[6].routes[2].key: host means nothing with mode: tcp, allowed "
+    "source_ip, sni, joined with '+'"};
+
+START_TEST(each_mistake_in_routes_has_its_message)
+{
+    struct config_errors errors;
+    const size_t n = sizeof route_errors / sizeof *route_errors;
+    ck_assert_ptr_null(config_parse("t.yaml", broken_routes, sizeof broken_routes - 1, &errors));
+    for (size_t i = 0; i < errors.count && i < n; i++)
+        ck_assert_str_eq(errors.lines[i], route_errors[i]);
+    ck_assert_uint_eq(errors.count, n);
+    config_errors_free(&errors);
+}
+END_TEST
+
+START_TEST(routes_are_read)
+{
+    struct config *c =
+        parse("listeners:\n"
+              "  - {name: web, listen: 127.0.0.1:1, key: host, routes: [\n"
+              "     {host: API.Example.com., path: /v1, methods: [GET, PURGE], pool: a, key: []},\n"
+              "     {host: '*.Example.com', path: =/v1, pool: b, key: path},\n"
+              "     {host: '[FE80::1]', methods: GET, pool: b},\n"
+              "     {path: /, pool: b},\n"
+              "     {pool: a}]}\n"
+              "  - {name: web2, listen: 127.0.0.1:2, pool: b, routes: []}\n"
+              "  - {name: tcp, listen: 127.0.0.1:3, mode: tcp, key: sni, routes: [\n"
+              "     {sni: 'A.example', pool: b}, {pool: a, key: source_ip}]}\n"
+              "pools: [{name: b, backends: [{name: b1, address: 127.0.0.1:9001}]},\n"
+              "        {name: a, backends: [{name: b1, address: 127.0.0.1:9001}]}]\n");
+    const struct config_listener *l = c->listeners;
+    const struct config_route *r = l->routes;
+    ck_assert_uint_eq(l->nroutes, 5);
+    ck_assert_str_eq(r[0].host, "api.example.com");
+    ck_assert_str_eq(r[0].path, "/v1");
+    ck_assert(!r[0].path_exact && r[0].nmethods == 2 && r[0].pool == 1);
+    ck_assert_str_eq(r[0].methods[1], "PURGE");
+    ck_assert(r[0].own_keys && r[0].nkeys == 0);
+    ck_assert_str_eq(r[1].host, "*.example.com");
+    ck_assert_str_eq(r[1].path, "/v1");
+    ck_assert(r[1].path_exact && r[1].nmethods == 0 && r[1].pool == 0 && r[1].own_keys);
+    ck_assert_int_eq(r[1].keys[0].parts[0].kind, KEY_PATH);
+    ck_assert_str_eq(r[2].host, "[fe80::1]");
+    ck_assert(r[2].nmethods == 1 && !r[2].own_keys && r[2].keys == l->keys && r[2].nkeys == 1);
+    ck_assert(r[3].host == NULL && r[4].path == NULL);
+    ck_assert(l[1].nroutes == 1 && l[1].routes[0].pool == 0 && l[1].routes[0].host == NULL);
+    ck_assert_str_eq(l[2].routes[0].sni, "a.example");
+    ck_assert_int_eq(l[2].routes[1].keys[0].parts[0].kind, KEY_SOURCE_IP);
+    config_unref(c);
+}
+END_TEST
+
+/* What is before it leaves something over for each of these. */
+START_TEST(a_route_that_can_match_is_no_mistake)
+{
+    config_unref(parse(
+        "listeners:\n"
+        "  - {name: web, listen: 127.0.0.1:1, routes: [\n"
+        "     {host: '*.b.x', pool: p}, {host: b.x, pool: p}, {host: '*.x', pool: p},\n"
+        "     {host: x, pool: p}, {path: =/a, pool: p}, {path: /a/, pool: p},\n"
+        "     {path: /a, methods: [GET], pool: p}, {path: /a, methods: [GET, POST], pool: p},\n"
+        "     {path: /a, pool: p}, {path: /ab, pool: p}, {path: /, pool: p}, {pool: p}]}\n" POOLS));
+}
+END_TEST
+
+START_TEST(routes_are_bounded)
+{
+    for (unsigned n = CONFIG_MAX_ROUTES; n <= CONFIG_MAX_ROUTES + 1; n++) {
+        struct buffer text = {0};
+        struct config_errors errors;
+        char line[64];
+        ck_assert(buffer_append(&text, "listeners: [{name: a, listen: 127.0.0.1:1, routes: [", 52));
+        for (unsigned i = 0; i < n; i++) {
+            int len = snprintf(line, sizeof line, "{path: /%u, pool: p},", i);
+            ck_assert(buffer_append(&text, line, (size_t)len));
+        }
+        ck_assert(buffer_append(&text, "]}]\n" POOLS, sizeof("]}]\n" POOLS) - 1));
+        struct config *c = config_parse("t.yaml", text.data, buffer_len(&text), &errors);
+        ck_assert((c != NULL) == (n == CONFIG_MAX_ROUTES));
+        if (c == NULL)
+            ck_assert_str_eq(errors.lines[0],
+                             "t.yaml:1:52: listeners[0].routes: 4097 routes, allowed 1 to 4096");
+        config_errors_free(&errors);
+        config_unref(c);
+        buffer_release(&text);
+    }
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("config");
@@ -1564,6 +1773,10 @@ static Suite *build(void)
     tcase_add_test(t, bounds_themselves_are_allowed);
     tcase_add_test(t, slots_do_not_depend_on_the_order_of_the_file);
     tcase_add_test(t, listeners_find_their_pools_by_name);
+    tcase_add_test(t, each_mistake_in_routes_has_its_message);
+    tcase_add_test(t, routes_are_read);
+    tcase_add_test(t, a_route_that_can_match_is_no_mistake);
+    tcase_add_test(t, routes_are_bounded);
     tcase_add_test(t, aliases_stand_for_their_anchors);
     tcase_add_test(t, a_mapping_has_what_it_merges_and_its_own_keys_first);
     tcase_add_test(t, a_byte_order_mark_is_no_text);

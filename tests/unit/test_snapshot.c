@@ -77,8 +77,10 @@ START_TEST(a_snapshot_joins_each_listener_with_its_pool)
     config_unref(config); /* the snapshot has its own reference */
     ck_assert_ptr_nonnull(s);
     ck_assert(s->generation == 7 && s->nworkers == 3 && s->npools == 2 && s->nlisteners == 2);
-    ck_assert_str_eq(s->listeners[0].pool->members[0].server->name, "b2");
-    ck_assert_str_eq(s->listeners[1].pool->members[0].server->name, "b1");
+    ck_assert_str_eq(s->pools[s->listeners[0].config->routes[0].pool]->members[0].server->name,
+                     "b2");
+    ck_assert_str_eq(s->pools[s->listeners[1].config->routes[0].pool]->members[0].server->name,
+                     "b1");
     for (unsigned i = 0; i < 2; i++) {
         ck_assert_ptr_nonnull(s->rosters[i]);
         ck_assert_ptr_eq(s->listeners[i].config, &s->config->listeners[i]);
