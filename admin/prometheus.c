@@ -85,6 +85,37 @@ static void listener_counter(struct text *t, const struct snapshot *s, const cha
         listener_value(t, name, &s->listeners[i], cells_sum(s, &s->listeners[i], offset));
 }
 
+static void route_requests(struct text *t, const struct snapshot *s,
+                           const struct snapshot_listener *l, size_t i)
+{
+    const struct config_route *route = &l->config->routes[i];
+    struct buffer text = {0};
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < s->nworkers; w++)
+        sum += load(&l->route_stats[i]->cells[w].requests);
+    t->ok = t->ok && route_text(route, &text) && buffer_append(&text, "", 1);
+    if (t->ok) {
+        print(t, "ringproxy_route_requests_total{");
+        label(t, "listener", l->config->name);
+        print(t, ",");
+        label(t, "route", buffer_head(&text));
+        print(t, ",");
+        label(t, "pool", s->config->pools[route->pool].name);
+        print(t, "} %" PRIu64 "\n", sum);
+    }
+    buffer_release(&text);
+}
+
+/* Of listeners with one route without conditions the requests are its own. */
+static void route_counters(struct text *t, const struct snapshot *s)
+{
+    family(t, "ringproxy_route_requests_total", "counter",
+           "Requests, in mode tcp connections, by the route that they took.");
+    for (size_t i = 0; i < s->nlisteners; i++)
+        for (size_t r = 0; s->listeners[i].routes && r < s->listeners[i].config->nroutes; r++)
+            route_requests(t, s, &s->listeners[i], r);
+}
+
 static void codes(struct text *t, const struct snapshot *s)
 {
     family(t, "ringproxy_requests_total", "counter", "Answers to clients by status code.");
@@ -150,6 +181,7 @@ static void durations(struct text *t, const struct snapshot *s)
 static void listeners(struct text *t, const struct snapshot *s)
 {
     codes(t, s);
+    route_counters(t, s);
     durations(t, s);
     listener_counter(t, s, "ringproxy_keyless_total", "counter",
                      "Requests without any of the configured keys.",

@@ -6,6 +6,7 @@
 #include "app/app.h"
 #include "app/options.h"
 #include "base/mem.h"
+#include "pool/routes.h"
 #include "ring/ring.h"
 
 _Static_assert(CONFIG_MAX_POINTS == RING_MAX_POINTS, "a valid file has a ring");
@@ -69,15 +70,14 @@ static bool print_pool(const struct config_pool *p)
     return true;
 }
 
-/* "  api.example.com/v1 GET,HEAD -> pool api", with what the route has of it. */
+/* "  api.example.com/v1 GET,HEAD -> pool api" */
 static void print_route(const struct config *c, const struct config_route *r)
 {
-    const char *host = r->host ? r->host : r->sni;
-    printf("  %s%s%s%s", host ? host : "", r->path_exact ? "=" : "", r->path ? r->path : "",
-           host || r->path ? " " : "");
-    for (size_t i = 0; i < r->nmethods; i++)
-        printf("%s%s", r->methods[i], i + 1 < r->nmethods ? "," : " ");
-    printf("%s-> pool %s\n", host || r->path || r->nmethods ? "" : "any ", c->pools[r->pool].name);
+    struct buffer text = {0};
+    if (route_text(r, &text))
+        printf("  %.*s -> pool %s\n", (int)buffer_len(&text), buffer_head(&text),
+               c->pools[r->pool].name);
+    buffer_release(&text);
 }
 
 static void print_listener(const struct config *c, const struct config_listener *l)

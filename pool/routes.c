@@ -376,3 +376,25 @@ void routes_free(struct routes *r)
     free(r->by_path.slots);
     free(r);
 }
+
+/* ---- texts ---- */
+
+static bool put(struct buffer *out, const char *s)
+{
+    return buffer_append(out, s, strlen(s));
+}
+
+bool route_text(const struct config_route *route, struct buffer *out)
+{
+    const char *host = route->host ? route->host : route->sni;
+    bool ok = true, first = host == NULL && route->path == NULL;
+    if (!has_condition(route))
+        return put(out, "any");
+    if (host)
+        ok = put(out, host);
+    if (route->path)
+        ok = ok && put(out, route->path_exact ? "=" : "") && put(out, route->path);
+    for (size_t i = 0; i < route->nmethods && ok; i++)
+        ok = put(out, i ? "," : first ? "" : " ") && put(out, route->methods[i]);
+    return ok;
+}

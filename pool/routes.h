@@ -16,6 +16,7 @@
 #pragma once
 #include <stddef.h>
 
+#include "base/buffer.h"
 #include "base/str.h"
 #include "config/config.h"
 
@@ -36,6 +37,10 @@ struct routes *routes_new(const struct config_listener *l);
 void routes_free(struct routes *r); /* NULL is fine */
 /* The index of the first route that matches, or ROUTE_NONE. NULL is fine: 0. */
 size_t routes_find(const struct routes *r, const struct route_query *q);
+
+/* Appends the conditions of a route as text, such as "api.example.com/v1 GET,HEAD", which no other
+ * route of its listener has; "any" if it has none. False: no memory. */
+bool route_text(const struct config_route *route, struct buffer *out);
 
 /* A host without its port and one dot at its end, which names the same host; in the case as sent.
  * An IPv6 literal keeps its brackets. */

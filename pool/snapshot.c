@@ -31,15 +31,82 @@ void listener_stats_unref(struct listener_stats *l)
     free(l);
 }
 
-/* A reference to the figures of the listener of this name, which may be in the generation before.
- */
-static struct listener_stats *adopt_stats(const struct snapshot *s, const struct snapshot *old,
-                                          const char *name)
+/* ---- routes ---- */
+
+static struct route_stats *route_stats_new(unsigned nworkers)
+{
+    struct route_stats *r = mem_zalloc(sizeof *r);
+    ref_init(&r->ref);
+    r->cells = server_zalloc_lines(nworkers, sizeof *r->cells);
+    return r;
+}
+
+static void route_stats_unref(struct route_stats *r)
+{
+    if (!ref_put(&r->ref))
+        return;
+    free(r->cells);
+    free(r);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_route(const struct config *c, const struct config_route *a, const struct config *d,
+                       const struct config_route *b)
+{
+    if (!same_text(a->host, b->host) || !same_text(a->path, b->path) ||
+        a->path_exact != b->path_exact || !same_text(a->sni, b->sni) ||
+        a->nmethods != b->nmethods || strcmp(c->pools[a->pool].name, d->pools[b->pool].name) != 0)
+        return false;
+    for (size_t i = 0; i < a->nmethods; i++)
+        if (strcmp(a->methods[i], b->methods[i]) != 0)
+            return false;
+    return true;
+}
+
+/* The figures of each route, of which those that stay are taken over. They mostly stand in the same
+ * order, so each search begins behind what the one before found. */
+static void add_route_stats(const struct snapshot *s, struct snapshot_listener *l,
+                            const struct snapshot *old, const struct snapshot_listener *before)
+{
+    size_t n = l->config->nroutes, nbefore = before && before->routes ? before->config->nroutes : 0;
+    size_t from = 0;
+    if (l->routes == NULL)
+        return;
+    l->route_stats = mem_zalloc_array(n, sizeof(struct route_stats *));
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < nbefore && l->route_stats[i] == NULL; k++) {
+            size_t at = (from + k) % nbefore;
+            if (!same_route(s->config, &l->config->routes[i], old->config,
+                            &before->config->routes[at]))
+                continue;
+            l->route_stats[i] = before->route_stats[at];
+            ref_get(&l->route_stats[i]->ref);
+            from = at + 1;
+        }
+        if (l->route_stats[i] == NULL)
+            l->route_stats[i] = route_stats_new(s->nworkers);
+    }
+}
+
+static void free_routes(struct snapshot_listener *l)
+{
+    for (size_t i = 0; i < l->config->nroutes && l->route_stats; i++)
+        route_stats_unref(l->route_stats[i]);
+    free(l->route_stats);
+    routes_free(l->routes);
+}
+
+/* The listener of this name in the generation before; NULL: there is none. */
+static const struct snapshot_listener *listener_before(const struct snapshot *old, const char *name)
 {
     for (size_t i = 0; old && i < old->nlisteners; i++)
         if (strcmp(old->listeners[i].config->name, name) == 0)
-            return listener_stats_ref(old->listeners[i].stats);
-    return stats_new(s->nworkers);
+            return &old->listeners[i];
+    return NULL;
 }
 
 /* Listeners of one address have the same sockets, whatever else about them changes. A number is
@@ -71,9 +138,11 @@ static void add_listeners(struct snapshot *s, const struct snapshot *old)
         struct snapshot_listener *l = &s->listeners[i];
         l->config = &c->listeners[i];
         l->socket = adopt_socket(old, &l->config->listen);
+        const struct snapshot_listener *before = listener_before(old, l->config->name);
         l->routes = routes_new(l->config);
+        add_route_stats(s, l, old, before);
         l->tells_servers = tells_servers(c, l->config);
-        l->stats = adopt_stats(s, old, l->config->name);
+        l->stats = before ? listener_stats_ref(before->stats) : stats_new(s->nworkers);
     }
 }
 
@@ -208,7 +277,7 @@ void snapshot_unref(struct snapshot *s)
     assert(s->rosters == NULL);
     for (size_t i = 0; i < s->nlisteners; i++) {
         listener_stats_unref(s->listeners[i].stats);
-        routes_free(s->listeners[i].routes);
+        free_routes(&s->listeners[i]);
     }
     free(s->listeners);
     for (size_t i = 0; i < s->npools; i++)

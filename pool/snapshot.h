@@ -45,13 +45,26 @@ struct listener_stats {
 struct listener_stats *listener_stats_ref(struct listener_stats *l);
 void listener_stats_unref(struct listener_stats *l); /* NULL is fine */
 
+/* One worker's counter of one route. */
+struct route_cell {
+    _Alignas(64) _Atomic uint64_t requests;
+};
+
+/* The figures of a route, shared by the generations in which its listener's name, its conditions
+ * and its pool's name are the same. Counted (base/ref.h). */
+struct route_stats {
+    struct ref ref;
+    struct route_cell *cells; /* one for each worker */
+};
+
 struct snapshot_listener {
     const struct config_listener *config;
     uint64_t socket; /* names the listening sockets: the same as in the generation before if the
                         address is, else a number that no listener of this process had */
-    struct routes *routes;        /* NULL: one route without conditions */
-    bool tells_servers;           /* some pool of its routes gets PROXY heads */
-    struct listener_stats *stats; /* a reference */
+    struct routes *routes;            /* NULL: one route without conditions */
+    bool tells_servers;               /* some pool of its routes gets PROXY heads */
+    struct listener_stats *stats;     /* a reference */
+    struct route_stats **route_stats; /* of each route, references; NULL if `routes` is */
 };
 
 struct snapshot {

@@ -29,6 +29,7 @@ static const struct config_route *find_route(struct exchange *x, const struct he
     size_t i = routes_find(x->wl->routes, &q);
     if (i == ROUTE_NONE)
         return NULL;
+    lease_count_route(x->wl, i);
     lease_set_route(&x->lease, &routes[i]);
     return &routes[i];
 }

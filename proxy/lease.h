@@ -46,6 +46,11 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
                 const struct upstream_user_ops *ops);
 /* Goes to the pool of another route than the listener's first. Nothing may have been lent. */
 void lease_set_route(struct lease *l, const struct config_route *route);
+/* Counts a request that takes a route of a listener with a matcher. */
+static inline void lease_count_route(struct worker_listener *wl, size_t route)
+{
+    cell_add(&wl->shared->route_stats[route]->cells[wl->worker->index].requests, 1);
+}
 /* Finds the key by the route's `key`. Without one, the request counts as keyless. */
 void lease_set_key(struct lease *l, struct worker_listener *wl, const struct config_route *route,
                    const struct key_source *from);

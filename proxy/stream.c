@@ -98,7 +98,7 @@ static void try_failed(struct stream *s, enum blame b)
  * did not come, routes with a name do not match, and the next key of the list counts. */
 static void route(struct stream *s)
 {
-    const struct worker_listener *wl = s->client.wl;
+    struct worker_listener *wl = s->client.wl;
     struct key_source from = {.peer = client_source(&s->client)};
     if (s->sni.result == SNI_NAME)
         from.sni = sni_name(&s->sni);
@@ -109,8 +109,10 @@ static void route(struct stream *s)
         return;
     }
     const struct config_route *found = &wl->config->routes[i];
+    if (wl->routes)
+        lease_count_route(wl, i);
     lease_set_route(lease_of(s), found);
-    lease_set_key(lease_of(s), s->client.wl, found, &from);
+    lease_set_key(lease_of(s), wl, found, &from);
     if (s->state != STREAM_CONNECT)
         move(s, STREAM_CONNECT);
     try_next(s);

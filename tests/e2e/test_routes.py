@@ -288,6 +288,23 @@ def test_status_tells_the_routes(world):
     assert listener['routes'][9] == {'pool': 'api', 'path': '=/', 'methods': ['OPTIONS']}
 
 
+def test_metrics_count_the_requests_of_each_route(world):
+    def counted():
+        return {k: v for k, v in world.proxy.admin.metrics().items()
+                if k.startswith('ringproxy_route_requests_total')}
+    before = counted()
+    assert len(before) == len(ROUTES)
+    with Client(world.port) as c:
+        for _ in range(3):
+            c.request('GET', '/v1/x', host=API)
+        c.request('PURGE', '/', host='other.test')
+        c.request('GET', '/', host='nobody.test')
+    more = {k: v - before[k] for k, v in counted().items() if v > before[k]}
+    name = 'ringproxy_route_requests_total{listener="web",route='
+    assert more == {name + '"api.example.com/v1 GET,HEAD",pool="read"}': 3,
+                    name + '"PURGE,OPTIONS",pool="purge"}': 1}
+
+
 def test_check_prints_the_routes(world):
     done = run('check', '-c', world.proxy.config)
     assert done.returncode == 0

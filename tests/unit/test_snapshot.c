@@ -248,6 +248,42 @@ START_TEST(totals_and_figures_of_the_same_name_go_on)
 }
 END_TEST
 
+#define ROUTED(routes)                                                         \
+    "listeners: [{name: one, listen: 127.0.0.1:8001, routes: [" routes "]}]\n" \
+    "pools: [{name: p, backends: [{name: b1, address: 127.0.0.1:9001}]},\n"    \
+    "        {name: q, proxy_protocol: v1, backends: [{name: b1, address: 127.0.0.1:1}]}]\n"
+
+static struct route_cell *routed(const struct snapshot *s, size_t route)
+{
+    return &s->listeners[0].route_stats[route]->cells[WORKERS - 1];
+}
+
+START_TEST(a_route_keeps_its_figures_wherever_it_stands)
+{
+    struct snapshot *a =
+        next(NULL, ROUTED("{host: a, pool: p}, {path: /b, methods: [GET], pool: p}, {pool: p}"));
+    ck_assert(a->listeners[0].routes && !a->listeners[0].tells_servers);
+    for (size_t i = 0; i < 3; i++)
+        cell_add(&routed(a, i)->requests, i + 1);
+    struct snapshot *b = next(a, ROUTED("{host: x, pool: p}, {path: /b, methods: [GET], pool: p}, "
+                                        "{host: a, pool: q}, {path: =/b, pool: p}, {pool: p}"));
+    ck_assert(b->listeners[0].tells_servers);
+    ck_assert_ptr_eq(routed(b, 1), routed(a, 1));
+    ck_assert_ptr_eq(routed(b, 4), routed(a, 2));
+    drop(a);
+    static const uint64_t expected[] = {0, 2, 0, 0, 3};
+    for (size_t i = 0; i < 5; i++)
+        ck_assert_uint_eq(atomic_load(&routed(b, i)->requests), expected[i]);
+    struct snapshot *c = next(b, ROUTED("{pool: p}")); /* nothing to choose, nothing to count */
+    ck_assert(c->listeners[0].routes == NULL && c->listeners[0].route_stats == NULL);
+    drop(b);
+    struct snapshot *d = next(c, ROUTED("{host: a, pool: p}"));
+    ck_assert_uint_eq(atomic_load(&routed(d, 0)->requests), 0);
+    drop(c);
+    drop(d);
+}
+END_TEST
+
 START_TEST(a_ring_that_has_not_changed_is_not_built_again)
 {
     static const struct {
@@ -382,6 +418,7 @@ static Suite *build(void)
     tcase_add_test(t, a_server_that_is_gone_lives_until_its_last_reference);
     tcase_add_test(t, totals_and_figures_of_the_same_name_go_on);
     tcase_add_loop_test(t, a_ring_that_has_not_changed_is_not_built_again, 0, 6);
+    tcase_add_test(t, a_route_keeps_its_figures_wherever_it_stands);
     tcase_add_test(t, rosters_start_or_take_over_from_the_pool_of_the_same_name);
     tcase_add_test(t, listeners_of_one_address_have_the_same_socket);
     tcase_add_test(t, servers_are_gone_once_a_generation_without_them_starts);
