@@ -142,5 +142,7 @@ static inline struct str head_value(const char *base, const struct head_field *f
 
 /* The first field line with this name, in any case; NULL if there is none. */
 const struct head_field *head_find(const struct head *h, const char *base, struct str name);
+/* True if a Set-Cookie of an answer sets, or deletes, the cookie of this name, in this case. */
+bool head_sets_cookie(const struct head *h, const char *base, struct str name);
 /* True for the idempotent methods (RFC 9110 9.2.2): GET, HEAD, PUT, DELETE, OPTIONS, TRACE. */
 bool method_idempotent(enum method m);

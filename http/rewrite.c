@@ -237,6 +237,36 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     return true;
 }
 
+static size_t cookie_size(const struct rewrite_cookie *c)
+{
+    return c ? c->name.n + c->value.n + c->path.n + c->domain.n + c->same_site.n : 0;
+}
+
+RARE static void put_cookie(struct buffer *out, const struct rewrite_cookie *c, unsigned status)
+{
+    PUT(out, "Set-Cookie: ");
+    put_str(out, c->name);
+    PUT(out, "=");
+    put_str(out, c->value);
+    PUT(out, "; Path=");
+    put_str(out, c->path);
+    if (c->domain.n) {
+        PUT(out, "; Domain=");
+        put_str(out, c->domain);
+    }
+    if (c->max_age_s) {
+        PUT(out, "; Max-Age=");
+        put_number(out, c->max_age_s);
+    }
+    PUT(out, "; HttpOnly; SameSite=");
+    put_str(out, c->same_site);
+    if (c->secure)
+        PUT(out, "; Secure");
+    PUT(out, "\r\n");
+    if (status >= 200) /* even beside `public`: caches obey the stricter one (RFC 9111 4.2.1) */
+        PUT(out, "Cache-Control: private\r\n");
+}
+
 static void put_status_line(struct buffer *out, const struct head *h, const char *base)
 {
     PUT(out, "HTTP/1.1 ");
@@ -249,7 +279,7 @@ static void put_status_line(struct buffer *out, const struct head *h, const char
 bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
                     const struct rewrite_answer *r)
 {
-    if (!reserve(out, h, 0))
+    if (!reserve(out, h, cookie_size(r->cookie)))
         return false;
     put_status_line(out, h, base);
     for (unsigned i = 0; i < h->nfields; i++) {
@@ -257,6 +287,8 @@ bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
         if (!f->hop && f->id != FIELD_CONTENT_LENGTH)
             put_field(out, base, f);
     }
+    if (r->cookie)
+        put_cookie(out, r->cookie, h->status);
     if (!r->no_via)
         put_via(out);
     if (!h->has_date && h->status >= 200) /* a recipient with a clock adds it: RFC 9110 6.6.1 */

@@ -29,6 +29,15 @@ struct rewrite_request {
 bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
                      const struct rewrite_request *r);
 
+/* A cookie that the proxy sets by an answer (RFC 6265 4.1). The texts are such as may stand there.
+ */
+struct rewrite_cookie {
+    struct str name, value, path, same_site;
+    struct str domain;  /* empty: none */
+    uint64_t max_age_s; /* 0: none */
+    bool secure;
+};
+
 struct rewrite_answer {
     bool close;         /* add Connection: close */
     bool keep_alive_10; /* add Connection: keep-alive, for an HTTP/1.0 client that stays */
@@ -37,10 +46,12 @@ struct rewrite_answer {
     struct str date; /* the present "Date: ...\r\n" for an answer without Date; at most 64 bytes */
     uint8_t body;    /* enum body_kind, the framing to the client: LENGTH and NONE keep a sent
                         Content-Length, CHUNKED writes Transfer-Encoding, CLOSE neither */
+    const struct rewrite_cookie *cookie; /* to be set; NULL: none */
 };
 
 /* Appends the complete head of an answer, blank line included, always HTTP/1.1. An answer with 1xx
- * or 204 gets no Content-Length (RFC 9110 8.6). */
+ * or 204 gets no Content-Length (RFC 9110 8.6). A final answer with a cookie gets Cache-Control:
+ * private, as a shared cache would give the cookie of one client to others (RFC 9111 7.3). */
 bool rewrite_answer(struct buffer *out, const struct head *h, const char *base,
                     const struct rewrite_answer *r);
 /* Appends the end of a chunked body: "0\r\n", the trailers (NULL: none) and the blank line. base:

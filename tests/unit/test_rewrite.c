@@ -304,6 +304,93 @@ START_TEST(answers_can_have_no_via_of_ours)
 }
 END_TEST
 
+/* RFC 6265 4.1; RFC 9111 7.3: that an answer sets a cookie does not keep it out of caches. */
+START_TEST(a_cookie_is_set_and_kept_from_shared_caches)
+{
+#define COOKIE "Set-Cookie: rp=0a1b; Path=/; HttpOnly; SameSite=Lax\r\n"
+#define PRIVATE "Cache-Control: private\r\n"
+    const struct rewrite_cookie all = {.name = STR("__Host-rp"),
+                                       .value = STR("0a1b"),
+                                       .path = STR("/a"),
+                                       .same_site = STR("None"),
+                                       .domain = STR("shop.example"),
+                                       .max_age_s = 2592000,
+                                       .secure = true},
+                                few = {.name = STR("rp"),
+                                       .value = STR("0a1b"),
+                                       .path = STR("/"),
+                                       .same_site = STR("Lax")};
+    struct rewrite_answer r = {.body = BODY_CLOSE, .no_via = true, .cookie = &few};
+    check_answer(OK, r, OK COOKIE PRIVATE "\r\n");
+    check_answer(OK "Set-Cookie: sid=1\r\nCache-Control: public\r\n", r,
+                 OK "Set-Cookie: sid=1\r\nCache-Control: public\r\n" COOKIE PRIVATE "\r\n");
+    check_answer("HTTP/1.1 304 N\r\n", r, "HTTP/1.1 304 N\r\n" COOKIE PRIVATE "\r\n");
+    r.cookie = &all;
+    check_answer(OK, r,
+                 OK "Set-Cookie: __Host-rp=0a1b; Path=/a; Domain=shop.example; Max-Age=2592000; "
+                    "HttpOnly; SameSite=None; Secure\r\n" PRIVATE "\r\n");
+    r.cookie = &few;
+    r.upgrade = true;
+    check_answer("HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: x\r\n", r,
+                 "HTTP/1.1 101 S\r\n" COOKIE "Connection: Upgrade\r\nUpgrade: x\r\n\r\n");
+}
+END_TEST
+
+/* The room for an answer is reserved beforehand. */
+START_TEST(a_cookie_may_be_long)
+{
+    char name[4096], expected[4096 + 128];
+    memset(name, 'n', sizeof name);
+    const struct rewrite_cookie c = {.name = {name, sizeof name},
+                                     .value = STR("0a1b"),
+                                     .path = STR("/"),
+                                     .same_site = STR("Lax")};
+    const char in[] = OK "\r\n";
+    struct rewrite_answer r = {.body = BODY_NONE, .no_via = true, .cookie = &c};
+    struct parser p;
+    struct head h;
+    struct buffer out = {0};
+    parser_init_answer(&p, &h, 64);
+    ck_assert(parser_execute(&p, &h, in, sizeof in - 1) == PARSE_DONE);
+    ck_assert(rewrite_answer(&out, &h, in, &r));
+    snprintf(expected, sizeof expected,
+             OK "Set-Cookie: %.*s=0a1b; Path=/; HttpOnly; SameSite=Lax\r\n" PRIVATE "\r\n",
+             (int)sizeof name, name);
+    check_text(&out, expected, in);
+}
+END_TEST
+
+START_TEST(a_set_cookie_names_its_cookie)
+{
+    static const struct {
+        const char *fields;
+        bool sets;
+    } cases[] = {
+        {"Set-Cookie: rp=1\r\n", true},
+        {"SET-COOKIE:  rp = ; Max-Age=0\r\n", true},
+        {"Set-Cookie: a=1\r\nset-cookie: rp=1\r\n", true},
+        {"Set-Cookie: RP=1\r\n", false},
+        {"Set-Cookie: rpx=1\r\n", false},
+        {"Set-Cookie: a=rp=1\r\n", false},
+        {"Set-Cookie: rp\r\n", false},
+        {"Set-Cookie: a; rp=1\r\n", false},
+        {"Set-Cookie:\r\n", false},
+        {"Set-Cookie2: rp=1\r\n", false},
+        {"Cookie: rp=1\r\n", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct parser p;
+        struct head h;
+        char in[256];
+        int n = snprintf(in, sizeof in, OK "%s\r\n", cases[i].fields);
+        parser_init_answer(&p, &h, 256);
+        ck_assert(parser_execute(&p, &h, in, (size_t)n) == PARSE_DONE);
+        ck_assert_msg(head_sets_cookie(&h, in, STR("rp")) == cases[i].sets, "%s", in);
+    }
+}
+END_TEST
+
 /* RFC 9110 7.8, 15.5.22: an answer that demands an Upgrade says which; others say nothing. */
 START_TEST(a_426_says_which_protocol)
 {
@@ -430,6 +517,9 @@ static Suite *build(void)
     tcase_add_test(t, our_via_can_be_left_out);
     tcase_add_test(t, answers_can_have_no_via_of_ours);
     tcase_add_test(t, a_426_says_which_protocol);
+    tcase_add_test(t, a_cookie_is_set_and_kept_from_shared_caches);
+    tcase_add_test(t, a_cookie_may_be_long);
+    tcase_add_test(t, a_set_cookie_names_its_cookie);
     tcase_add_test(t, answers_go_out_as_1_1);
     tcase_add_test(t, answers_have_the_framing_for_the_client);
     tcase_add_test(t, answers_say_what_becomes_of_the_connection);
