@@ -1,4 +1,5 @@
-/* `ringproxy check` prints every error of a configuration, or how its rings are balanced. */
+/* `ringproxy check` prints every error of a configuration, or its warnings and how its rings are
+ * balanced. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,8 @@ int cmd_check(int argc, char **argv)
     struct config *c = options_load(file);
     if (c == NULL)
         return APP_USAGE;
+    for (size_t i = 0; i < c->warnings.count; i++)
+        fprintf(stderr, "%s\n", c->warnings.lines[i]);
     bool ok = print_summary(c);
     ok = options_flush("check") && ok;
     config_unref(c);

@@ -485,6 +485,7 @@ int control_run(struct config *config, const struct control_hooks *hooks)
         fail(&control, "start failed", e.text);
         return control.status;
     }
+    notice_log_warnings(config);
     run(&control, config);
     stop_log();
     return control.status;

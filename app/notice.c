@@ -78,3 +78,9 @@ void notice_log(const struct roster_notice *n)
         log_share(&l, "moved", n->moved);
     log_end(&l);
 }
+
+void notice_log_warnings(const struct config *c)
+{
+    for (size_t i = 0; i < c->warnings.count; i++)
+        log_event(LOG_WARN, "configuration", c->warnings.lines[i]);
+}

@@ -61,7 +61,7 @@ static struct config *new_config(const char *file, const char *text, size_t len)
 struct config *config_parse(const char *file, const char *text, size_t len,
                             struct config_errors *errors)
 {
-    struct report r = {.file = file};
+    struct report warnings = {.file = file}, r = {.file = file, .warnings = &warnings};
     struct yaml_tree tree;
     struct yaml_fault fault;
     if (len > CONFIG_MAX_FILE)
@@ -78,6 +78,7 @@ struct config *config_parse(const char *file, const char *text, size_t len,
     }
     yaml_tree_free(&tree);
     report_finish(&r, errors);
+    report_finish(&warnings, &c->warnings);
     /* A config with errors is only partly filled, but always complete enough to be freed. */
     if (errors->count) {
         config_unref(c);
@@ -151,6 +152,8 @@ static void free_listener(struct config_listener *l)
     free(l->name);
     free(l->listen_text);
     read_keys_free(l->keys, l->nkeys);
+    free(l->issued_cookie.domain);
+    free(l->issued_cookie.path);
     free(l->trusted_proxies);
 }
 
@@ -169,5 +172,6 @@ void config_unref(struct config *c)
     free(c->text);
     free(c->admin_listen_text);
     free(c->admin_token);
+    config_errors_free(&c->warnings);
     free(c);
 }

@@ -36,6 +36,7 @@ enum config_key_kind {
     KEY_SOURCE_IP,
     KEY_CLIENT_IP,
     KEY_SNI,
+    KEY_ISSUED, /* the only part of its key, which is the last of a list */
 };
 
 /* The word for it in a file: "header" of "header:NAME", "source_ip". */
@@ -53,6 +54,25 @@ struct config_key {
     size_t nparts; /* at least 1 */
 };
 
+/* The key that is issued to clients without one: the last of a list, if it is `issued:NAME`. NULL:
+ * it is none. */
+static inline const struct config_key_part *config_issued(const struct config_key *keys,
+                                                          size_t nkeys)
+{
+    const struct config_key *last = nkeys ? &keys[nkeys - 1] : NULL;
+    return last && last->nparts && last->parts->kind == KEY_ISSUED ? last->parts : NULL;
+}
+
+enum config_same_site { SAME_SITE_LAX, SAME_SITE_STRICT, SAME_SITE_NONE };
+
+/* The attributes of the cookie by which a key is issued (RFC 6265 4.1.2). */
+struct config_issued_cookie {
+    uint64_t max_age_ms; /* whole seconds; 0: the cookie ends with the browser's session */
+    char *domain;        /* NULL: the host of the request alone */
+    char *path;          /* begins with a slash */
+    enum config_same_site same_site;
+};
+
 enum config_mode { MODE_HTTP, MODE_TCP };
 
 /* Which requests (mode http) or streams (mode tcp) of a listener go to which pool: those for which
@@ -68,6 +88,7 @@ struct config_route {
     size_t pool;     /* index into config.pools */
     struct config_key *keys; /* the listener's, unless own_keys */
     size_t nkeys;
+    const struct config_key_part *issued; /* config_issued() of these keys */
     bool own_keys;
 };
 
@@ -80,7 +101,8 @@ struct config_listener {
     size_t nroutes;              /* at least 1 */
     struct config_key *keys;     /* of the routes without keys of their own */
     size_t nkeys;
-    uint32_t max_connections;        /* 1 to 1,000,000 */
+    struct config_issued_cookie issued_cookie; /* of the keys `issued:NAME` */
+    uint32_t max_connections;                  /* 1 to 1,000,000 */
     uint32_t max_header_size;        /* bytes of a head's fields; mode tcp: of a ClientHello */
     bool accept_head;                /* connections must begin with a PROXY head */
     bool via;                        /* heads get a Via */
@@ -177,6 +199,14 @@ struct config_pool {
     size_t nstandbys;
 };
 
+/* All errors, or warnings, of a file in the order of their places in it. Each is one line without
+ * the newline: "FILE:LINE:COLUMN: PATH: what is wrong and what is allowed", a warning's text begins
+ * with "warning: ". docs/configuration.md, Errors. */
+struct config_errors {
+    char **lines;
+    size_t count;
+};
+
 struct config {
     _Atomic unsigned refs;
     char *file; /* the name of the file, as given */
@@ -197,13 +227,7 @@ struct config {
     size_t nlisteners;                 /* at least 1 */
     struct config_pool *pools;         /* in the file's order */
     size_t npools;                     /* at least 1 */
-};
-
-/* All errors of a file in the order of their places in it. Each is one line without the newline:
- * "FILE:LINE:COLUMN: PATH: what is wrong and what is allowed". docs/configuration.md, Errors. */
-struct config_errors {
-    char **lines;
-    size_t count;
+    struct config_errors warnings;     /* what is allowed, and most likely not meant */
 };
 
 /* Reads and checks a file. Returns a config with one reference, the caller's. NULL: *errors holds

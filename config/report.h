@@ -31,9 +31,11 @@ struct report {
     const char *file;
     struct report_line *lines;
     size_t count, cap;
+    struct report *warnings; /* of the same file; NULL in `warnings` itself */
 };
 
-/* Adds one error. line and column count from 1; path NULL is printed as "(document)". */
+/* Adds one error, or to `warnings` one warning. line and column count from 1; path NULL is printed
+ * as "(document)". */
 void report_at(struct report *r, unsigned line, unsigned column, const struct report_path *path,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* The same, at the line and column of a node. */

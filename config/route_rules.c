@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "config/route_values.h"
+#include "config/issued.h"
 #include "config/rules_parts.h"
 
 struct pool_name {
@@ -88,6 +89,7 @@ static void settle_keys(const struct route_rules *p, const struct yaml_node *map
         route->nkeys = p->listener->nkeys;
     } else if (p->know_mode) {
         rules_check_keys(p->r, route->keys, route->nkeys, p->listener->mode, key, &at);
+        issued_check_keys(p->r, p->listener, route->keys, route->nkeys, key, &at);
     }
 }
 

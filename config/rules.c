@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/units.h"
+#include "config/issued.h"
 #include "config/read.h"
 #include "config/rules_parts.h"
 #include "config/token.h"
@@ -389,8 +390,9 @@ static void check_pools(struct report *r, const struct yaml_node *root, struct c
 
 static const char *const mode_names[] = {[MODE_HTTP] = "http", [MODE_TCP] = "tcp"};
 static const char *const mode_keys[] = {
-    [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip",
-    [MODE_TCP] = "source_ip, sni"};
+    [MODE_HTTP] = "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip, "
+                  "joined with '+', and issued:NAME",
+    [MODE_TCP] = "source_ip, sni, joined with '+'"};
 
 /* True if all parts of a key exist in a mode: there is no request head in mode tcp, and no
  * ClientHello in mode http. */
@@ -421,8 +423,7 @@ void rules_check_keys(struct report *r, const struct config_key *keys, size_t nk
         const struct yaml_node *item = list ? key->items[i] : key;
         struct report_path at_item = path_index(at, i);
         if (!key_suits(&keys[i], mode))
-            report_node(r, item, list ? &at_item : at,
-                        "%s means nothing with mode: %s, allowed %s, joined with '+'",
+            report_node(r, item, list ? &at_item : at, "%s means nothing with mode: %s, allowed %s",
                         report_quote(item->text, text), mode_names[mode], mode_keys[mode]);
     }
 }
@@ -431,8 +432,11 @@ static void check_keys(struct report *r, const struct config_listener *l,
                        const struct yaml_node *node, const struct report_path *path)
 {
     struct report_path at = path_key(path, "key");
-    if (rules_know_mode(l, node))
-        rules_check_keys(r, l->keys, l->nkeys, l->mode, yaml_tree_get(node, "key"), &at);
+    const struct yaml_node *key = yaml_tree_get(node, "key");
+    if (!rules_know_mode(l, node))
+        return;
+    rules_check_keys(r, l->keys, l->nkeys, l->mode, key, &at);
+    issued_check_keys(r, l, l->keys, l->nkeys, key, &at);
 }
 
 /* Mode tcp has no heads: a key that says what is done with them is surely a mistake there. */
@@ -488,6 +492,10 @@ static void check_listeners(struct report *r, const struct yaml_node *root, stru
     free(addrs);
     free(names);
     rules_apply_routes(r, list, c);
+    for (size_t i = 0; i < n; i++) {
+        struct report_path item = path_index(&path, i);
+        issued_check_cookie(r, &c->listeners[i], list_item(list, i), &item);
+    }
 }
 
 static void check_admin(struct report *r, const struct yaml_node *root, struct config *c)

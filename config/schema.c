@@ -76,6 +76,20 @@ static const struct schema_key route_keys[] = {
 };
 static const struct schema route = KEYS(route_keys, config_route);
 
+static const struct schema_word same_sites[] = {
+    {"lax", SAME_SITE_LAX}, {"strict", SAME_SITE_STRICT}, {"none", SAME_SITE_NONE}, {NULL}};
+
+/* 400 days is what browsers keep a cookie for at most. */
+static const struct schema_key issued_cookie_keys[] = {
+    {"max_age", SCHEMA_DURATION, .min = 1000, .max = 400ull * SCHEMA_DAY_MS,
+     FIELD(config_issued_cookie, max_age_ms)},
+    {"domain", SCHEMA_TEXT, .max = 253, FIELD(config_issued_cookie, domain)},
+    {"path", SCHEMA_TEXT, .fallback = "/", .max = 1024, FIELD(config_issued_cookie, path)},
+    {"same_site", SCHEMA_WORD, .fallback = "lax", FIELD(config_issued_cookie, same_site),
+     .words = same_sites},
+};
+static const struct schema issued_cookie = KEYS(issued_cookie_keys, config_issued_cookie);
+
 static const struct schema_key listener_keys[] = {
     {"name", SCHEMA_NAME, .required = true, FIELD(config_listener, name)},
     {"listen", SCHEMA_ADDRESS, .required = true, .max = SCHEMA_TAKES_UNIX,
@@ -86,6 +100,7 @@ static const struct schema_key listener_keys[] = {
     {"routes", SCHEMA_LIST, FIELD(config_listener, routes), AND(config_listener, nroutes),
      .inner = &route},
     {"key", SCHEMA_KEYS, FIELD(config_listener, keys), AND(config_listener, nkeys)},
+    {"issued_cookie", SCHEMA_MAP, FIELD(config_listener, issued_cookie), .inner = &issued_cookie},
     {"max_connections", SCHEMA_NUMBER, .fallback = "10000", .min = 1, .max = 1000000,
      FIELD(config_listener, max_connections)},
     {"max_header_size", SCHEMA_SIZE, .fallback = "16KiB", .min = 1024, .max = 1048576,

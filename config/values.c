@@ -247,6 +247,7 @@ static const struct {
     {"source_ip", KEY_SOURCE_IP, NULL},
     {"client_ip", KEY_CLIENT_IP, NULL},
     {"sni", KEY_SNI, NULL},
+    {"issued", KEY_ISSUED, read_is_token},
 };
 
 const char *config_key_word(enum config_key_kind kind)
@@ -273,7 +274,7 @@ static bool read_part(struct report *r, const struct yaml_node *node,
     if (k == kinds) {
         report_node(r, node, path,
                     "%s is not a key, allowed header:NAME, cookie:NAME, query:NAME, path, uri, "
-                    "host, source_ip, client_ip, sni, joined with '+'",
+                    "host, source_ip, client_ip, sni, joined with '+', and issued:NAME",
                     text);
     } else if (key_kinds[k].name_ok == NULL && named) {
         report_node(r, node, path, "%s takes no name, allowed %s", text, key_kinds[k].word);
@@ -290,6 +291,20 @@ static bool read_part(struct report *r, const struct yaml_node *node,
         return true;
     }
     return false;
+}
+
+/* What is issued is one cookie, and the key has to be the bytes that come back in it. */
+static bool check_issued_alone(struct report *r, const struct yaml_node *node,
+                               const struct report_path *path, const struct config_key *key)
+{
+    char text[REPORT_QUOTE_MAX];
+    for (size_t i = 0; i < key->nparts && key->nparts > 1; i++)
+        if (key->parts[i].kind == KEY_ISSUED) {
+            report_node(r, node, path, "%s joins issued:%s with another key, allowed alone",
+                        report_quote(node->text, text), key->parts[i].name);
+            return false;
+        }
+    return true;
 }
 
 /* Reads one alternative. False: it was reported, and *out may hold some parts, to be freed. */
@@ -320,12 +335,13 @@ static bool read_key(struct report *r, const struct yaml_node *node, const struc
             ok = false;
     }
     assert(!ok || out->nparts == parts);
-    return ok;
+    return ok && check_issued_alone(r, node, path, out);
 }
 
 bool read_keys(struct report *r, const struct yaml_node *node, const struct report_path *path,
                struct config_key **out, size_t *count)
 {
+    char text[REPORT_QUOTE_MAX];
     bool list = node->kind == YAML_LIST, ok = true;
     size_t n = list ? node->count : 1;
     struct config_key *keys = mem_zalloc_array(n, sizeof *keys);
@@ -333,6 +349,12 @@ bool read_keys(struct report *r, const struct yaml_node *node, const struct repo
         struct report_path at = {path, .index = i};
         const struct yaml_node *item = list ? node->items[i] : node;
         ok = read_key(r, item, list ? &at : path, &keys[i]) && ok;
+        if (i + 1 < n && config_issued(&keys[i], 1)) {
+            report_node(r, item, &at,
+                        "%s is never absent, so no key behind it is used, allowed last",
+                        report_quote(item->text, text));
+            ok = false;
+        }
     }
     if (!ok) {
         read_keys_free(keys, n);

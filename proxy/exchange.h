@@ -80,6 +80,8 @@ struct exchange {
     uint8_t last_failure; /* enum end_reason, of the last try that failed */
     bool upgrade;         /* the client asked for it */
     bool needs_host;      /* HTTP/1.0 without a Host: the server's address becomes the Host */
+    bool made_key; /* its key is the one in issued_key, and the answer is to set the cookie */
+    bool secure;   /* with made_key: the client came by https */
 
     /* the progress */
     bool continued;   /* the front has got a 100 */
@@ -93,6 +95,8 @@ struct exchange {
     struct body request_body, answer_body;
 
     /* What stands from here on is not zeroed when the memory is used again: buffers stay. */
+    const struct config_key_part *issued; /* of the route, if it has such a key; set with the key */
+    char issued_key[KEY_ISSUED_LEN];
     struct buffer out;    /* the request head in the form that the server gets */
     size_t out_fixed;     /* end of the part of `out` that is the same for each try */
     struct buffer kept;   /* body bytes that were sent, with their framing, for another try */

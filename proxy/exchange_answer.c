@@ -83,7 +83,7 @@ static size_t pass_interim(struct exchange *x, const char *base)
     }
     x->moved |= MOVED_ANSWER;
     if (!go_ahead || !x->continued)
-        passed(x, x->front->ops->interim(x->front, &x->head, base));
+        passed(x, x->front->ops->interim(x->front, &x->head, base, NULL));
     if (exchange_is_over(x))
         return size;
     x->record.sent += size;
@@ -100,8 +100,11 @@ static size_t switch_protocols(struct exchange *x, const char *base)
 {
     assert(x->upgrade && x->request == REQUEST_DONE);
     size_t size = x->head.size;
+    struct rewrite_cookie room;
+    const struct rewrite_cookie *cookie =
+        x->issued ? exchange_cookie(x, &x->head, base, &room) : NULL;
     lease_answered(&x->lease);
-    passed(x, x->front->ops->interim(x->front, &x->head, base));
+    passed(x, x->front->ops->interim(x->front, &x->head, base, cookie));
     if (exchange_is_over(x))
         return size;
     exchange_move_answer(x, ANSWER_DONE);
@@ -170,7 +173,9 @@ static size_t begin_answer(struct exchange *x, char *base, size_t len)
     if (h->has_idle) /* from the head on: nobody knows when the server has written the last byte */
         upstream_expires(x->lease.upstream, x->record.first_byte_ms, h->idle_ms);
     x->record.sent += size + piece.used;
-    const struct front_answer a = {h, base, kind, x->request == REQUEST_DONE};
+    struct rewrite_cookie room;
+    const struct front_answer a = {h, base, kind, x->request == REQUEST_DONE,
+                                   x->issued ? exchange_cookie(x, h, base, &room) : NULL};
     const struct front_piece p = front_piece(x, base + size, piece);
     return size + piece_passed(x, x->front->ops->answer(x->front, &a, &p), piece, len - size);
 }

@@ -135,6 +135,17 @@ void exchange_go_deaf(struct exchange *x, int uv_error);
 /* The kernel has taken all that was queued for the server. */
 void exchange_server_drained(struct exchange *x);
 
+/* ---- exchange_issue.c ---- */
+
+/* The request has no key: it gets one that the proxy makes, if its route issues keys, or counts as
+ * keyless. */
+void exchange_without_key(struct exchange *x, const struct key_source *from);
+/* The cookie that tells the client of the key that was made for it, as *out. NULL: none was made;
+ * or h, the answer's head, sets a cookie of this name itself, which stands. The route must issue
+ * keys. */
+const struct rewrite_cookie *exchange_cookie(struct exchange *x, const struct head *h,
+                                             const char *base, struct rewrite_cookie *out);
+
 /* ---- exchange_answer.c ---- */
 
 /* Returns how many bytes of the answer were taken. */

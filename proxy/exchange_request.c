@@ -51,7 +51,10 @@ static bool compose(struct exchange *x, const struct config_route *route, const 
                                       .upgrade = h->upgrade,
                                       .trusted = c->trusted,
                                       .no_via = !l->via};
+    x->issued = route->issued;
     lease_set_key(&x->lease, x->wl, route, &from);
+    if (x->lease.keyless)
+        exchange_without_key(x, &from);
     buffer_clear(&x->out);
     if (!rewrite_request(&x->out, h, base, &r))
         return false;

@@ -15,6 +15,7 @@
  * one worker. */
 #pragma once
 #include "http/framing.h"
+#include "http/rewrite.h"
 #include "proxy/record.h"
 
 struct front;
@@ -36,9 +37,10 @@ enum front_owes {
 /* The final head of an answer. */
 struct front_answer {
     const struct head *head;
-    const char *base;     /* of the head */
-    enum body_kind body;  /* how the server ends the body */
-    bool request_is_done; /* the request has come whole */
+    const char *base;                    /* of the head */
+    enum body_kind body;                 /* how the server ends the body */
+    bool request_is_done;                /* the request has come whole */
+    const struct rewrite_cookie *cookie; /* to be set; NULL: none */
 };
 
 /* Bytes of the answer's body. */
@@ -57,8 +59,10 @@ struct front_end {
 };
 
 struct front_ops {
-    /* A 1xx for the client. After a 101 nothing but `end` follows. */
-    enum front_result (*interim)(struct front *f, const struct head *h, const char *base);
+    /* A 1xx for the client. After a 101, the only one that may set a cookie, nothing but `end`
+     * follows. cookie: NULL: none. */
+    enum front_result (*interim)(struct front *f, const struct head *h, const char *base,
+                                 const struct rewrite_cookie *cookie);
     /* The final head, with the first piece of the body, which may be empty. */
     enum front_result (*answer)(struct front *f, const struct front_answer *a,
                                 const struct front_piece *p);

@@ -26,6 +26,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "base/need.h"
+#include "base/random.h"
 #include "net/acceptor.h"
 #include "net/conn.h"
 #include "net/mailbox.h"
@@ -101,6 +102,7 @@ struct worker_listener {
     const struct routes *routes; /* NULL: one route without conditions */
     struct worker_pool *pool;    /* of the first route */
     struct client_clocks *clocks;
+    bool told_of_cookie; /* the log had a line about servers that set the cookie of an issued key */
 };
 
 struct generation {
@@ -142,7 +144,9 @@ struct worker {
     bool stopping;
     uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */
     size_t date_len;
-    char date[64]; /* "Date: ...\r\n" */
+    char date[64];              /* "Date: ...\r\n" */
+    uint64_t random_failed_ms;  /* when the log had a line about it; 0: never */
+    struct random_store random; /* of issued keys */
 };
 
 static inline void generation_ref(struct generation *g)

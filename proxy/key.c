@@ -140,6 +140,7 @@ static struct str find_in_head(const struct config_key_part *part, const struct 
         return f ? head_value(base, f) : (struct str){0};
     }
     case KEY_COOKIE:
+    case KEY_ISSUED:
         return find_cookie(h, base, name);
     case KEY_QUERY:
         return find_query(head_str(base, h->query), name);
@@ -223,6 +224,41 @@ bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_s
             return true;
     return false;
 }
+
+/* ---- issued keys ---- */
+
+void key_issue(const uint8_t random[KEY_ISSUED_LEN / 2], char out[KEY_ISSUED_LEN])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < KEY_ISSUED_LEN / 2; i++) {
+        out[2 * i] = digits[random[i] >> 4];
+        out[2 * i + 1] = digits[random[i] & 15];
+    }
+}
+
+/* The first element of the first field that is not empty: proxies that append keep what the
+ * client's own one has said. Some say `wss` for WebSockets (Traefik). */
+static bool is_forwarded_https(const struct head *h, const char *base)
+{
+    for (unsigned i = 0; i < h->nfields; i++) {
+        struct str list = head_value(base, &h->fields[i]);
+        if (h->fields[i].id != FIELD_X_FORWARDED_PROTO || list.n == 0)
+            continue;
+        const char *comma = memchr(list.p, ',', list.n);
+        struct str first =
+            str_trim((struct str){list.p, comma ? (size_t)(comma - list.p) : list.n});
+        return str_eq_nocase(first, STR("https")) || str_eq_nocase(first, STR("wss"));
+    }
+    return false;
+}
+
+bool key_is_secure(const struct key_source *from)
+{
+    return from->secure ||
+           (from->ntrusted && from->head && is_forwarded_https(from->head, from->base));
+}
+
+/* ---- mode tcp ---- */
 
 bool key_wants_sni(const struct config_key *keys, size_t nkeys, const struct key_source *from)
 {

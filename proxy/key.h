@@ -15,13 +15,22 @@ struct key_source {
                                       peer says of others does not count for `client_ip` */
     size_t ntrusted;
     struct str sni; /* the server name of the client's ClientHello, `sni` */
+    bool secure;    /* the client's connection is encrypted */
 };
 
-/* Finds the first alternative all of whose parts are present and not empty. True: *key is the key.
- * It is a slice of the source, or of *scratch, which is overwritten, and valid as long as both are
- * unchanged. False: the request is keyless, or memory is out. */
+/* Finds the first alternative all of whose parts are present and not empty; for `issued:NAME` that
+ * is the cookie. True: *key is the key. It is a slice of the source, or of *scratch, which is
+ * overwritten, and valid as long as both are unchanged. False: the request is keyless, or memory is
+ * out. */
 bool key_extract(const struct config_key *keys, size_t nkeys, const struct key_source *from,
                  struct buffer *scratch, struct str *key);
+/* The text of an issued key: so many hexadecimal digits, 128 bits. */
+#define KEY_ISSUED_LEN 32
+/* Makes that text of random bytes. Hexadecimal, so that it can be typed at `ringproxy route`. */
+void key_issue(const uint8_t random[KEY_ISSUED_LEN / 2], char out[KEY_ISSUED_LEN]);
+/* Whether the client has come by https: by the transport (`secure`), or by what a trusted peer says
+ * in X-Forwarded-Proto. */
+bool key_is_secure(const struct key_source *from);
 /* True if the key depends on the server name, which is not known yet: no alternative before the one
  * with `sni` is present, and all other parts of that one are. Only then is it worth waiting for the
  * ClientHello. */

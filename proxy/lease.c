@@ -36,11 +36,16 @@ void lease_set_key(struct lease *l, struct worker_listener *wl, const struct con
     struct str key;
     struct buffer *scratch = &wl->worker->scratch;
     l->keyless = !key_extract(route->keys, route->nkeys, from, scratch, &key);
-    if (l->keyless)
-        cell_add(&wl->cell->keyless, 1);
-    else
+    if (!l->keyless)
         l->hash = hash_key(key);
     buffer_clear(scratch);
+}
+
+void lease_give_key(struct lease *l, struct str key)
+{
+    assert(l->keyless && l->ntried == 0);
+    l->keyless = false;
+    l->hash = hash_key(key);
 }
 
 /* The member to which the client has a connection of its own, the last used one; NULL: none. */

@@ -51,9 +51,12 @@ static inline void lease_count_route(struct worker_listener *wl, size_t route)
 {
     cell_add(&wl->shared->route_stats[route]->cells[wl->worker->index].requests, 1);
 }
-/* Finds the key by the route's `key`. Without one, the request counts as keyless. */
+/* Finds the key by the route's `key`. Without one the request is keyless, and the caller counts it,
+ * unless it calls lease_give_key(). */
 void lease_set_key(struct lease *l, struct worker_listener *wl, const struct config_route *route,
                    const struct key_source *from);
+/* Gives a keyless request a key. */
+void lease_give_key(struct lease *l, struct str key);
 /* Lends the server that comes after those tried. None may be lent at the time. */
 enum pool_outcome lease_next(struct lease *l);
 /* While a server is lent: lends the next one beside it, for a retry of the pool's, which is used

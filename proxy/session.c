@@ -371,12 +371,15 @@ static uv_buf_t buf_of(struct buffer *b)
 }
 
 /* 1xx go to HTTP/1.1 clients alone: HTTP/1.0 has none (RFC 9110 15.2). */
-static enum front_result pass_interim(struct front *f, const struct head *h, const char *base)
+static enum front_result pass_interim(struct front *f, const struct head *h, const char *base,
+                                      const struct rewrite_cookie *cookie)
 {
     struct session *s = of_front(f);
     struct buffer *out = &worker_of(s)->scratch;
-    const struct rewrite_answer r = {
-        .upgrade = h->status == 101, .no_via = !s->client.wl->config->via, .body = BODY_NONE};
+    const struct rewrite_answer r = {.upgrade = h->status == 101,
+                                     .no_via = !s->client.wl->config->via,
+                                     .body = BODY_NONE,
+                                     .cookie = cookie};
     if (s->minor == 0)
         return FRONT_OK;
     buffer_clear(out);
@@ -434,7 +437,8 @@ static enum front_result pass_answer(struct front *f, const struct front_answer 
                                      .keep_alive_10 = s->minor == 0 && !s->close,
                                      .no_via = !s->client.wl->config->via,
                                      .date = worker_date(w),
-                                     .body = s->down};
+                                     .body = s->down,
+                                     .cookie = a->cookie};
     buffer_clear(&w->scratch);
     if (!rewrite_answer(&w->scratch, a->head, a->base, &r))
         return FRONT_GONE;

@@ -113,6 +113,8 @@ static void route(struct stream *s)
         lease_count_route(wl, i);
     lease_set_route(lease_of(s), found);
     lease_set_key(lease_of(s), wl, found, &from);
+    if (lease_of(s)->keyless)
+        cell_add(&wl->cell->keyless, 1);
     if (s->state != STREAM_CONNECT)
         move(s, STREAM_CONNECT);
     try_next(s);

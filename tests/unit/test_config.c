@@ -865,7 +865,7 @@ static const struct {
     {LISTENER("key: [source_ip, sni+source_ip]"),
      {"t.yaml:2:18: listeners[0].key[1]: sni+source_ip means nothing with mode: http, allowed "
       "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip, joined with "
-      "'+'"}},
+      "'+', and issued:NAME"}},
     {LISTENER("mode: tcp, key: sni:x"),
      {"t.yaml:2:17: listeners[0].key: sni:x takes no name, allowed sni"}},
     {LISTENER("key: header"),
@@ -875,7 +875,7 @@ static const struct {
     {LISTENER("key: path:x"), {"t.yaml:2:6: listeners[0].key: path:x takes no name, allowed path"}},
     {LISTENER("key: path+"),
      {"t.yaml:2:6: listeners[0].key: \"\" is not a key, allowed header:NAME, cookie:NAME, "
-      "query:NAME, path, uri, host, source_ip, client_ip, sni, joined with '+'"}},
+      "query:NAME, path, uri, host, source_ip, client_ip, sni, joined with '+', and issued:NAME"}},
     {LISTENER("key: \"\""),
      {"t.yaml:2:6: listeners[0].key: found nothing, allowed a key such as header:NAME or "
       "source_ip"}},
@@ -888,7 +888,7 @@ static const struct {
      {"t.yaml:2:6: listeners[0].key: cookie:a=b has no valid name, allowed cookie:NAME"}},
     {LISTENER("key: ip"),
      {"t.yaml:2:6: listeners[0].key: ip is not a key, allowed header:NAME, cookie:NAME, "
-      "query:NAME, path, uri, host, source_ip, client_ip, sni, joined with '+'"}},
+      "query:NAME, path, uri, host, source_ip, client_ip, sni, joined with '+', and issued:NAME"}},
     {LISTENER("max_connections: 0"),
      {"t.yaml:2:18: listeners[0].max_connections: 0 is out of range, allowed 1 to 1000000"}},
     {LISTENER("max_connections: 1000001"),
@@ -935,8 +935,8 @@ static const struct {
     {LISTENER("via: [off]"), {"t.yaml:2:6: listeners[0].via: found a list, allowed on, off"}},
     {LISTENER("trusted_proxy: []"),
      {"t.yaml:2:1: listeners[0].trusted_proxy: unknown key, allowed name, listen, mode, pool, "
-      "routes, "
-      "key, max_connections, max_header_size, proxy_protocol, trusted_proxies, via, timeouts"}},
+      "routes, key, issued_cookie, max_connections, max_header_size, proxy_protocol, "
+      "trusted_proxies, via, timeouts"}},
     {LISTENER("timeouts: {request: 0s}"),
      {"t.yaml:2:21: listeners[0].timeouts.request: 0s is out of range, allowed 1ms to 24h"}},
     {LISTENER("timeouts: {response: 1s}"),
@@ -1643,7 +1643,8 @@ static const char *const route_errors[] = {
     "t.yaml:31:10: listeners[4].routes[22].hosts: unknown key, did you mean host? allowed host, "
     "path, methods, sni, pool, key",
     "t.yaml:32:15: listeners[4].routes[23].key: sni means nothing with mode: http, allowed "
-    "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip, joined with '+'",
+    "header:NAME, cookie:NAME, query:NAME, path, uri, host, source_ip, client_ip, joined with '+', "
+    "and issued:NAME",
     "t.yaml:37:9: listeners[5].routes[1]: never matches, since routes[0] in line 36 takes all that "
     "it would; a narrower route has to come first",
     "t.yaml:39:9: listeners[5].routes[3]: never matches, since routes[2] in line 38 takes all that "

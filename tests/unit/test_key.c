@@ -61,6 +61,10 @@ static const struct one table[] = {
     {KEY_COOKIE, "sid", GET("/", "Cookie: ;;; ; =; sid=%20=x\r\n"), "%20=x"},
     {KEY_COOKIE, "sid", GET("/", "Cookie: SID=1\r\n"), NULL},
     {KEY_COOKIE, "sid", GET("/", ""), NULL},
+    {KEY_ISSUED, "rp", GET("/", "Cookie: a=1; rp=42; rp=43\r\nCookie: rp=44\r\n"), "42"},
+    {KEY_ISSUED, "rp", GET("/", "Cookie: rp=\"%00 x\"\r\n"), "\"%00 x\""},
+    {KEY_ISSUED, "rp", GET("/", "Cookie: rp=; rp=43\r\n"), NULL},
+    {KEY_ISSUED, "rp", GET("/", "Cookie: RP=42\r\nrp: 42\r\n"), NULL},
     {KEY_QUERY, "id", GET("/p?a=1&id=7&id=8", ""), "7"},
     {KEY_QUERY, "id", GET("/p?xid=1&idx=2&id=%41+b", ""), "%41+b"},
     {KEY_QUERY, "id", GET("/p?id=&id=2", ""), NULL},
@@ -255,6 +259,53 @@ START_TEST(a_uri_without_a_path_can_be_joined)
 }
 END_TEST
 
+START_TEST(an_issued_key_is_hexadecimal)
+{
+    const uint8_t random[KEY_ISSUED_LEN / 2] = {0x00, 0x01, 0x0f, 0x10, 0xa5, 0xff, [15] = 0x9c};
+    char text[KEY_ISSUED_LEN];
+    key_issue(random, text);
+    ck_assert(memcmp(text, "00010f10a5ff0000000000000000009c", sizeof text) == 0);
+}
+END_TEST
+
+#define PROTO "X-Forwarded-Proto: "
+
+static const struct {
+    const char *fields;
+    bool secure;
+} protos[] = {
+    {"", false},
+    {PROTO "https\r\n", true},
+    {PROTO "HTTPS\r\n", true},
+    {PROTO "wss\r\n", true},
+    {PROTO "http\r\n", false},
+    {PROTO "httpsx\r\n", false},
+    {PROTO "https, http\r\n", true},
+    {PROTO "http, https\r\n", false},
+    {PROTO "\r\n" PROTO " https \r\n" PROTO "http\r\n", true},
+    {PROTO "http\r\n" PROTO "https\r\n", false},
+};
+
+START_TEST(https_is_what_trusted_peers_say)
+{
+    struct network trusted;
+    struct parser p;
+    struct head h;
+    char request[256];
+    network_parse(STR("192.0.2.7"), &trusted);
+    int n =
+        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n", protos[_i].fields);
+    parser_init_request(&p, &h, 4096);
+    ck_assert(parser_execute(&p, &h, request, (size_t)n) == PARSE_DONE);
+    struct key_source from = {.head = &h, .base = request, .trusted = &trusted, .ntrusted = 1};
+    ck_assert(key_is_secure(&from) == protos[_i].secure);
+    from.ntrusted = 0; /* the peer is not trusted */
+    ck_assert(!key_is_secure(&from));
+    from.secure = true;
+    ck_assert(key_is_secure(&from));
+}
+END_TEST
+
 START_TEST(without_a_request_the_address_is_left)
 {
     struct config_key_part ip = part(KEY_SOURCE_IP, NULL), path = part(KEY_PATH, NULL);
@@ -312,6 +363,8 @@ static Suite *build(void)
                         sizeof forwarded / sizeof *forwarded);
     tcase_add_test(c, a_trusted_peer_on_a_unix_socket_has_clients);
     tcase_add_test(c, a_uri_without_a_path_can_be_joined);
+    tcase_add_test(c, an_issued_key_is_hexadecimal);
+    tcase_add_loop_test(c, https_is_what_trusted_peers_say, 0, sizeof protos / sizeof *protos);
     tcase_add_test(c, first_alternative_present_wins);
     tcase_add_test(c, joined_parts_are_one_key_without_separator);
     tcase_add_test(c, a_client_without_an_address_has_no_source_ip);
