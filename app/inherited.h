@@ -1,0 +1,55 @@
+/* Listening sockets that this process was given: by systemd at its start (socket activation,
+ * sd_listen_fds(3)), or by the process that it replaces.
+ *
+ *   new --> read_environment, add --> reserve for each listener --> take for each --> free
+ *
+ * What for: such a socket goes on to queue connections while no process of the service runs, so
+ * that a restart refuses nobody. A listener that finds its sockets here binds none.
+ * Which are a listener's: those bound to its address, where [::]:80 is 0.0.0.0:80, too, if it
+ * accepts IPv4; if there are none, those whose name (FileDescriptorName=) is the listener's and
+ * whose address is no other listener's. There may be several for an address (ReusePort=).
+ * Invariants: each is a stream socket that is bound or listens, closed on exec and non-blocking.
+ * Ownership: the descriptors in it are its own; inherited_take() hands out duplicates and closes
+ * the originals.
+ * Threads: control, or before threads exist; inherited_read_environment() changes the environment.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/addr.h"
+#include "base/error.h"
+
+struct inherited;
+
+/* An empty set. */
+struct inherited *inherited_new(void);
+/* Adds what LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES say, and removes them from the environment,
+ * as they are not for a child. Nothing, if they are for another process. False: they say what can't
+ * be, or a descriptor is no listening socket: "inherited socket web (descriptor 4): not a stream
+ * socket". */
+bool inherited_read_environment(struct inherited *in, struct error *e);
+/* Adds one and takes the descriptor over, also if that fails. */
+bool inherited_add(struct inherited *in, int fd, const char *name, struct error *e);
+/* Sockets of that address will be taken for it alone, not by their name. */
+void inherited_reserve(struct inherited *in, const struct addr *a);
+/* How many sockets have not been taken. */
+size_t inherited_count(const struct inherited *in);
+
+enum inherited_result {
+    INHERITED_NONE,   /* no socket is that listener's */
+    INHERITED_TAKEN,  /* fds[n] are the caller's */
+    INHERITED_FAILED, /* *e says why; nothing is the caller's */
+};
+
+/* The sockets of one listener for n workers, as bind_sockets() gives them, except that they may
+ * listen already: see inherited_listen(). One socket is duplicated for each worker; workers then
+ * share its queue. Several are dealt out in turn. More sockets than workers are an error, because a
+ * worker has one socket for each listener, and what a socket without a worker queues would wait
+ * forever. The file of a unix socket is not this process's: there is nothing to release. */
+enum inherited_result inherited_take(struct inherited *in, const struct addr *a, const char *name,
+                                     int *fds, unsigned n, struct error *e);
+/* Makes a socket listen that does not yet; the backlog of one that does is its giver's choice. */
+bool inherited_listen(int fd, int backlog, struct error *e);
+/* Closes what nobody took, and logs a warning for each. NULL is fine. */
+void inherited_free(struct inherited *in);
