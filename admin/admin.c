@@ -1,6 +1,7 @@
 #include "admin/admin.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,7 +216,7 @@ static bool route_by_listener(struct call *c, struct str listener, struct str ke
     if (route == ROUTE_NONE)
         return answer_error(c, 404, "no route of this listener matches");
     const struct pool *p = s->pools[s->listeners[i].config->routes[route].pool];
-    return answer_json(c, 200, status_route(p, key));
+    return answer_document(c, 200, status_route(p, key));
 }
 
 static bool get_route(struct call *c)
@@ -519,6 +520,20 @@ bool admin_listen(struct admin *a, struct error *e)
 {
     assert(a->snapshot->config->has_admin);
     return httpd_listen(a->server, &a->snapshot->config->admin_listen, e);
+}
+
+bool admin_listen_on(struct admin *a, int fd, struct error *e)
+{
+    char text[ADDR_TEXT_MAX];
+    assert(a->snapshot->config->has_admin);
+    if (!httpd_listen_on(a->server, fd, e))
+        return false;
+    /* the configuration was checked with another address */
+    if (a->snapshot->config->admin_token || addr_is_loopback(admin_address(a)))
+        return true;
+    addr_format(admin_address(a), text);
+    error_set(e, EACCES, "the given socket listens on %s, which takes a token_file", text);
+    return false;
 }
 
 const struct addr *admin_address(const struct admin *a)

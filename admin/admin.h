@@ -34,6 +34,9 @@ struct admin *admin_new(struct net *n, struct snapshot *s, const struct admin_ho
 /* Listens on the config's admin_listen; port 0 takes a free port. False: the error says "listen
  * ADDR: why"; the interface must still be closed. */
 bool admin_listen(struct admin *a, struct error *e);
+/* The same on a socket that is bound or listens already, which becomes the interface's in any case.
+ * False also if the address of the socket asks for a token and the config has none. */
+bool admin_listen_on(struct admin *a, int fd, struct error *e);
 const struct addr *admin_address(const struct admin *a);
 /* From now on everything is read from this snapshot, the token too. */
 void admin_set_snapshot(struct admin *a, struct snapshot *s);

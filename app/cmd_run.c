@@ -4,6 +4,20 @@
 #include "app/app.h"
 #include "app/control.h"
 #include "app/options.h"
+#include "base/log.h"
+
+static int run(struct config *config)
+{
+    struct error e;
+    struct control_hooks hooks = {.inherited = inherited_new()};
+    int status = APP_FAILED;
+    if (inherited_read_environment(hooks.inherited, &e))
+        status = control_run(config, &hooks);
+    else
+        log_event(LOG_ERROR, "start failed", e.text);
+    inherited_free(hooks.inherited);
+    return status;
+}
 
 /* The configuration is read before anything starts: with an error in it, nothing is bound. */
 int cmd_run(int argc, char **argv)
@@ -27,7 +41,7 @@ int cmd_run(int argc, char **argv)
     struct config *config = options_load(file);
     if (config == NULL)
         return APP_USAGE;
-    int status = control_run(config, NULL);
+    int status = run(config);
     config_unref(config);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "app/app.h"
 #include "app/crew.h"
 #include "app/notice.h"
+#include "app/notify.h"
 #include "app/reload.h"
 #include "app/service.h"
 #include "app/sockets.h"
@@ -50,6 +52,8 @@ struct control {
     unsigned ndone;           /* workers that have ended */
     struct admin *next_admin; /* from make_ready() to switch_over(): at another address; or NULL */
     struct admin *last_admin; /* until those who asked it for a reload are answered; or NULL */
+    struct inherited *inherited; /* what this process was given and nobody has taken */
+    struct notify notify;        /* what systemd is told */
 };
 
 static void begin_stop(struct control *c);
@@ -95,6 +99,7 @@ static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
     notice_log(n);
+    notify_changed(&c->notify);
     if (n->event == ROSTER_SERVER_DOWN && !server_usable(n->member->server))
         crew_post_server(c->crew, WORKER_SERVER_DOWN, n->member->server);
     else if (n->event == ROSTER_OWNERS && n->pool->config->close_moved == CLOSE_MOVED_ALWAYS)
@@ -181,6 +186,8 @@ static void begin_stop(struct control *c)
         return;
     bool running = c->state == CONTROL_RUNNING;
     c->state = CONTROL_STOPPING;
+    notify_stopping();
+    notify_changed(&c->notify);
     reload_stop(c->reload);
     sockets_release(c->sockets);
     if (c->admin)
@@ -209,6 +216,7 @@ static void close_all(struct control *c)
         uv_close((uv_handle_t *)&c->signals[i], NULL);
     uv_close((uv_handle_t *)&c->stop_timer, NULL);
     mailbox_close(&c->mailbox);
+    notify_close(&c->notify);
     net_close(&c->net);
 }
 
@@ -263,6 +271,8 @@ static void on_first_checked(void *arg)
     log_listeners(c, "listening", config_of(c), NULL);
     if (c->admin)
         admin_set_ready(c->admin, true);
+    notify_ready();
+    notify_changed(&c->notify);
     if (c->hooks && c->hooks->on_ready)
         c->hooks->on_ready(c->hooks->arg);
     reload_begin(c->reload);
@@ -273,12 +283,27 @@ static bool same_admin(const struct config *a, const struct config *b)
     return a->has_admin && b->has_admin && addr_eq(&a->admin_listen, &b->admin_listen);
 }
 
+static bool listen_admin(struct control *c, struct admin *a, const struct config *config,
+                         struct error *e)
+{
+    int fd;
+    switch (inherited_take(c->inherited, &config->admin_listen, "admin", &fd, 1, e)) {
+    case INHERITED_TAKEN:
+        return admin_listen_on(a, fd, e);
+    case INHERITED_FAILED:
+        return false;
+    case INHERITED_NONE:
+        break;
+    }
+    return admin_listen(a, e);
+}
+
 /* NULL: the error says why. */
 static struct admin *open_admin(struct control *c, struct snapshot *s, struct error *e)
 {
     struct log_line l;
     struct admin *a = admin_new(&c->net, s, &c->admin_hooks);
-    if (!admin_listen(a, e)) {
+    if (!listen_admin(c, a, s->config, e)) {
         error_prefix(e, "admin");
         admin_close(a, NULL, NULL);
         return NULL;
@@ -359,6 +384,7 @@ static void switch_over(void *arg, struct service *next)
     log_listeners(c, "listening", is, was);
     log_listeners(c, "listener closed", was, is);
     service_close(old);
+    notify_changed(&c->notify);
 }
 
 static void on_answered(void *arg)
@@ -428,11 +454,24 @@ static void deinit(struct control *c)
         fail(c, "control loop not clean", uv_strerror(r));
 }
 
+static void describe(void *arg, char *text, size_t size)
+{
+    const struct control *c = arg;
+    static const char *const else_[] = {
+        [CONTROL_STARTING] = "first checks of the servers",
+        [CONTROL_STOPPING] = "finishing what is open",
+    };
+    if (c->state == CONTROL_RUNNING)
+        notice_describe(c->service->snapshot, text, size);
+    else
+        snprintf(text, size, "%s", else_[c->state]);
+}
+
 /* A failure here ends the process, so nothing is undone. */
 static bool init(struct control *c, struct config *config, struct error *e)
 {
     c->crew = crew_new(config->workers);
-    c->sockets = sockets_new(config->workers);
+    c->sockets = sockets_new(config->workers, c->inherited);
     if (!init_loop(c, e))
         return false;
     struct snapshot *s = snapshot_new(config, NULL, 1, config->workers, on_notice, c, e);
@@ -440,6 +479,8 @@ static bool init(struct control *c, struct config *config, struct error *e)
         return false;
     const struct checker_names names = names_of(c);
     c->service = service_new(&c->net, s, &names);
+    notify_open(&c->notify, &c->loop, describe, c);
+    notify_changed(&c->notify);
     return true;
 }
 
@@ -448,6 +489,7 @@ static bool init(struct control *c, struct config *config, struct error *e)
  * this proxy takes another one. */
 static bool open_all(struct control *c, struct error *e)
 {
+    inherited_reserve(c->inherited, config_of(c));
     if (!sockets_bind(c->sockets, config_of(c), e))
         return false;
     if (config_of(c)->has_admin)
@@ -465,6 +507,7 @@ static void run(struct control *c, struct config *config)
     }
     log_event(LOG_INFO, "start", "ringproxy " RINGPROXY_VERSION);
     if (open_all(c, &e)) {
+        inherited_close_unused(c->inherited);
         service_first(c->service, NULL, on_first_checked, c);
     } else {
         fail(c, "start failed", e.text);
@@ -477,7 +520,7 @@ static void run(struct control *c, struct config *config)
 
 int control_run(struct config *config, const struct control_hooks *hooks)
 {
-    struct control control = {.hooks = hooks};
+    struct control control = {.hooks = hooks, .inherited = hooks ? hooks->inherited : NULL};
     struct error e;
     log_set_level(config->log_level);
     signal(SIGPIPE, SIG_IGN); /* a peer that has gone shows as EPIPE */

@@ -9,6 +9,7 @@
  * Ownership: everything that it starts.
  * Threads: it is the main thread, and runs the control loop. */
 #pragma once
+#include "app/inherited.h"
 #include "config/config.h"
 #include "net/lookup.h"
 
@@ -18,6 +19,9 @@ struct control_hooks {
     void *arg;
     /* Looks names up, see net/lookup.h. NULL: the system does. */
     lookup_ask_fn *ask;
+    /* Sockets that this process was given; what no listener has is closed. The caller's. NULL:
+     * none. */
+    struct inherited *inherited;
 };
 
 /* Runs until a signal stops it; takes a reference to the config. Returns the exit status: APP_OK

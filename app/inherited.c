@@ -228,10 +228,20 @@ static bool by_name(const struct given *g, const struct addr *a, const char *nam
     return !g->is_reserved && strcmp(g->name, name) == 0;
 }
 
-void inherited_reserve(struct inherited *in, const struct addr *a)
+static void reserve(struct inherited *in, const struct addr *a)
 {
     for (size_t i = 0; i < in->n; i++)
         in->sockets[i].is_reserved |= by_address(&in->sockets[i], a, NULL);
+}
+
+void inherited_reserve(struct inherited *in, const struct config *c)
+{
+    if (in == NULL)
+        return;
+    for (size_t i = 0; i < c->nlisteners; i++)
+        reserve(in, &c->listeners[i].listen);
+    if (c->has_admin)
+        reserve(in, &c->admin_listen);
 }
 
 typedef bool match_fn(const struct given *g, const struct addr *a, const char *name);
@@ -290,6 +300,8 @@ enum inherited_result inherited_take(struct inherited *in, const struct addr *a,
                                      int *fds, unsigned n, struct error *e)
 {
     match_fn *match = by_address;
+    if (in == NULL)
+        return INHERITED_NONE;
     size_t found = count(in, match, a, name);
     if (found == 0) {
         match = by_name;
@@ -310,12 +322,19 @@ enum inherited_result inherited_take(struct inherited *in, const struct addr *a,
     return INHERITED_TAKEN;
 }
 
-bool inherited_listen(int fd, int backlog, struct error *e)
+bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, int *fds,
+                    unsigned n, struct bind_claim *claim, struct error *e)
 {
-    if (option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 || listen(fd, backlog) == 0)
+    *claim = (struct bind_claim){0};
+    switch (inherited_take(in, a, name, fds, n, e)) {
+    case INHERITED_TAKEN:
         return true;
-    error_errno(e, errno, "listen");
-    return false;
+    case INHERITED_FAILED:
+        return false;
+    case INHERITED_NONE:
+        break;
+    }
+    return bind_sockets(a, fds, n, claim, e);
 }
 
 static void log_unused(const struct given *g)
@@ -333,12 +352,19 @@ static void log_unused(const struct given *g)
     log_end(&l);
 }
 
-void inherited_free(struct inherited *in)
+void inherited_close_unused(struct inherited *in)
 {
     if (in == NULL)
         return;
     for (size_t i = 0; i < in->n; i++)
         log_unused(&in->sockets[i]);
+    drop_last(in, in->n);
+}
+
+void inherited_free(struct inherited *in)
+{
+    if (in == NULL)
+        return;
     drop_last(in, in->n);
     free(in->sockets);
     free(in);

@@ -19,6 +19,8 @@
 
 #include "base/addr.h"
 #include "base/error.h"
+#include "config/config.h"
+#include "net/bind.h"
 
 struct inherited;
 
@@ -31,8 +33,9 @@ struct inherited *inherited_new(void);
 bool inherited_read_environment(struct inherited *in, struct error *e);
 /* Adds one and takes the descriptor over, also if that fails. */
 bool inherited_add(struct inherited *in, int fd, const char *name, struct error *e);
-/* Sockets of that address will be taken for it alone, not by their name. */
-void inherited_reserve(struct inherited *in, const struct addr *a);
+/* Before anything is taken: sockets with the address of a listener or of the admin interface are
+ * for that alone, whatever their names are. in NULL, here and below: there are no sockets. */
+void inherited_reserve(struct inherited *in, const struct config *c);
 /* How many sockets have not been taken. */
 size_t inherited_count(const struct inherited *in);
 
@@ -43,13 +46,16 @@ enum inherited_result {
 };
 
 /* The sockets of one listener for n workers, as bind_sockets() gives them, except that they may
- * listen already: see inherited_listen(). One socket is duplicated for each worker; workers then
- * share its queue. Several are dealt out in turn. More sockets than workers are an error, because a
- * worker has one socket for each listener, and what a socket without a worker queues would wait
- * forever. The file of a unix socket is not this process's: there is nothing to release. */
+ * listen already. One socket is duplicated for each worker; workers then share its queue. Several
+ * are dealt out in turn. More sockets than workers are an error, because a worker has one socket
+ * for each listener, and what a socket without a worker queues would wait forever. The file of a
+ * unix socket is not this process's: there is nothing to release. */
 enum inherited_result inherited_take(struct inherited *in, const struct addr *a, const char *name,
                                      int *fds, unsigned n, struct error *e);
-/* Makes a socket listen that does not yet; the backlog of one that does is its giver's choice. */
-bool inherited_listen(int fd, int backlog, struct error *e);
-/* Closes what nobody took, and logs a warning for each. NULL is fine. */
+/* What inherited_take() gives, or else bind_sockets(): see net/bind.h. */
+bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, int *fds,
+                    unsigned n, struct bind_claim *claim, struct error *e);
+/* Closes those that nobody took, with a warning for each in the log. */
+void inherited_close_unused(struct inherited *in);
+/* Closes what is left, without a word. */
 void inherited_free(struct inherited *in);

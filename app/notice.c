@@ -1,5 +1,8 @@
 #include "app/notice.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/log.h"
 
 struct wording {
@@ -83,4 +86,17 @@ void notice_log_warnings(const struct config *c)
 {
     for (size_t i = 0; i < c->warnings.count; i++)
         log_event(LOG_WARN, "configuration", c->warnings.lines[i]);
+}
+
+void notice_describe(const struct snapshot *s, char *text, size_t size)
+{
+    size_t servers = 0, usable = 0;
+    for (size_t i = 0; i < s->npools; i++) {
+        const struct pool *p = s->pools[i];
+        servers += p->nservers;
+        for (size_t m = 0; m < p->nservers; m++)
+            usable += server_usable(p->members[m].server);
+    }
+    snprintf(text, size, "generation %" PRIu64 ", %zu pool%s, %zu of %zu servers in service",
+             s->generation, s->npools, s->npools == 1 ? "" : "s", usable, servers);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/notify.h"
 #include "app/prepare.h"
 #include "app/reload_tell.h"
 #include "base/list.h"
@@ -100,8 +101,11 @@ static void end_run(struct reload *r, int status, json_t *document)
 {
     prepared_deinit(&r->ready);
     answer_all(&r->served, status, document);
-    if (r->state != RELOAD_STOPPED)
+    if (r->state != RELOAD_STOPPED) {
         r->state = RELOAD_IDLE;
+        if (!r->what.dry_run)
+            notify_ready();
+    }
     begin_next(r);
 }
 
@@ -195,6 +199,8 @@ static void begin_run(struct reload *r)
     struct snapshot *old = current(r)->snapshot;
     take_askers(r);
     r->state = RELOAD_READING;
+    if (!r->what.dry_run)
+        notify_reloading();
     r->pause_ends_ms = uv_now(r->o.net->loop) + RELOAD_PAUSE_MS;
     if (r->what.generation && r->what.generation != old->generation) {
         end_run(r, 412, tell_changed());

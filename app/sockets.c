@@ -20,13 +20,15 @@ struct place {
 
 struct sockets {
     unsigned nworkers;
+    struct inherited *inherited; /* NULL: the process was given none */
     struct list places;
 };
 
-struct sockets *sockets_new(unsigned nworkers)
+struct sockets *sockets_new(unsigned nworkers, struct inherited *inherited)
 {
     struct sockets *s = mem_zalloc(sizeof *s);
     s->nworkers = nworkers;
+    s->inherited = inherited;
     list_init(&s->places);
     return s;
 }
@@ -61,7 +63,7 @@ static bool bind_place(struct sockets *s, const struct config_listener *l, struc
     struct place *p = mem_zalloc(sizeof *p + s->nworkers * sizeof p->fds[0]);
     p->address = l->listen;
     p->fresh = true;
-    if (!bind_sockets(&p->address, p->fds, s->nworkers, &p->claim, e)) {
+    if (!inherited_bind(s->inherited, &p->address, l->name, p->fds, s->nworkers, &p->claim, e)) {
         free(p);
         return false;
     }

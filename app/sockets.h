@@ -15,11 +15,14 @@
 #pragma once
 #include <stdbool.h>
 
+#include "app/inherited.h"
 #include "config/config.h"
 
 struct sockets;
 
-struct sockets *sockets_new(unsigned nworkers);
+/* inherited: sockets that the process was given, which are used in place of new ones (NULL: none);
+ * must outlive this. */
+struct sockets *sockets_new(unsigned nworkers, struct inherited *inherited);
 /* Closes all sockets. The files of those with a path are released, see sockets_release(). NULL is
  * fine. */
 void sockets_free(struct sockets *s);

@@ -102,11 +102,20 @@ struct httpd *httpd_new(struct net *n, const struct httpd_options *o)
     return s;
 }
 
+static const struct acceptor_ops acceptor_ops = {on_accept, on_accept_error};
+
 bool httpd_listen(struct httpd *s, const struct addr *a, struct error *e)
 {
-    static const struct acceptor_ops ops = {on_accept, on_accept_error};
     assert(!s->listening && !s->closing);
-    s->listening = acceptor_listen(&s->acceptor, s->net, &ops, a, &s->address, e);
+    s->listening = acceptor_listen(&s->acceptor, s->net, &acceptor_ops, a, &s->address, e);
+    s->handles += s->listening;
+    return s->listening;
+}
+
+bool httpd_listen_on(struct httpd *s, int fd, struct error *e)
+{
+    assert(!s->listening && !s->closing);
+    s->listening = acceptor_listen_on(&s->acceptor, s->net, &acceptor_ops, fd, &s->address, e);
     s->handles += s->listening;
     return s->listening;
 }

@@ -124,6 +124,8 @@ struct httpd *httpd_new(struct net *n, const struct httpd_options *o);
 /* To be called once. Port 0 takes a free port, see httpd_address(). False: the error says "listen
  * ADDR: why"; the server must still be closed. */
 bool httpd_listen(struct httpd *s, const struct addr *a, struct error *e);
+/* The same on a socket that is bound or listens already, which becomes the server's in any case. */
+bool httpd_listen_on(struct httpd *s, int fd, struct error *e);
 /* The address that the server listens on, with its real port. */
 const struct addr *httpd_address(const struct httpd *s);
 /* Good until the server is closed. */

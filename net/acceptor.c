@@ -138,6 +138,22 @@ static int open_listener(const struct addr *at, struct addr *bound, struct error
     return -1;
 }
 
+bool acceptor_listen_on(struct acceptor *a, struct net *n, const struct acceptor_ops *ops, int fd,
+                        struct addr *bound, struct error *e)
+{
+    bound->len = ADDR_LEN_MAX;
+    if (getsockname(fd, &bound->sa, &bound->len) < 0) {
+        error_errno(e, errno, "getsockname");
+    } else if (bind_listen(fd, true, BACKLOG, e)) {
+        int r = acceptor_start(a, n, ops, fd);
+        if (r < 0)
+            error_set(e, -r, "poll: %s", uv_strerror(r));
+        return r == 0;
+    }
+    close(fd);
+    return false;
+}
+
 bool acceptor_listen(struct acceptor *a, struct net *n, const struct acceptor_ops *ops,
                      const struct addr *at, struct addr *bound, struct error *e)
 {

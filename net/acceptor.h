@@ -50,6 +50,10 @@ int acceptor_start(struct acceptor *a, struct net *n, const struct acceptor_ops 
  * kernel has queued, so up to `most` of them are accepted first. on_stopped may be NULL. */
 void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a));
 
+/* Takes over fd, a socket that is bound or listens, and starts; *bound is its address. False: the
+ * text says why, fd is closed, there is nothing to stop. */
+bool acceptor_listen_on(struct acceptor *a, struct net *n, const struct acceptor_ops *ops, int fd,
+                        struct addr *bound, struct error *e);
 /* Listens on one TCP address and starts. Port 0 takes a free one; *bound is the address it really
  * has. False: the text is "listen ADDR: why", there is nothing to stop. */
 bool acceptor_listen(struct acceptor *a, struct net *n, const struct acceptor_ops *ops,

@@ -245,8 +245,17 @@ static bool is_unix(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
+static bool listens(int fd)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value;
+}
+
 bool bind_listen(int fd, bool first, int backlog, struct error *e)
 {
+    if (listens(fd))
+        return true;
     /* listen() without the option, as bind() was: it fails if another process has begun to listen
      * on the port in between. Unix sockets have no such option. */
     bool shared = first && !is_unix(fd);

@@ -49,8 +49,9 @@ struct bind_claim {
  * 0.0.0.0:80: permission denied". */
 bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
                   struct error *e);
-/* Makes a socket listen. first: it is fds[0] of those that share a port; it must listen before the
- * others do. False: *e is for example "listen: address already in use". */
+/* Makes a socket listen; one that does already, because it was given to this process, stays as it
+ * is. first: it is fds[0] of those that share a port; it must listen before the others do. False:
+ * *e is for example "listen: address already in use". */
 bool bind_listen(int fd, bool first, int backlog, struct error *e);
 /* Removes the file of the socket, unless another file has replaced it, and the lock, so that
  * another process can bind the path. Connections are not affected. Does nothing with an empty

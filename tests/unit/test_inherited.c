@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/str.h"
+#include "net/bind.h"
 #include "tests/lib/unit.h"
 
 #define FIRST 3 /* where sockets are that systemd gives */
@@ -125,7 +125,7 @@ START_TEST(one_socket_is_duplicated_for_each_worker)
         ck_assert(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
         ck_assert(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
         ck_assert_int_ne(option(fds[i], IPPROTO_TCP, TCP_NODELAY), 0);
-        ck_assert_msg(inherited_listen(fds[i], 1, &e), "%s", e.text);
+        ck_assert_msg(bind_listen(fds[i], i == 0, 1, &e), "%s", e.text);
     }
     close_taken(N);
 }
@@ -181,8 +181,8 @@ START_TEST(a_socket_of_another_listeners_address_is_not_taken_by_name)
     struct addr web, api;
     add(listen_at("127.0.0.1:1", 0, &web), "web");
     add(listen_at("127.0.0.1:1", 0, &api), "web");
-    inherited_reserve(in, &api);
-    inherited_reserve(in, &nowhere);
+    struct config_listener listeners[] = {{.listen = nowhere}, {.listen = api}};
+    inherited_reserve(in, &(struct config){.listeners = listeners, .nlisteners = 2});
     take(INHERITED_TAKEN, &nowhere, "web", 1);
     struct addr got = {.len = ADDR_LEN_MAX};
     ck_assert_int_eq(getsockname(fds[0], &got.sa, &got.len), 0);
@@ -190,6 +190,35 @@ START_TEST(a_socket_of_another_listeners_address_is_not_taken_by_name)
     close_taken(1);
     take(INHERITED_TAKEN, &api, "api", 1);
     close_taken(1);
+}
+END_TEST
+
+START_TEST(a_socket_of_the_admins_address_is_the_admins)
+{
+    struct addr at;
+    add(listen_at("127.0.0.1:1", 0, &at), "web");
+    inherited_reserve(in, &(struct config){.has_admin = true, .admin_listen = at});
+    take(INHERITED_NONE, &nowhere, "web", 1);
+    take(INHERITED_TAKEN, &at, "admin", 1);
+    close_taken(1);
+}
+END_TEST
+
+START_TEST(what_is_not_given_is_bound)
+{
+    struct bind_claim claim;
+    struct addr at, taken;
+    close(open_at("127.0.0.1:1", 0, &at));
+    add(listen_at("127.0.0.1:1", 0, &taken), "x");
+    ck_assert(inherited_bind(in, &taken, "web", fds, N, &claim, &e));
+    close_taken(N);
+    ck_assert_msg(inherited_bind(in, &at, "web", fds, N, &claim, &e), "%s", e.text);
+    struct addr got = {.len = ADDR_LEN_MAX};
+    ck_assert_int_eq(getsockname(fds[0], &got.sa, &got.len), 0);
+    ck_assert(addr_eq(&got, &at));
+    close_taken(N);
+    ck_assert_msg(inherited_bind(NULL, &at, "web", fds, N, &claim, &e), "%s", e.text);
+    close_taken(N);
 }
 END_TEST
 
@@ -234,7 +263,7 @@ START_TEST(a_unix_socket_is_found_by_its_path_and_its_file_stays)
     ck_assert_int_eq(bind(fd, &at.sa, at.len - 1), 0);
     add(fd, "x");
     take(INHERITED_TAKEN, &at, "web", N);
-    ck_assert(inherited_listen(fds[0], 1, &e));
+    ck_assert(bind_listen(fds[0], true, 1, &e));
     ck_assert_int_eq(option(fds[1], SOL_SOCKET, SO_ACCEPTCONN), 1);
     close_taken(N);
     ck_assert_int_eq(unlink(at.un.sun_path), 0);
@@ -413,13 +442,14 @@ static Suite *suite(void)
 {
     Suite *s = suite_create("inherited");
     TCase *t = tcase_create("all");
-    log_set_level(LOG_ERROR); /* unused sockets are warned of */
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, one_socket_is_duplicated_for_each_worker);
     tcase_add_test(t, several_sockets_of_an_address_are_dealt_out_in_turn);
     tcase_add_test(t, more_sockets_than_workers_are_an_error);
     tcase_add_test(t, the_address_counts_before_the_name);
     tcase_add_test(t, a_socket_of_another_listeners_address_is_not_taken_by_name);
+    tcase_add_test(t, a_socket_of_the_admins_address_is_the_admins);
+    tcase_add_test(t, what_is_not_given_is_bound);
     tcase_add_test(t, nothing_is_taken_without_the_address_or_the_name);
     tcase_add_test(t, any_v6_is_any_v4_if_it_accepts_v4);
     tcase_add_test(t, a_unix_socket_is_found_by_its_path_and_its_file_stays);
