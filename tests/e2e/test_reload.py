@@ -196,6 +196,43 @@ def test_a_pool_comes_and_goes(rig):
     assert len(r.lines('pool added')) == len(r.lines('pool removed')) == 1
 
 
+def test_listeners_come_and_go(rig):
+    r = Reloaded(rig, [rig.backend('b1', upgrade)])
+    plain, port, path = r.text(), free_port(), r.proxy.config.parent / 'sock'
+    more = plain.replace('pools:\n', f'  - {{name: more, listen: 127.0.0.1:{port}, pool: p}}\n'
+                         f'  - {{name: local, listen: "unix:{path}", pool: p}}\npools:\n')
+    load = rig.load(r.proxy, KEYS, pace=0.005)
+    for turn in range(3):
+        r.write(more)
+        r.reload()
+        idle, tunnel = Client(port), open_tunnel(port)
+        assert idle.request().status == 200 and path.is_socket()
+        r.write(plain)
+        r.reload()
+        wait_until(lambda: not accepts(port), 'the port to close')
+        assert not path.exists()
+        assert idle.at_end()
+        echo(tunnel.sock, b'still there')
+        tunnel.close()
+        idle.close()
+        assert len(r.lines('listener closed')) == 2 * (turn + 1)
+    load.wait_rounds(1)
+    assert load.bad() == []
+
+
+def test_a_listener_keeps_its_sockets_when_it_is_renamed(rig):
+    b1, b2 = rig.backend('b1'), rig.backend('b2')
+    r = Reloaded(rig, [b1, b2])
+    load = rig.load(r.proxy, KEYS, pace=0.002)
+    for i in range(6):
+        r.change(listener={**BY_KEY, 'name': f'web{i}', 'max_connections': 1000 + i,
+                           'via': bool(i % 2)})
+    load.wait_rounds(1)
+    assert load.bad() == []
+    assert r.lines('listener closed') == []
+    assert [one['name'] for one in r.admin.json('/status')['listeners']] == ['web5']
+
+
 def in_place_of(r, kind):
     config = r.proxy.config
     if kind == 'syntax':
