@@ -376,6 +376,7 @@ static void switch_over(void *arg, struct service *next)
     struct service *old = c->service;
     struct config *is = next->snapshot->config, *was = old->snapshot->config;
     log_set_level(is->log_level);
+    notice_log_warnings(is);
     c->service = next;
     service_start(next, old, uv_now(&c->loop));
     sockets_keep(c->sockets, is);

@@ -1,8 +1,10 @@
 #include "app/reload_tell.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "pool/moved.h"
 
 static const char refused[] = "reload refused";
 
@@ -83,17 +85,19 @@ static bool is_in_both(const struct plan_pool *p)
     return p->change != PLAN_ADDED && p->change != PLAN_REMOVED;
 }
 
+static json_t *add_share(json_t *shares, const struct plan_pool *p, double share)
+{
+    if (!is_in_both(p) || json_object_set_new(shares, p->name, json_real(share)) == 0)
+        return shares;
+    json_decref(shares);
+    return NULL;
+}
+
 static json_t *shares(const struct plan *p, bool least)
 {
     json_t *out = json_object();
-    for (size_t i = 0; i < p->npools && out; i++) {
-        const struct plan_pool *pool = &p->pools[i];
-        double share = share_of(least ? pool->least : pool->moved);
-        if (!is_in_both(pool) || json_object_set_new(out, pool->name, json_real(share)) == 0)
-            continue;
-        json_decref(out);
-        out = NULL;
-    }
+    for (size_t i = 0; i < p->npools && out; i++)
+        out = add_share(out, &p->pools[i], share_of(least ? p->pools[i].least : p->pools[i].moved));
     return out;
 }
 
@@ -140,38 +144,60 @@ json_t *tell_unready(void)
 
 /* ---- done ---- */
 
-static void log_pool(const struct plan_pool *p)
+/* What the switch has moved: unlike the plan, this counts which servers were out. */
+struct moved {
+    double share, least;
+};
+
+/* Where requests find their keys elsewhere, all keys of the pool have moved. */
+static struct moved moved_of(const struct plan_pool *p, const struct snapshot *before,
+                             const struct snapshot *after)
 {
-    static const char *const events[] = {[PLAN_MOVED] = "pool changed",
+    if (!is_in_both(p))
+        return (struct moved){0};
+    if (p->change == PLAN_ALL_KEYS)
+        return (struct moved){share_of(p->moved), share_of(p->least)};
+    const struct pool *from = before->pools[snapshot_find_pool(before, p->name)];
+    const struct pool *to = after->pools[snapshot_find_pool(after, p->name)];
+    struct plan_moved m = plan_switch(from, to);
+    double share = pool_moved(from, to); /* with what ramps had left; -1: another ring */
+    return (struct moved){share < 0 ? share_of(m.moved) : share, share_of(m.least)};
+}
+
+static void log_pool(const struct plan_pool *p, const struct moved *m)
+{
+    static const char *const events[] = {[PLAN_SAME] = "pool changed",
+                                         [PLAN_MOVED] = "pool changed",
                                          [PLAN_ALL_KEYS] = "pool changed",
                                          [PLAN_ADDED] = "pool added",
                                          [PLAN_REMOVED] = "pool removed"};
     struct log_line l;
-    if (p->change == PLAN_SAME || !log_begin(&l, LOG_INFO, events[p->change]))
+    if ((p->change == PLAN_SAME && m->share == 0) || !log_begin(&l, LOG_INFO, events[p->change]))
         return;
     log_str(&l, "pool", p->name);
     if (is_in_both(p)) {
-        log_share(&l, "moved", share_of(p->moved));
-        log_share(&l, "least", share_of(p->least));
+        log_share(&l, "moved", m->share);
+        log_share(&l, "least", m->least);
     }
     if (p->why.n)
         log_str(&l, "reason", p->why.text[0]);
     log_end(&l);
 }
 
-static void log_reloaded(const struct prepared *p, const struct snapshot *s)
+static void log_reloaded(const struct prepared *p, const struct snapshot *s, const struct moved *m)
 {
     struct log_line l;
-    char text[PLAN_PERCENT];
-    const struct plan_pool *most = plan_most(p->plan);
+    size_t most = 0;
+    for (size_t i = 1; i < p->plan->npools; i++)
+        most = m[i].share > m[most].share ? i : most;
     if (!log_begin(&l, LOG_INFO, "reloaded"))
         return;
     log_u64(&l, "generation", s->generation);
     log_u64(&l, "servers_added", p->nadded);
     log_u64(&l, "servers_removed", p->nremoved);
-    log_str(&l, "moved", most ? plan_percent(most->moved, text) : "0%");
-    if (most && most->moved)
-        log_str(&l, "most_of", most->name);
+    log_share(&l, "moved", m[most].share);
+    if (m[most].share > 0)
+        log_str(&l, "most_of", p->plan->pools[most].name);
     log_end(&l);
 }
 
@@ -206,12 +232,21 @@ static json_t *names(const struct plan *p, enum plan_change change)
 
 json_t *tell_reloaded(const struct prepared *p, const struct snapshot *s)
 {
-    for (size_t i = 0; i < p->plan->npools; i++)
-        log_pool(&p->plan->pools[i]);
+    const struct plan *plan = p->plan;
+    struct moved *m = mem_zalloc_array(plan->npools, sizeof *m);
+    json_t *moved = json_object(), *least = json_object();
+    for (size_t i = 0; i < plan->npools; i++) {
+        const struct plan_pool *pool = &plan->pools[i];
+        m[i] = moved_of(pool, p->old, s);
+        log_pool(pool, &m[i]);
+        moved = moved ? add_share(moved, pool, m[i].share) : NULL;
+        least = least ? add_share(least, pool, m[i].least) : NULL;
+    }
     bool restart = log_restart(s);
-    log_reloaded(p, s);
+    log_reloaded(p, s, m);
+    free(m);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "generation", (json_int_t)s->generation,
-                     "moved", shares(p->plan, false), "least", shares(p->plan, true), "added",
-                     names(p->plan, PLAN_ADDED), "removed", names(p->plan, PLAN_REMOVED),
-                     "needs_restart", restart ? json_pack("[s]", "workers") : json_array());
+                     "moved", moved, "least", least, "added", names(plan, PLAN_ADDED), "removed",
+                     names(plan, PLAN_REMOVED), "needs_restart",
+                     restart ? json_pack("[s]", "workers") : json_array());
 }

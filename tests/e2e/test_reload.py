@@ -394,6 +394,21 @@ def test_a_new_server_is_checked_before_it_gets_keys(rig, status):
     assert {q.target for q in slow.served()} == set() if status == 503 else slow.served()
 
 
+def test_what_has_moved_is_told_as_it_is(rig):
+    """b1 is out already, so to take it out of the file moves nothing; the plan of the files says more."""
+    b = [rig.backend(n) for n in ('b1', 'b2', 'b3')]
+    r = Reloaded(rig, b)
+    r.proxy.post('b1', 'drain')
+    owners = r.owners()
+    r.backends = b[1:]
+    r.write()
+    assert r.reload()['moved'] == {'p': 0.0} and r.owners() == owners
+    assert 'moved=0.0000%' in r.lines('reloaded')[0]
+    r.backends = b
+    r.write()
+    assert r.reload()['moved']['p'] > 0.2
+
+
 def test_nothing_is_forgotten(rig):
     """b1 down with s1 promoted, b2 drained, b3 hanging with requests in flight."""
     held = threading.Event()
