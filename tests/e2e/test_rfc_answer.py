@@ -27,7 +27,8 @@ class Field:
         rig.scripted.append(self.recorder)
         self.recorder.script = lambda m: self.steps if m.target == '/case' else None
         self.steps = ()
-        self.proxies = {'main': self.proxy(), 'quick': self.proxy(response=pace.ms(pace.stretched(0.3)))}
+        quick = pace.ms(pace.stretched(0.3))
+        self.proxies = {'main': self.proxy(), 'quick': self.proxy(response=quick, body=quick)}
         self.markers = itertools.count()
 
     def proxy(self, **timeouts):
