@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "health/candidates.h"
@@ -29,7 +30,8 @@ struct named {
 struct target {
     struct checker *checker;
     unsigned server;
-    uv_timer_t timer; /* until the next check; at the first one: until the lookup took too long */
+    struct heap_node wait; /* in the checker's `waiting`: until the next check; at the first one:
+                              until the lookup took too long */
     struct check *check;  /* NULL: none is open */
     struct checker *home; /* that began it: it goes by the ticks and the configuration of that */
     bool checking;        /* its result is still to come */
@@ -54,6 +56,8 @@ struct checker {
     struct checker_names names;
     struct target *targets;
     unsigned ntargets;
+    struct heap waiting; /* targets, by the time until which they wait */
+    uv_timer_t alarm;    /* until that of the first of them */
     struct deadline_queue ticks;
     uv_timer_t tick; /* until roster_tick() is due */
     bool first;      /* the first checks are under way */
@@ -111,12 +115,6 @@ static void on_handle_closed(uv_handle_t *h)
     closed_one(h->data);
 }
 
-static void on_target_closed(uv_handle_t *h)
-{
-    struct target *t = h->data;
-    closed_one(t->checker);
-}
-
 /* A check or a resolver is closed. */
 static void on_part_closed(void *arg)
 {
@@ -151,6 +149,55 @@ static void on_wake(void *arg, uint64_t at_ms)
     assert(!c->closing);
     if (c->running)
         arm(c, at_ms);
+}
+
+/* ---- targets that wait ---- */
+
+/* One timer for all of them: a uv_timer_t each would be two thirds of a target, to be made, moved
+ * and closed at each reload for a hundred thousand of them, all in one turn of the loop. */
+
+static void on_due(struct target *t);
+
+static void on_alarm(uv_timer_t *timer);
+
+static void set_alarm(struct checker *c)
+{
+    const struct heap_node *first = heap_first(&c->waiting);
+    uint64_t now = uv_now(c->loop);
+    if (first == NULL)
+        uv_timer_stop(&c->alarm);
+    else
+        start_timer(&c->alarm, on_alarm, first->key > now ? first->key - now : 0);
+}
+
+/* A callback may close the checker. None makes a target wait for no time again and again, as a check
+ * takes turns of the loop. */
+static void on_alarm(uv_timer_t *timer)
+{
+    struct checker *c = timer->data;
+    uint64_t now = uv_now(c->loop);
+    struct heap_node *n;
+    while (!c->closing && (n = heap_first(&c->waiting)) != NULL && n->key <= now) {
+        heap_remove(&c->waiting, n);
+        on_due(container_of(n, struct target, wait));
+    }
+    if (!c->closing)
+        set_alarm(c);
+}
+
+static void stop_waiting(struct target *t)
+{
+    heap_remove(&t->checker->waiting, &t->wait);
+}
+
+static void wait_until(struct target *t, uint64_t at_ms)
+{
+    struct checker *c = t->checker;
+    bool first = heap_first(&c->waiting) == NULL || at_ms < heap_first(&c->waiting)->key;
+    stop_waiting(t);
+    heap_push(&c->waiting, &t->wait, at_ms);
+    if (first)
+        set_alarm(c);
 }
 
 /* ---- log lines ---- */
@@ -193,7 +240,7 @@ static void end_first(struct target *t)
 {
     struct checker *c = t->checker;
     t->first = false;
-    uv_timer_stop(&t->timer);
+    stop_waiting(t);
     assert(c->first_due > 0);
     if (--c->first_due > 0)
         return;
@@ -214,12 +261,12 @@ static void begin(struct target *t);
 
 /* If the loop was late, the next check is not: else all that it was late for would fall together,
  * and stay together. */
-static void on_begin(uv_timer_t *timer)
+static void begin_due(struct target *t)
 {
-    struct target *t = timer->data;
-    uint64_t due = t->due_ms, interval = t->checker->health->interval_ms;
+    const struct checker *c = t->checker;
+    uint64_t due = t->due_ms, interval = c->health->interval_ms;
     begin(t);
-    t->due_ms = due + (uv_now(timer->loop) - due) / interval * interval;
+    t->due_ms = due + (uv_now(c->loop) - due) / interval * interval;
 }
 
 /* A quarter of a few ms is 0 in whole ms; the next check then comes at the next ms. */
@@ -239,7 +286,7 @@ static void start_next(struct target *t, uint64_t at_ms)
 {
     uint64_t now = uv_now(t->checker->loop);
     t->due_ms = at_ms > now ? at_ms : now;
-    start_timer(&t->timer, on_begin, t->due_ms - now);
+    wait_until(t, t->due_ms);
 }
 
 /* By when the last check began, not by when it ended: slow checks do not make checks rarer. Those
@@ -336,7 +383,7 @@ static void begin(struct target *t)
     const struct addr *to = &server_of(t)->address;
     unsigned count = 1;
     assert(!t->checking && !c->closing);
-    uv_timer_stop(&t->timer);
+    stop_waiting(t);
     if (t->check) { /* it still reads the rest of an answer */
         t->again = true;
         check_cancel(t->check);
@@ -420,13 +467,20 @@ static void on_lookup(void *arg, const struct lookup_answer *a)
         use_others(t);
 }
 
-static void on_slow_name(uv_timer_t *timer)
+static void on_slow_name(struct target *t)
 {
-    struct target *t = timer->data;
     char reason[PROBE_REASON_MAX];
     snprintf(reason, sizeof reason, "resolve: no answer after %llu ms",
              (unsigned long long)t->checker->health->timeout_ms);
     tell_first(t, false, reason);
+}
+
+static void on_due(struct target *t)
+{
+    if (t->first)
+        on_slow_name(t);
+    else
+        begin_due(t);
 }
 
 static void open_name(struct target *t)
@@ -446,7 +500,7 @@ static void begin_first(struct target *t)
     c->first_due += t->first;
     if (t->named) {
         open_name(t);
-        start_timer(&t->timer, on_slow_name, c->health->timeout_ms);
+        wait_until(t, uv_now(c->loop) + c->health->timeout_ms);
     } else if (is_checked(c)) {
         begin(t);
     }
@@ -489,7 +543,7 @@ void checker_first(struct checker *c, const struct pool *old, checker_fn *on_don
     for (unsigned i = 0; i < c->ntargets; i++)
         if (roster_is_known(c->roster, i))
             begin_restored(&c->targets[i]);
-        else if (old == NULL || pool_find_server(old, c->pool->members[i].server) == NULL)
+        else if (old == NULL || !pool_stays(c->pool, i, old))
             begin_first(&c->targets[i]);
     if (c->first_due == 0)
         start_timer(&c->tick, on_nothing_first, 0);
@@ -619,11 +673,9 @@ void checker_adopt(struct checker *c, struct checker *old)
     uv_update_time(c->loop);
     for (unsigned i = 0; i < c->ntargets; i++) {
         struct target *t = &c->targets[i];
-        const struct pool_member *m = pool_find_server(old->pool, server_of(t));
-        if (m == NULL)
+        if (!pool_stays(c->pool, i, old->pool))
             continue;
-        struct target *was = &old->targets[m->id];
-        uv_timer_stop(&was->timer);
+        struct target *was = &old->targets[pool_before(c->pool, i, old->pool)->id];
         t->adopted = true;
         if (t->named)
             adopt_name(t, was);
@@ -647,7 +699,6 @@ static void init_target(struct checker *c, unsigned server)
     struct target *t = &c->targets[server];
     t->checker = c;
     t->server = server;
-    init_timer(c, &t->timer, t);
     if (!server_by_name(server_of(t)))
         return;
     t->named = mem_zalloc(sizeof *t->named);
@@ -671,6 +722,7 @@ struct checker *checker_new(struct net *net, struct pool *pool, struct roster *r
     probe_ticks_init(&c->ticks, net, tick_ms);
     c->targets = mem_zalloc_array(c->ntargets, sizeof *c->targets);
     init_timer(c, &c->tick, c);
+    init_timer(c, &c->alarm, c);
     for (unsigned i = 0; i < c->ntargets; i++)
         init_target(c, i);
     roster_on_wake(roster, on_wake, c);
@@ -679,7 +731,6 @@ struct checker *checker_new(struct net *net, struct pool *pool, struct roster *r
 
 static void close_target(struct target *t)
 {
-    uv_close((uv_handle_t *)&t->timer, on_target_closed);
     if (t->check != NULL)
         check_cancel(t->check);
     if (t->named && t->named->resolver)
@@ -694,6 +745,7 @@ void checker_close(struct checker *c, checker_fn *on_closed, void *arg)
     c->closed_arg = arg;
     roster_on_wake(c->roster, NULL, NULL);
     uv_close((uv_handle_t *)&c->tick, on_handle_closed);
+    uv_close((uv_handle_t *)&c->alarm, on_handle_closed);
     for (unsigned i = 0; i < c->ntargets; i++)
         close_target(&c->targets[i]);
 }

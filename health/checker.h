@@ -47,7 +47,7 @@ struct checker *checker_new(struct net *net, struct pool *pool, struct roster *r
  * call. A server that this host could not check (no descriptors, say) is taken as up. on_done may
  * close the checker.
  * old: the pool of the same name in the generation before, or NULL: servers that it has
- * (pool_find_server()) are not checked, nor looked up. Nor are those checked that roster_restore()
+ * (pool_stays()) are not checked, nor looked up. Nor are those checked that roster_restore()
  * has brought; their names are looked up, but on_done does not wait for that. */
 void checker_first(struct checker *c, const struct pool *old, checker_fn *on_done, void *arg);
 /* Between roster_adopt() and checker_run(): takes over from the checker of the same pool in the

@@ -93,10 +93,9 @@ const struct pool_member *pool_find_server(const struct pool *p, const struct se
 
 /* A reference to the server of the generation before if name and address are the same, else to a
  * new one. An interface that was made anew has the same text, and another number. */
-static struct server *adopt_server(const struct pool *p, const struct pool *old,
+static struct server *adopt_server(const struct pool *p, const struct pool_member *was,
                                    const struct config_server *c)
 {
-    const struct pool_member *was = old ? pool_find_name(old, c->name) : NULL;
     if (was && strcmp(was->server->address_text, c->address_text) == 0 &&
         addr_eq(&was->server->address, &c->address))
         return server_ref(was->server);
@@ -109,7 +108,9 @@ static void init_member(struct pool *p, uint16_t id, const struct pool *old)
     bool standby = id >= p->nbackends;
     const struct config_server *c =
         standby ? &pool->standbys[id - p->nbackends] : &pool->backends[id];
-    p->members[id] = (struct pool_member){.server = adopt_server(p, old, c),
+    const struct pool_member *was = old ? pool_find_name(old, c->name) : NULL;
+    p->before[id] = was ? was->id : SERVER_NONE;
+    p->members[id] = (struct pool_member){.server = adopt_server(p, was, c),
                                           .weight = c->weight,
                                           .max_connections = c->max_connections,
                                           .passive_failures = pool->passive.failures,
@@ -171,6 +172,7 @@ struct pool *pool_new(const struct config_pool *config, unsigned nworkers, const
     p->limited = p->load_millionths != 0;
     p->totals = old ? pool_totals_ref(old->totals) : pool_totals_new();
     p->members = server_zalloc_lines(p->nservers, sizeof(*p->members));
+    p->before = mem_zalloc_array(p->nservers, sizeof(*p->before));
     for (uint16_t id = 0; id < p->nservers; id++)
         init_member(p, id, old);
     init_turns(p);
@@ -188,6 +190,7 @@ void pool_free(struct pool *p)
         return;
     for (uint16_t id = 0; id < p->nservers; id++)
         server_unref(p->members[id].server);
+    free(p->before);
     free(p->members);
     pool_totals_unref(p->totals);
     free(p->owner);

@@ -50,6 +50,8 @@ struct pool {
     struct failover *failover;
     struct pool_totals *totals;  /* a reference */
     struct pool_member *members; /* nbackends + nstandbys, by id */
+    uint16_t *before; /* of each member: the id of its name in the pool that this one was built
+                         after; SERVER_NONE: that has no such name. See pool_before() */
     uint16_t nbackends, nservers;
     bool limited;             /* a limit has to be checked: a max_connections or max_load */
     uint64_t load_millionths; /* max_load x 1,000,000; 0: off */
@@ -116,6 +118,22 @@ static inline enum server_row pool_member_failed(const struct pool_member *m, bo
 const struct pool_member *pool_find_name(const struct pool *p, const char *name);
 /* The member of this pool that has the server, which may be of any generation; NULL: none has. */
 const struct pool_member *pool_find_server(const struct pool *p, const struct server *s);
+/* The member of `old`, which must be the pool that p was built after (pool_new()), that has the
+ * name of member id of p; NULL: none has. No name is looked up: this is for all servers of a pool
+ * in one turn of a loop. */
+static inline const struct pool_member *pool_before(const struct pool *p, unsigned id,
+                                                    const struct pool *old)
+{
+    uint16_t was = p->before[id];
+    assert(id < p->nservers && (was == SERVER_NONE || was < old->nservers));
+    return was == SERVER_NONE ? NULL : &old->members[was];
+}
+/* Whether that one has the server of member id, too: it stays. */
+static inline bool pool_stays(const struct pool *p, unsigned id, const struct pool *old)
+{
+    const struct pool_member *m = pool_before(p, id, old);
+    return m && m->server == p->members[id].server;
+}
 
 /* The id of the server that serves a key now, limits and loads ignored, or SERVER_NONE. */
 uint16_t pool_find(const struct pool *p, uint64_t hash);

@@ -6,7 +6,6 @@
  * carried over, so that roster_tell() sees what the new generation changes, and a ramp goes on. */
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "pool/roster_internal.h"
@@ -86,10 +85,7 @@ static uint16_t *ids_now(const struct roster *r, const struct past *p)
     uint16_t *ids = mem_zalloc_array(p->nservers, sizeof *ids);
     for (unsigned id = 0; id < p->nservers; id++) {
         const struct past_server *s = &p->servers[id];
-        const struct pool_member *m = pool_find_name(r->pool, s->name);
-        bool stays = m && (s->member ? m->server == s->member->server
-                                     : strcmp(m->server->address_text, s->address_text) == 0);
-        ids[id] = stays ? m->id : SERVER_NONE;
+        ids[id] = s->stays ? s->now->id : SERVER_NONE;
     }
     return ids;
 }
@@ -141,7 +137,7 @@ void roster_take_over(struct roster *r, const struct past *p, uint64_t now_ms)
         if (ids[id] != SERVER_NONE)
             adopt_opinion(r, ids[id], p, &p->opinions[id], now_ms);
     for (unsigned b = 0; b < p->nbackends; b++) {
-        const struct pool_member *m = pool_find_name(r->pool, p->servers[b].name);
+        const struct pool_member *m = p->servers[b].now;
         if (m && !m->standby)
             adopt_slot(r, m->id, p, ids, b);
         else
@@ -169,9 +165,14 @@ static struct past past_of(const struct roster *r, const struct roster *old)
         .passive_failures = c->passive.failures,
         .after_ms = c->failback.after_ms,
     };
-    for (unsigned id = 0; id < old->nservers; id++) {
-        const struct pool_member *m = &old->pool->members[id];
-        p.servers[id] = (struct past_server){m->server->name, m->server->address_text, m};
+    for (unsigned id = 0; id < old->nservers; id++)
+        p.servers[id].member = &old->pool->members[id];
+    for (unsigned id = 0; id < r->nservers; id++) {
+        const struct pool_member *was = pool_before(r->pool, id, old->pool);
+        if (was == NULL)
+            continue;
+        p.servers[was->id].now = &r->pool->members[id];
+        p.servers[was->id].stays = pool_stays(r->pool, id, old->pool);
     }
     return p;
 }

@@ -105,8 +105,9 @@ struct roster {
 };
 
 struct past_server {
-    const char *name, *address_text;
     const struct pool_member *member; /* in the generation before; NULL: of another process */
+    const struct pool_member *now;    /* the one of that name in this generation; NULL: none has */
+    bool stays;                       /* as the same server: at the same address, too */
 };
 
 /* What a roster has been, as far as the next one may take it over. Ids are those of then. */

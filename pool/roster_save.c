@@ -196,6 +196,7 @@ json_t *roster_save(const struct roster *r, uint64_t now_ms)
 /* A struct past in memory of its own. */
 struct document {
     struct past past;
+    char **names, **addresses; /* of each server, as written */
     struct opinion *opinions;
     struct slot *slots;
     struct pool_owner *words;
@@ -212,6 +213,8 @@ static void document_init(struct document *d, unsigned nbackends, unsigned nserv
     d->past.nbackends = nbackends;
     d->past.nservers = nservers;
     d->past.servers = mem_zalloc_array(nservers, sizeof *d->past.servers);
+    d->names = mem_zalloc_array(nservers, sizeof *d->names);
+    d->addresses = mem_zalloc_array(nservers, sizeof *d->addresses);
     d->past.opinions = d->opinions = mem_zalloc_array(nservers, sizeof *d->opinions);
     d->past.slots = d->slots = mem_zalloc_array(nbackends, sizeof *d->slots);
     d->past.words = d->words = mem_zalloc_array(nbackends, sizeof *d->words);
@@ -223,9 +226,11 @@ static void document_init(struct document *d, unsigned nbackends, unsigned nserv
 static void document_deinit(struct document *d)
 {
     for (unsigned id = 0; id < d->past.nservers; id++) {
-        free((char *)(uintptr_t)d->past.servers[id].name);
-        free((char *)(uintptr_t)d->past.servers[id].address_text);
+        free(d->names[id]);
+        free(d->addresses[id]);
     }
+    free(d->names);
+    free(d->addresses);
     free(d->past.servers);
     free(d->opinions);
     free(d->slots);
@@ -352,8 +357,8 @@ static void get_opinion(struct document *d, const json_t *v, struct opinion *o)
 static void get_server(struct document *d, const json_t *v, unsigned id)
 {
     uint64_t blame;
-    d->past.servers[id].name = get_text(d, v, "name");
-    d->past.servers[id].address_text = get_text(d, v, "address");
+    d->names[id] = get_text(d, v, "name");
+    d->addresses[id] = get_text(d, v, "address");
     get_resolved(d, v, &d->resolved[id]);
     get_opinion(d, v, &d->opinions[id]);
     d->failures[id] = get_number(d, v, "failures", INT64_MAX);
@@ -372,9 +377,9 @@ static uint16_t get_owner(struct document *d, const json_t *v, const char *key, 
         return SERVER_NONE;
     char *name = get_text(d, v, key);
     unsigned id = b;
-    if (strcmp(d->past.servers[b].name, name) != 0)
+    if (strcmp(d->names[b], name) != 0)
         for (id = d->past.nbackends; id < d->past.nservers; id++)
-            if (strcmp(d->past.servers[id].name, name) == 0)
+            if (strcmp(d->names[id], name) == 0)
                 break;
     free(name);
     if (id < d->past.nservers)
@@ -412,7 +417,7 @@ static bool same_ring(struct document *d, const struct roster *r, const json_t *
     bool same = d->past.nbackends == r->nbackends &&
                 get_number(d, v, "vnodes", UINT32_MAX) == r->config->vnodes;
     for (unsigned b = 0; b < r->nbackends && same; b++)
-        same = strcmp(d->past.servers[b].name, r->pool->members[b].server->name) == 0 &&
+        same = strcmp(d->names[b], r->pool->members[b].server->name) == 0 &&
                get_number(d, json_array_get(d->backends, b), "weight", UINT32_MAX) ==
                    r->pool->members[b].weight;
     return same;
@@ -442,13 +447,16 @@ static void get_all(struct document *d, const struct roster *r, const json_t *v)
     d->past.same_ring = same_ring(d, r, v);
 }
 
-/* What lies on the servers, before opinions are adopted by it. */
-static void restore_servers(struct roster *r, const struct document *d)
+/* Which servers of this process they are, and what lies on those, before opinions are adopted by
+ * it. */
+static void restore_servers(struct roster *r, struct document *d)
 {
     for (unsigned id = 0; id < d->past.nservers; id++) {
-        const struct past_server *was = &d->past.servers[id];
-        const struct pool_member *m = pool_find_name(r->pool, was->name);
-        if (m == NULL || strcmp(m->server->address_text, was->address_text) != 0)
+        struct past_server *was = &d->past.servers[id];
+        const struct pool_member *m = pool_find_name(r->pool, d->names[id]);
+        was->now = m;
+        was->stays = m && strcmp(m->server->address_text, d->addresses[id]) == 0;
+        if (!was->stays)
             continue;
         atomic_store_explicit(&m->server->failures, d->failures[id], memory_order_relaxed);
         if (d->blames[id])
