@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "app/app.h"
 #include "app/crew.h"
+#include "app/disposal.h"
 #include "app/notice.h"
 #include "app/notify.h"
 #include "app/reload.h"
@@ -38,6 +39,7 @@ struct control {
     enum control_state state;
     int status;              /* exit status */
     struct service *service; /* the generation in service */
+    struct disposal *disposal;
     const struct control_hooks *hooks;
     struct mailbox mailbox;
     uv_signal_t signals[NSIGNALS];
@@ -143,7 +145,9 @@ static void on_message(struct mailbox *m, struct message *msg)
             live_failures(c, msg->object, msg->kind == CONTROL_SUSPICION);
         break;
     case CONTROL_SNAPSHOT:
-        break; /* message_free() gives the reference back */
+        disposal_take(c->disposal, msg->release, msg->object);
+        msg->release = NULL;
+        break;
     case CONTROL_WORKER_DONE:
         if (++c->ndone == c->crew->nstarted)
             close_all(c);
@@ -423,6 +427,7 @@ static bool init_loop(struct control *c, struct error *e)
         const struct reload_options o = {.net = &c->net,
                                          .sockets = c->sockets,
                                          .names = names_of(c),
+                                         .disposal = c->disposal,
                                          .notify = on_notice,
                                          .ops = &reload_ops,
                                          .arg = c};
@@ -447,6 +452,7 @@ static void raise_descriptor_limit(void)
 static void deinit(struct control *c)
 {
     crew_free(c->crew);
+    disposal_free(c->disposal);
     sockets_free(c->sockets);
     mailbox_deinit(&c->mailbox);
     net_deinit(&c->net);
@@ -473,13 +479,14 @@ static bool init(struct control *c, struct config *config, struct error *e)
 {
     c->crew = crew_new(config->workers);
     c->sockets = sockets_new(config->workers, c->inherited);
-    if (!init_loop(c, e))
+    c->disposal = disposal_new(e);
+    if (c->disposal == NULL || !init_loop(c, e))
         return false;
     struct snapshot *s = snapshot_new(config, NULL, 1, config->workers, on_notice, c, e);
     if (s == NULL)
         return false;
     const struct checker_names names = names_of(c);
-    c->service = service_new(&c->net, s, &names);
+    c->service = service_new(&c->net, s, &names, c->disposal);
     notify_open(&c->notify, &c->loop, describe, c);
     notify_changed(&c->notify);
     return true;

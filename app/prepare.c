@@ -3,16 +3,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
+#include "app/background.h"
 #include "base/mem.h"
-
-#define NICER 10 /* by how much the thread's priority is below that of the others */
 
 struct prepare {
     uv_async_t done;
@@ -22,22 +18,35 @@ struct prepare {
     bool replace;
     roster_notify_fn *notify;
     void *notify_arg;
+    struct disposal *disposal;
     _Atomic bool cancelled;
     struct prepared result; /* the thread's until `done` is sent */
     prepare_fn *on_done;
     void *arg;
 };
 
-void prepared_deinit(struct prepared *p)
+/* The plan points into both generations. */
+static void free_generations(void *arg)
 {
-    replace_free(p->replacement);
+    struct prepared *p = arg;
     plan_free(p->plan);
     if (p->snapshot) {
         snapshot_retire(p->snapshot);
         snapshot_unref(p->snapshot);
     }
     snapshot_unref(p->old);
+    free(p);
+}
+
+void prepared_deinit(struct prepared *p, struct disposal *d)
+{
+    replace_free(p->replacement);
     config_errors_free(&p->errors);
+    if (p->old) {
+        struct prepared *rest = mem_zalloc(sizeof *rest);
+        *rest = (struct prepared){.plan = p->plan, .snapshot = p->snapshot, .old = p->old};
+        disposal_take(d, free_generations, rest);
+    }
     *p = (struct prepared){0};
 }
 
@@ -122,8 +131,6 @@ static void write_text(struct prepare *p)
 static void *run(void *arg)
 {
     struct prepare *p = arg;
-    /* If that fails the thread is as quick as the others, which does no harm to speak of. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICER);
     struct config *c = p->text ? config_parse(p->file, p->text, p->text_len, &p->result.errors)
                                : config_reload(p->file, &p->result.errors);
     if (c && !atomic_load(&p->cancelled))
@@ -137,23 +144,12 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Only the control thread takes signals. */
-static int start_thread(struct prepare *p)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&p->thread, NULL, run, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return r;
-}
-
 /* ---- the loop ---- */
 
 static void on_handle_closed(uv_handle_t *h)
 {
     struct prepare *p = h->data;
-    prepared_deinit(&p->result);
+    prepared_deinit(&p->result, p->disposal);
     free(p->file);
     free(p->text);
     free(p);
@@ -188,12 +184,13 @@ struct prepare *prepare_start(const struct prepare_options *o, prepare_fn *done,
         p->text_len = o->text->n;
         p->replace = o->replace;
     }
+    p->disposal = o->disposal;
     p->notify = o->notify;
     p->notify_arg = o->notify_arg;
     p->result.old = snapshot_ref(o->old);
     p->on_done = done;
     p->arg = arg;
-    r = start_thread(p);
+    r = background_start(&p->thread, "prepare", run, p);
     if (r == 0)
         return p;
     error_errno(e, r, "thread");

@@ -14,6 +14,7 @@
 #pragma once
 #include <uv.h>
 
+#include "app/disposal.h"
 #include "config/config.h"
 #include "config/replace.h"
 #include "plan/plan.h"
@@ -21,9 +22,10 @@
 
 struct prepare_options {
     uv_loop_t *loop;
-    struct snapshot *old;     /* the generation in service; a reference is taken */
-    const struct str *text;   /* NULL: the file of that generation is read again. Copied. */
-    bool replace;             /* the text is to replace the file */
+    struct snapshot *old;   /* the generation in service; a reference is taken */
+    const struct str *text; /* NULL: the file of that generation is read again. Copied. */
+    bool replace;           /* the text is to replace the file */
+    struct disposal *disposal;
     roster_notify_fn *notify; /* for the rosters */
     void *notify_arg;
 };
@@ -37,10 +39,11 @@ struct prepared {
     int status;              /* of HTTP: why the file can't be replaced; 0: it can, or need not */
     struct error error;      /* the same in words */
     size_t nadded, nremoved; /* servers that only the one or the other generation has */
-    struct snapshot *old;    /* a reference, as the plan points into it */
+    struct snapshot *old;    /* a reference, as the plan points into it; NULL: the rest is, too */
 };
 
-void prepared_deinit(struct prepared *p);
+/* The generations and the plan are freed later, by d. */
+void prepared_deinit(struct prepared *p, struct disposal *d);
 /* The status for a failure of config/replace.h. */
 int prepared_status(const struct error *e);
 

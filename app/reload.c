@@ -99,7 +99,7 @@ static struct service *current(const struct reload *r)
 /* Ends a run: what it has prepared and did not put in service is given up. */
 static void end_run(struct reload *r, int status, json_t *document)
 {
-    prepared_deinit(&r->ready);
+    prepared_deinit(&r->ready, r->o.disposal);
     answer_all(&r->served, status, document);
     if (r->state != RELOAD_STOPPED) {
         r->state = RELOAD_IDLE;
@@ -157,7 +157,7 @@ static void on_checked(void *arg)
     r->counts.ok++;
     r->o.ops->switch_over(r->o.arg, next);
     json_t *document = tell_reloaded(&r->ready, next->snapshot);
-    prepared_deinit(&r->ready);
+    prepared_deinit(&r->ready, r->o.disposal);
     answer_all(&r->served, 200, document);
     r->o.ops->answered(r->o.arg);
     end_run(r, 200, NULL);
@@ -166,7 +166,7 @@ static void on_checked(void *arg)
 static void check_new_servers(struct reload *r)
 {
     r->state = RELOAD_CHECKING;
-    r->next = service_new(r->o.net, r->ready.snapshot, &r->o.names);
+    r->next = service_new(r->o.net, r->ready.snapshot, &r->o.names, r->o.disposal);
     r->ready.snapshot = NULL; /* the service's now */
     service_first(r->next, current(r), on_checked, r);
 }
@@ -210,6 +210,7 @@ static void begin_run(struct reload *r)
                                       .old = old,
                                       .text = r->what.has_text ? &r->what.text : NULL,
                                       .replace = !r->what.dry_run,
+                                      .disposal = r->o.disposal,
                                       .notify = r->o.notify,
                                       .notify_arg = r->o.arg};
     r->prepare = prepare_start(&o, on_prepared, r, &e);
@@ -270,7 +271,7 @@ void reload_stop(struct reload *r)
         prepare_cancel(r->prepare);
     r->prepare = NULL;
     give_up_next(r);
-    prepared_deinit(&r->ready);
+    prepared_deinit(&r->ready, r->o.disposal);
     answer_all(&r->served, 503, tell_unready());
     answer_all(&r->waiting, 503, tell_unready());
 }

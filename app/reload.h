@@ -18,6 +18,7 @@
  */
 #pragma once
 #include "admin/hooks.h"
+#include "app/disposal.h"
 #include "app/service.h"
 #include "app/sockets.h"
 
@@ -42,7 +43,8 @@ struct reload_options {
     struct net *net; /* of the control loop */
     struct sockets *sockets;
     struct checker_names names;
-    roster_notify_fn *notify; /* of the rosters; with `arg` */
+    struct disposal *disposal; /* for generations that are done with */
+    roster_notify_fn *notify;  /* of the rosters; with `arg` */
     const struct reload_ops *ops;
     void *arg;
 };

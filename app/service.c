@@ -4,10 +4,12 @@
 
 #include "base/mem.h"
 
-struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names)
+struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names,
+                            struct disposal *d)
 {
     struct service *v = mem_zalloc(sizeof *v);
     v->snapshot = s;
+    v->disposal = d;
     v->checkers = mem_zalloc_array(s->npools, sizeof(struct checker *));
     for (size_t i = 0; i < s->npools; i++)
         v->checkers[i] = checker_new(net, s->pools[i], s->rosters[i], names);
@@ -50,24 +52,25 @@ void service_start(struct service *v, struct service *old, uint64_t now_ms)
     }
 }
 
+/* What a checker uses until it is closed belongs to the snapshot. */
+static void free_snapshot(void *snapshot)
+{
+    snapshot_retire(snapshot);
+    snapshot_unref(snapshot);
+}
+
 static void on_closed(void *arg)
 {
     struct service *v = arg;
     if (++v->nclosed < v->snapshot->npools)
         return;
-    snapshot_unref(v->snapshot);
+    disposal_take(v->disposal, free_snapshot, v->snapshot);
     free(v->checkers);
     free(v);
 }
 
-/* The rosters go at once, as the checkers do not use them any more. What else a checker uses until
- * it is closed belongs to the snapshot. */
 void service_close(struct service *v)
 {
-    struct snapshot *s = v->snapshot;
-    size_t n = s->npools;
-    struct checker **checkers = v->checkers;
-    for (size_t i = 0; i < n; i++)
-        checker_close(checkers[i], on_closed, v);
-    snapshot_retire(s);
+    for (size_t i = 0; i < v->snapshot->npools; i++)
+        checker_close(v->checkers[i], on_closed, v);
 }

@@ -12,20 +12,23 @@
  * when the last handle of its checkers is closed.
  * Threads: control. */
 #pragma once
+#include "app/disposal.h"
 #include "health/checker.h"
 #include "pool/snapshot.h"
 
 struct service {
     struct snapshot *snapshot;
     struct checker **checkers; /* one for each pool */
+    struct disposal *disposal; /* for the snapshot and its rosters */
     size_t nchecked;           /* pools whose first checks are done */
     size_t nclosed;            /* checkers that are closed */
     checker_fn *on_done;
     void *done_arg;
 };
 
-/* Takes over the reference to the snapshot. net and names must outlive it. */
-struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names);
+/* Takes over the reference to the snapshot. All others must outlive it. */
+struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names,
+                            struct disposal *d);
 /* Makes the first checks of all pools; of a pool that `old` has, or of a snapshot that has no
  * `old` (NULL), see checker_first(). on_done comes once, never within this call. */
 void service_first(struct service *s, const struct service *old, checker_fn *on_done, void *arg);

@@ -32,19 +32,19 @@ struct target {
     unsigned server;
     struct heap_node wait; /* in the checker's `waiting`: until the next check; at the first one:
                               until the lookup took too long */
-    struct check *check;  /* NULL: none is open */
-    struct checker *home; /* that began it: it goes by the ticks and the configuration of that */
-    bool checking;        /* its result is still to come */
-    bool again;           /* when it has closed, the next check begins */
-    uint64_t began_ms;    /* when the last check began */
-    uint64_t due_ms;      /* when it was to begin, or the next one is; 0: none was due so far */
-    bool first;           /* the first result is still to come */
-    bool asked;           /* live traffic has asked for a check, and none has begun since */
-    bool decides;         /* the last check that began is one that was asked for */
-    uint64_t next_ask_ms; /* no check that is asked for begins sooner */
-    bool adopted;         /* the checker before had this server, too */
-    bool anew;            /* a check is to begin at once, as one under way says nothing any more */
-    struct named *named;  /* NULL: the server is not by name */
+    struct check *check;   /* NULL: none is open */
+    struct checker *home;  /* that began it: it goes by the ticks and the configuration of that */
+    bool checking;         /* its result is still to come */
+    bool again;            /* when it has closed, the next check begins */
+    uint64_t began_ms;     /* when the last check began */
+    uint64_t due_ms;       /* when it was to begin, or the next one is; 0: none was due so far */
+    bool first;            /* the first result is still to come */
+    bool asked;            /* live traffic has asked for a check, and none has begun since */
+    bool decides;          /* the last check that began is one that was asked for */
+    uint64_t next_ask_ms;  /* no check that is asked for begins sooner */
+    bool adopted;          /* the checker before had this server, too */
+    bool anew;             /* a check is to begin at once, as one under way says nothing any more */
+    struct named *named;   /* NULL: the server is not by name */
 };
 
 struct checker {
@@ -170,8 +170,8 @@ static void set_alarm(struct checker *c)
         start_timer(&c->alarm, on_alarm, first->key > now ? first->key - now : 0);
 }
 
-/* A callback may close the checker. None makes a target wait for no time again and again, as a check
- * takes turns of the loop. */
+/* A callback may close the checker. None makes a target wait for no time again and again, as a
+ * check takes turns of the loop. */
 static void on_alarm(uv_timer_t *timer)
 {
     struct checker *c = timer->data;

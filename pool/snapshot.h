@@ -8,11 +8,12 @@
  * What for: proxy, health and admin meet here without including each other.
  * Invariants: once it is built, only atomics (pools, servers, cells) and the rosters (control
  * thread) change. What has to outlive a generation is counted by reference, and shared by the
- * generations that have it. No roster works for two generations at a time: control calls
- * snapshot_retire() when the next generation takes over, before it gives back its own reference.
+ * generations that have it. No roster works for two generations at a time: when the next generation
+ * has taken over, snapshot_retire() is called, before control's own reference is given back.
  * Ownership: counted (base/ref.h); owns its pools and rosters, holds references to the rest.
  * Threads: snapshot_ref() and snapshot_unref() are for any thread, and so are pools and listeners;
- * snapshot_new(), snapshot_start(), snapshot_retire() and the rosters are control's. */
+ * snapshot_new(), snapshot_start() and the rosters are control's; snapshot_retire() is for a thread
+ * that control leaves it to. */
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
