@@ -486,7 +486,8 @@ static bool init(struct control *c, struct config *config, struct error *e)
     if (s == NULL)
         return false;
     const struct checker_names names = names_of(c);
-    c->service = service_new(&c->net, s, &names, c->disposal);
+    c->service = service_new(s, c->disposal);
+    service_open(c->service, &c->net, &names);
     notify_open(&c->notify, &c->loop, describe, c);
     notify_changed(&c->notify);
     return true;

@@ -30,10 +30,7 @@ static void free_generations(void *arg)
 {
     struct prepared *p = arg;
     plan_free(p->plan);
-    if (p->snapshot) {
-        snapshot_retire(p->snapshot);
-        snapshot_unref(p->snapshot);
-    }
+    service_free(p->service);
     snapshot_unref(p->old);
     free(p);
 }
@@ -44,7 +41,7 @@ void prepared_deinit(struct prepared *p, struct disposal *d)
     config_errors_free(&p->errors);
     if (p->old) {
         struct prepared *rest = mem_zalloc(sizeof *rest);
-        *rest = (struct prepared){.plan = p->plan, .snapshot = p->snapshot, .old = p->old};
+        *rest = (struct prepared){.plan = p->plan, .service = p->service, .old = p->old};
         disposal_take(d, free_generations, rest);
     }
     *p = (struct prepared){0};
@@ -86,23 +83,21 @@ static void build(struct prepare *p, struct config *c)
 {
     struct prepared *r = &p->result;
     struct error e;
-    r->snapshot = snapshot_new(c, r->old, r->old->generation + 1, r->old->nworkers, p->notify,
-                               p->notify_arg, &e);
-    if (r->snapshot) {
+    struct snapshot *s = snapshot_new(c, r->old, r->old->generation + 1, r->old->nworkers,
+                                      p->notify, p->notify_arg, &e);
+    if (s) {
         const struct plan_side before = {r->old->config, r->old->pools};
-        const struct plan_side after = {c, r->snapshot->pools};
+        const struct plan_side after = {c, s->pools};
+        r->service = service_new(s, p->disposal);
         r->plan = plan_new(&before, &after, &e);
     }
     if (r->plan) {
-        r->nadded = count_others(r->snapshot, r->old);
-        r->nremoved = count_others(r->old, r->snapshot);
+        r->nadded = count_others(s, r->old);
+        r->nremoved = count_others(r->old, s);
         return;
     }
-    if (r->snapshot) {
-        snapshot_retire(r->snapshot);
-        snapshot_unref(r->snapshot);
-        r->snapshot = NULL;
-    }
+    service_free(r->service);
+    r->service = NULL;
     add_error(&r->errors, p->file, e.text);
 }
 

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "app/disposal.h"
+#include "app/service.h"
 #include "config/config.h"
 #include "config/replace.h"
 #include "plan/plan.h"
@@ -33,7 +34,7 @@ struct prepare_options {
 /* What has come of it; on_done's to free, by prepared_deinit(), what it did not take out. */
 struct prepared {
     struct config_errors errors;     /* count 0: the configuration is good */
-    struct snapshot *snapshot;       /* NULL: there are errors */
+    struct service *service;         /* not opened; NULL: there are errors */
     struct plan *plan;               /* from the generation before to this one; NULL: as above */
     struct replacement *replacement; /* of the file: replace_commit() is due; NULL: none */
     int status;              /* of HTTP: why the file can't be replaced; 0: it can, or need not */

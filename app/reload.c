@@ -166,8 +166,9 @@ static void on_checked(void *arg)
 static void check_new_servers(struct reload *r)
 {
     r->state = RELOAD_CHECKING;
-    r->next = service_new(r->o.net, r->ready.snapshot, &r->o.names, r->o.disposal);
-    r->ready.snapshot = NULL; /* the service's now */
+    r->next = r->ready.service;
+    r->ready.service = NULL;
+    service_open(r->next, r->o.net, &r->o.names);
     service_first(r->next, current(r), on_checked, r);
 }
 
@@ -187,7 +188,7 @@ static void on_prepared(void *arg, struct prepared *p)
         refuse_replace(r, r->ready.status, &r->ready.error);
     else if (!r->what.force && tell_exceeds(r->ready.plan, bound))
         refuse(r, 422, tell_bound(r->ready.plan, bound));
-    else if (!sockets_bind(r->o.sockets, r->ready.snapshot->config, &e))
+    else if (!sockets_bind(r->o.sockets, r->ready.service->snapshot->config, &e))
         refuse_error(r, &e);
     else
         check_new_servers(r);

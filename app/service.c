@@ -4,16 +4,21 @@
 
 #include "base/mem.h"
 
-struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names,
-                            struct disposal *d)
+struct service *service_new(struct snapshot *s, struct disposal *d)
 {
     struct service *v = mem_zalloc(sizeof *v);
     v->snapshot = s;
     v->disposal = d;
     v->checkers = mem_zalloc_array(s->npools, sizeof(struct checker *));
     for (size_t i = 0; i < s->npools; i++)
-        v->checkers[i] = checker_new(net, s->pools[i], s->rosters[i], names);
+        v->checkers[i] = checker_new(s->pools[i], s->rosters[i]);
     return v;
+}
+
+void service_open(struct service *v, struct net *net, const struct checker_names *names)
+{
+    for (size_t i = 0; i < v->snapshot->npools; i++)
+        checker_open(v->checkers[i], net, names);
 }
 
 /* The index of the pool of that name in `old`; false: there is none. */
@@ -57,6 +62,17 @@ static void free_snapshot(void *snapshot)
 {
     snapshot_retire(snapshot);
     snapshot_unref(snapshot);
+}
+
+void service_free(struct service *v)
+{
+    if (v == NULL)
+        return;
+    for (size_t i = 0; i < v->snapshot->npools; i++)
+        checker_free(v->checkers[i]);
+    free_snapshot(v->snapshot);
+    free(v->checkers);
+    free(v);
 }
 
 static void on_closed(void *arg)

@@ -1,8 +1,10 @@
 /* What one generation of the configuration has on the control loop: its snapshot, and a checker for
  * each pool.
  *
- *   service_new --> service_first ...> on_done --> service_start(old) --> service_close
- *              \--------------------------------------------------------/
+ *   service_new --> service_open --> service_first ...> on_done --> service_start(old)
+ *              |               |                      |                          |
+ *              v               '----------------------+--------------------------+--> service_close
+ *        service_free
  *
  * What for: a start and a reload do the same with it, and several may exist at a time: one in
  * service, one whose new servers are being checked, and any number that close.
@@ -10,7 +12,7 @@
  * the one before take no event any more.
  * Ownership: holds the reference to the snapshot that it was given. It is freed by service_close(),
  * when the last handle of its checkers is closed.
- * Threads: control. */
+ * Threads: service_new() and service_free() are for any thread, the rest is control's. */
 #pragma once
 #include "app/disposal.h"
 #include "health/checker.h"
@@ -26,9 +28,12 @@ struct service {
     void *done_arg;
 };
 
-/* Takes over the reference to the snapshot. All others must outlive it. */
-struct service *service_new(struct net *net, struct snapshot *s, const struct checker_names *names,
-                            struct disposal *d);
+/* Takes over the reference to the snapshot; d must outlive it. */
+struct service *service_new(struct snapshot *s, struct disposal *d);
+/* Of one that was not opened. NULL is fine. */
+void service_free(struct service *s);
+/* net and names must outlive it. */
+void service_open(struct service *s, struct net *net, const struct checker_names *names);
 /* Makes the first checks of all pools; of a pool that `old` has, or of a snapshot that has no
  * `old` (NULL), see checker_first(). on_done comes once, never within this call. */
 void service_first(struct service *s, const struct service *old, checker_fn *on_done, void *arg);

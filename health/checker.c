@@ -48,7 +48,7 @@ struct target {
 };
 
 struct checker {
-    struct net *net; /* of the control loop */
+    struct net *net; /* of the control loop; NULL: checker_open() is still to come */
     uv_loop_t *loop;
     struct pool *pool;
     struct roster *roster;
@@ -103,10 +103,7 @@ static void closed_one(struct checker *c)
     deadline_queue_deinit(&c->ticks);
     checker_fn *on_closed = c->on_closed;
     void *arg = c->closed_arg;
-    for (unsigned i = 0; i < c->ntargets; i++)
-        free(c->targets[i].named);
-    free(c->targets);
-    free(c);
+    checker_free(c);
     on_closed(arg);
 }
 
@@ -534,7 +531,7 @@ static void on_nothing_first(uv_timer_t *t)
 
 void checker_first(struct checker *c, const struct pool *old, checker_fn *on_done, void *arg)
 {
-    assert(!c->first && !c->running && !c->closing);
+    assert(c->net && !c->first && !c->running && !c->closing);
     c->first = true;
     c->on_done = on_done;
     c->done_arg = arg;
@@ -685,15 +682,6 @@ void checker_adopt(struct checker *c, struct checker *old)
 
 /* ---- life ---- */
 
-static void init_timer(struct checker *c, uv_timer_t *t, void *data)
-{
-    int err = uv_timer_init(c->loop, t); /* only fills in the handle */
-    assert(err == 0);
-    (void)err;
-    t->data = data;
-    c->open++;
-}
-
 static void init_target(struct checker *c, unsigned server)
 {
     struct target *t = &c->targets[server];
@@ -705,28 +693,48 @@ static void init_target(struct checker *c, unsigned server)
     candidates_init(&t->named->candidates);
 }
 
-struct checker *checker_new(struct net *net, struct pool *pool, struct roster *roster,
-                            const struct checker_names *names)
+struct checker *checker_new(struct pool *pool, struct roster *roster)
 {
     struct checker *c = mem_zalloc(sizeof *c);
-    c->net = net;
-    c->loop = net->loop;
     c->pool = pool;
     c->roster = roster;
     c->health = &pool->config->health;
-    if (names)
-        c->names = *names;
     c->ntargets = pool->nservers;
-    uint64_t tick_ms =
-        c->health->interval_ms < (uint64_t)GAP_MS * c->ntargets ? LONG_TICK_MS : TICK_MS;
-    probe_ticks_init(&c->ticks, net, tick_ms);
     c->targets = mem_zalloc_array(c->ntargets, sizeof *c->targets);
-    init_timer(c, &c->tick, c);
-    init_timer(c, &c->alarm, c);
     for (unsigned i = 0; i < c->ntargets; i++)
         init_target(c, i);
-    roster_on_wake(roster, on_wake, c);
     return c;
+}
+
+void checker_free(struct checker *c)
+{
+    for (unsigned i = 0; i < c->ntargets; i++)
+        free(c->targets[i].named);
+    free(c->targets);
+    free(c);
+}
+
+static void init_timer(struct checker *c, uv_timer_t *t)
+{
+    int err = uv_timer_init(c->loop, t); /* only fills in the handle */
+    assert(err == 0);
+    (void)err;
+    t->data = c;
+    c->open++;
+}
+
+void checker_open(struct checker *c, struct net *net, const struct checker_names *names)
+{
+    uint64_t gap = (uint64_t)GAP_MS * c->ntargets;
+    assert(c->net == NULL);
+    c->net = net;
+    c->loop = net->loop;
+    if (names)
+        c->names = *names;
+    probe_ticks_init(&c->ticks, net, c->health->interval_ms < gap ? LONG_TICK_MS : TICK_MS);
+    init_timer(c, &c->tick);
+    init_timer(c, &c->alarm);
+    roster_on_wake(c->roster, on_wake, c);
 }
 
 static void close_target(struct target *t)
@@ -739,7 +747,7 @@ static void close_target(struct target *t)
 
 void checker_close(struct checker *c, checker_fn *on_closed, void *arg)
 {
-    assert(!c->closing);
+    assert(c->net && !c->closing);
     c->closing = true;
     c->on_closed = on_closed;
     c->closed_arg = arg;

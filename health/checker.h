@@ -1,13 +1,13 @@
 /* Decides when each server of a pool is checked, and at which address; gives the results to the
  * roster, and keeps the roster's time.
  *
- *   checker_new -> checker_first ...> on_done -> roster_start -> checker_run
+ *   checker_new -> checker_open -> checker_first ...> on_done -> roster_start -> checker_run
  *                                                 checker_close ...> on_closed
  *
  * At a reload, while the old one goes on as long as the first checks of new servers take:
  *
- *   checker_new -> checker_first ...> on_done -> roster_adopt -> checker_adopt -> checker_run
- *                                                 checker_close of the old one
+ *   checker_new -> checker_open -> checker_first ...> on_done -> roster_adopt -> checker_adopt ->
+ * checker_run checker_close of the old one
  *
  * What for: the periodic checks and lookups of one pool.
  * Invariants: a server has at most one check at a time. Its checks begin `interval` apart, and
@@ -18,10 +18,11 @@
  * server by name is looked up first of all and then every `resolve`; candidates.h chooses one of
  * its addresses, and server_move() tells every thread. A lookup that fails changes nothing, but
  * until one has succeeded the server is down. Times are uv_now() of the loop.
- * Ownership: checker_new() to checker_close(), which frees. The roster must live until
- * checker_close(); the net, the pool and its configuration until on_closed. A check that the next
- * checker has taken over holds up on_closed until it has ended, as it goes by this configuration.
- * Threads: control. */
+ * Ownership: checker_new() to checker_close(), which frees; before checker_open() to
+ * checker_free(). The roster must live until checker_close(); the net, the pool and its
+ * configuration until on_closed. A check that the next checker has taken over holds up on_closed
+ * until it has ended, as it goes by this configuration. Threads: control. checker_new() and
+ * checker_free() are for any thread: a hundred thousand servers take a while. */
 #pragma once
 #include "net/conn.h"
 #include "net/lookup.h"
@@ -39,9 +40,11 @@ struct checker_names {
     void *arg;
 };
 
-/* names is copied; it may be NULL if no server is by name. */
-struct checker *checker_new(struct net *net, struct pool *pool, struct roster *roster,
-                            const struct checker_names *names);
+struct checker *checker_new(struct pool *pool, struct roster *roster);
+/* Of one that was not opened. */
+void checker_free(struct checker *c);
+/* From now on it has handles. names is copied; it may be NULL if no server is by name. */
+void checker_open(struct checker *c, struct net *net, const struct checker_names *names);
 /* Checks every server once, all at the same time, each for at most health.timeout, the lookup of
  * its name included. The results go to roster_first(); then on_done is called, never within this
  * call. A server that this host could not check (no descriptors, say) is taken as up. on_done may

@@ -195,7 +195,8 @@ static void world_open(struct world *w)
     w->pool = pool_new(&w->config, 1, NULL, &e);
     ck_assert(w->pool != NULL);
     w->roster = roster_new(w->pool, on_notice, w);
-    w->checker = checker_new(&w->net, w->pool, w->roster, &names);
+    w->checker = checker_new(w->pool, w->roster);
+    checker_open(w->checker, &w->net, &names);
 }
 
 static void turn(struct world *w)
@@ -283,7 +284,8 @@ static struct before *next_generation(struct world *w, const struct config_pool 
     w->pool = pool_new(config, 1, b->pool, &e);
     ck_assert(w->pool != NULL);
     w->roster = roster_new(w->pool, on_notice, w);
-    w->checker = checker_new(&w->net, w->pool, w->roster, &names);
+    w->checker = checker_new(w->pool, w->roster);
+    checker_open(w->checker, &w->net, &names);
     w->before++;
     return b;
 }
