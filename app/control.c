@@ -263,7 +263,7 @@ static void on_first_checked(void *arg)
         return;
     service_start(c->service, NULL, uv_now(&c->loop));
     bool ok = sockets_listen(c->sockets, &e);
-    descriptors_init(); /* the sockets of the listeners are open by now, and are counted */
+    descriptors_init(); /* counts the sockets here; workers tell of theirs */
     ok = ok && crew_start(c->crew, c->service->snapshot, c->sockets, &c->mailbox, &e);
     c->state = CONTROL_RUNNING;
     if (!ok) {

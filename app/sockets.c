@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/bind.h"
+#include "proxy/descriptors.h"
 
 /* The sockets of one address. */
 struct place {
@@ -54,6 +55,7 @@ static void close_place(struct sockets *s, struct place *p)
         log_event(LOG_WARN, "socket file left", e.text);
     for (unsigned i = 0; i < s->nworkers; i++)
         close(p->fds[i]);
+    descriptors_add_others(-(int)s->nworkers);
     list_remove(&p->link);
     free(p);
 }
@@ -67,6 +69,7 @@ static bool bind_place(struct sockets *s, const struct config_listener *l, struc
         free(p);
         return false;
     }
+    descriptors_add_others((int)s->nworkers);
     list_push_back(&s->places, &p->link);
     return true;
 }

@@ -4,6 +4,7 @@
  * reached. At the limit accept(),
  * connect(), health checks and opening files would all fail, and connected clients could no longer
  * be served. A reserve is kept for everything but traffic. docs/operations.md, Descriptors.
+ * Listening sockets, which come and go with the configuration, are not for traffic, either.
  * Invariants: every descriptor that is taken is given back exactly once.
  * Ownership: one count for the process.
  * Threads: any; the count is atomic. It changes once for each connection, not for each request. */
@@ -22,6 +23,9 @@ enum descriptors_use {
 /* Reads the limit and counts the descriptors that are open already. Call it before any worker
  * starts; without it there is no limit. */
 void descriptors_init(void);
+/* So many more, or fewer, are open that are not for traffic: listening sockets that come and go
+ * with the configuration. What was told before descriptors_init() is counted by that. */
+void descriptors_add_others(int n);
 /* Counts n descriptors, before or after they are opened. False: the limit of this use does not
  * allow them; nothing is counted. */
 bool descriptors_take(enum descriptors_use use, unsigned n);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "net/bind.h"
 #include "proxy/client.h"
+#include "proxy/descriptors.h"
 
 static struct listener *of(struct acceptor *a)
 {
@@ -43,8 +44,10 @@ bool listener_start(struct listener *l, int fd, struct error *e)
     if (r < 0)
         error_set(e, -r, "poll: %s", uv_strerror(r));
     l->listening = r == 0;
-    if (l->listening)
+    if (l->listening) {
         l->refs++; /* until on_stopped() */
+        descriptors_add_others(1);
+    }
     return l->listening;
 }
 
@@ -56,4 +59,5 @@ void listener_stop(struct listener *l)
     /* Closing the socket resets the connections in its queue, so they are accepted first; bounded,
      * as a flood could go on. */
     acceptor_stop(&l->acceptor, BIND_BACKLOG + 1, on_stopped);
+    descriptors_add_others(-1);
 }

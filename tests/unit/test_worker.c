@@ -6,12 +6,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "httpd/httpd.h"
 #include "net/bind.h"
+#include "proxy/descriptors.h"
 #include "ring/hash.h"
 #include "tests/lib/unit.h"
 
@@ -1034,6 +1036,39 @@ START_TEST(an_update_that_lies_in_the_mailbox_at_the_end_is_freed)
 }
 END_TEST
 
+/* How many descriptors there are for traffic. */
+static unsigned room(void)
+{
+    unsigned n = 0;
+    while (descriptors_take(DESCRIPTORS_BACKEND, 1))
+        n++;
+    descriptors_give(n);
+    return n;
+}
+
+START_TEST(sockets_of_listeners_are_not_for_traffic)
+{
+    struct backends b;
+    struct group g;
+    struct rlimit small = {.rlim_cur = 512, .rlim_max = 512};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &small), 0);
+    start_backends(&b);
+    descriptors_init();
+    unsigned all = room();
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    ck_assert_uint_eq(room(), all - WORKERS);
+    reload(&g, "listeners:\n" WEB("") SECOND("") POOLS);
+    wait_until_alive(&g, 0);
+    ck_assert_uint_eq(room(), all - 2 * WORKERS);
+    reload(&g, "listeners:\n" SECOND("") POOLS);
+    wait_until_alive(&g, 0);
+    ck_assert_uint_eq(room(), all - WORKERS);
+    stop_group(&g);
+    ck_assert_uint_eq(room(), all);
+    stop_backends(&b);
+}
+END_TEST
+
 START_TEST(updates_that_come_while_workers_stop_are_freed)
 {
     struct backends b;
@@ -1073,6 +1108,7 @@ static Suite *build(void)
     tcase_add_test(c, streams_follow_keys_that_a_reload_has_moved);
     tcase_add_test(c, streams_stay_at_a_server_that_has_left);
     tcase_add_test(c, an_update_that_lies_in_the_mailbox_at_the_end_is_freed);
+    tcase_add_test(c, sockets_of_listeners_are_not_for_traffic);
     tcase_add_test(c, updates_that_come_while_workers_stop_are_freed);
     suite_add_tcase(s, c);
     return s;
