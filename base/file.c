@@ -2,11 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STEP 65536
+
+/* Kernels before 6.13 stamp changes with a clock that stands still for a tick, of 10 ms at most. */
+#define TICK_NS 20000000
 
 bool file_read(const char *path, size_t max, struct buffer *out, struct error *e)
 {
@@ -44,9 +49,29 @@ static bool same(const struct stat *a, const struct stat *b)
            a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* Reads up to the end of the file, or until out has more than max bytes. */
-static bool read_all(int fd, size_t max, struct buffer *out)
+/* A further change might have the same time. */
+static bool changed_just_now(const struct stat *s)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    int64_t age =
+        (int64_t)(now.tv_sec - s->st_ctim.tv_sec) * 1000000000 + (now.tv_nsec - s->st_ctim.tv_nsec);
+    return age < TICK_NS;
+}
+
+/* Waits until each further change will have another time than that of *s. Nothing more is waited
+ * for if the clock of the file's host is ahead of this one's. */
+static void wait_for_tick(const struct stat *s)
+{
+    const struct timespec tick = {.tv_nsec = TICK_NS};
+    if (changed_just_now(s))
+        nanosleep(&tick, NULL);
+}
+
+/* Reads up to the end of the file *s, or until out has more than max bytes. */
+static bool read_all(int fd, const struct stat *s, size_t max, struct buffer *out)
+{
+    wait_for_tick(s);
     while (buffer_len(out) <= max) {
         if (!buffer_reserve(out, STEP)) {
             errno = ENOMEM;
@@ -75,7 +100,7 @@ static enum reading read_once(const char *path, size_t max, struct buffer *out, 
     } else if (!S_ISREG(before.st_mode)) {
         error_set(e, 0, "the file cannot be read: %s",
                   S_ISDIR(before.st_mode) ? "Is a directory" : "Not a regular file");
-    } else if (!read_all(fd, max, out)) {
+    } else if (!read_all(fd, &before, max, out)) {
         if (errno == EFBIG)
             error_set(e, EFBIG, "the file is larger than %zuMiB", max >> 20);
         else
