@@ -255,6 +255,50 @@ def test_states_and_the_line_of_state_follow_the_service(rig, manager):
     assert manager.states() == ['READY', 'STOPPING']
 
 
+def reload(proxy, manager, status, query=''):
+    """What is said meanwhile; the moment is one between the request and its answer."""
+    since, begun = len(manager.heard), time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert proxy.admin.request('POST', f'/reload{query}')[0] == status
+    ended = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    manager.wait_for(lambda: 'READY' in manager.states(since), 'the end of the reload')
+    stamp, = manager.said('MONOTONIC_USEC', since)
+    assert begun <= int(stamp) <= ended
+    return manager.states(since)
+
+
+def test_a_reload_is_said_to_begin_and_to_end(rig, manager):
+    proxy = service(rig, manager, [rig.serve('b1')], top={'admin': {'write': 'on'}})
+    proxy.start()
+    good = proxy.config.read_text()
+    assert reload(proxy, manager, 200) == ['RELOADING', 'READY']
+    manager.wait_for(lambda: manager.said('STATUS')[-1:] ==
+                     ['generation 2, 1 pool, 1 of 1 servers in service'], 'the state')
+    proxy.config.write_text('nonsense')
+    assert reload(proxy, manager, 422) == ['RELOADING', 'READY']  # it goes on as it was
+    proxy.config.write_text(good)
+    since = len(manager.heard)
+    proxy.signal(signal.SIGHUP)
+    manager.wait_for(lambda: 'READY' in manager.states(since), 'the end of the reload')
+    assert manager.states(since) == ['RELOADING', 'READY']
+    since = len(manager.heard)
+    assert proxy.admin.request('PUT', '/config?dry_run=1', body=good)[0] == 200  # nothing is reloaded
+    proxy.stop()
+    assert manager.states(since) == ['STOPPING']
+
+
+def test_a_stop_amid_a_reload_is_the_last_word(rig, manager):
+    """Not READY, which would have systemd think that the service goes on."""
+    proxy = service(rig, manager, [rig.serve('b1')], pool={'health': {'timeout': '1h'}})
+    proxy.start()
+    hung = rig.deaf('hung')
+    proxy.config.write_text(proxy.config.read_text() + f'      - {{name: hung, address: {hung.address}}}\n')
+    since = len(manager.heard)
+    proxy.signal(signal.SIGHUP)
+    manager.wait_for(lambda: 'RELOADING' in manager.states(since), 'the reload')
+    proxy.stop()
+    assert manager.states(since) == ['RELOADING', 'STOPPING']
+
+
 def test_signs_of_life_end_while_the_process_stands_still(rig, manager):
     interval = 0.2
     proxy = service(rig, manager, [rig.serve('b1')], watchdog=interval)
