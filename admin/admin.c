@@ -345,10 +345,13 @@ static bool ask_reload(struct call *c, const struct admin_reload *r)
     return true;
 }
 
+/* A switch that is not known is refused: with `dry_run` misspelt, the change would be made. */
+static const char *const switches[] = {"force", "dry_run"};
+
 static bool post_reload(struct call *c)
 {
     struct admin_reload r = {0};
-    if (!query_switch(c, "force", &r.force))
+    if (!httpd_query_knows(c->q->query, switches, 1) || !query_switch(c, "force", &r.force))
         return answer_error(c, 400, "allowed: ?force=0 or ?force=1");
     return ask_reload(c, &r);
 }
@@ -392,7 +395,8 @@ static bool put_config(struct call *c)
     bool ok, matched;
     if (!may_put(c, &ok, &matched))
         return ok;
-    if (!query_switch(c, "force", &r.force) || !query_switch(c, "dry_run", &r.dry_run))
+    if (!httpd_query_knows(c->q->query, switches, 2) || !query_switch(c, "force", &r.force) ||
+        !query_switch(c, "dry_run", &r.dry_run))
         return answer_error(c, 400, "allowed: ?force=0 or 1, ?dry_run=0 or 1");
     r.generation = matched ? c->admin->snapshot->generation : 0;
     return ask_reload(c, &r);

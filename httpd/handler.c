@@ -45,22 +45,40 @@ bool httpd_decode(struct str s, struct buffer *out)
     return true;
 }
 
+/* Takes the next `name=value` off a query that is not empty; value is empty without a '='. */
+static struct str next_parameter(struct str *query, struct str *value)
+{
+    const char *amp = memchr(query->p, '&', query->n);
+    size_t n = amp ? (size_t)(amp - query->p) : query->n;
+    const char *eq = memchr(query->p, '=', n);
+    struct str name = {query->p, eq ? (size_t)(eq - query->p) : n};
+    size_t skip = eq ? name.n + 1 : n;
+    *value = (struct str){query->p + skip, n - skip};
+    skip = amp ? n + 1 : n;
+    query->p += skip;
+    query->n -= skip;
+    return name;
+}
+
 enum httpd_query httpd_query(struct str query, const char *name, struct buffer *value)
 {
-    size_t name_len = strlen(name);
     while (query.n) {
-        const char *amp = memchr(query.p, '&', query.n);
-        size_t n = amp ? (size_t)(amp - query.p) : query.n;
-        const char *eq = memchr(query.p, '=', n);
-        struct str key = {query.p, eq ? (size_t)(eq - query.p) : n};
-        if (key.n == name_len && memcmp(key.p, name, name_len) == 0) {
-            size_t skip = eq ? key.n + 1 : n;
-            struct str raw = {query.p + skip, n - skip};
+        struct str raw;
+        if (str_eq(next_parameter(&query, &raw), str_of(name)))
             return httpd_decode(raw, value) ? QUERY_FOUND : QUERY_BAD;
-        }
-        size_t skip = amp ? n + 1 : n;
-        query.p += skip;
-        query.n -= skip;
     }
     return QUERY_ABSENT;
+}
+
+bool httpd_query_knows(struct str query, const char *const names[], size_t n)
+{
+    while (query.n) {
+        struct str value, name = next_parameter(&query, &value);
+        size_t i = 0;
+        while (i < n && !str_eq(name, str_of(names[i])))
+            i++;
+        if (i == n)
+            return false;
+    }
+    return true;
 }

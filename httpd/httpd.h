@@ -162,5 +162,7 @@ enum httpd_query { QUERY_ABSENT, QUERY_FOUND, QUERY_BAD };
 /* The first parameter `name` of a query, percent-decoded ('+' stays '+') and appended to value.
  * QUERY_BAD: broken percent-encoding, or memory is out. */
 enum httpd_query httpd_query(struct str query, const char *name, struct buffer *value);
+/* Whether all parameters of a query are among the n names. */
+bool httpd_query_knows(struct str query, const char *const names[], size_t n);
 /* Percent-decodes s onto out. False: broken encoding, or memory is out. */
 bool httpd_decode(struct str s, struct buffer *out);

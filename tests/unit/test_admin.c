@@ -740,6 +740,7 @@ START_TEST(a_reload_is_answered_when_it_is_done)
     ck_assert(talk_has(&t, "HTTP/1.1 500 "));
     talk_close(&t);
     ck_assert_int_eq(ask(&f, "POST /reload?force=yes", ""), 400);
+    ck_assert_int_eq(ask(&f, "POST /reload?dry_run=1", ""), 400);
     ck_assert_int_eq(ask(&f, "GET /reload", ""), 405);
     ck_assert_int_eq(ask(&f, "POST /reload", "Origin: http://evil.example\r\n"), 403);
     ck_assert_uint_eq(f.nasked, 2);
@@ -921,6 +922,8 @@ START_TEST(a_put_that_may_not_be_is_refused)
         {403, "", "Origin: http://evil.example\r\n"},
         {400, "?force=yes", ""},
         {400, "?dry_run", ""},
+        {400, "?dryrun=1", ""},
+        {400, "?force=1&dry-run=1", ""},
         {412, "", "If-Match: \"stale\"\r\n"},
         {415, "", "Content-Encoding: gzip\r\n"},
         {400, "", "Content-Range: bytes 0-4/5\r\n"},
