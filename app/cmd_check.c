@@ -63,7 +63,8 @@ static bool print_pool(const struct config_pool *p)
         return false;
     }
     uint64_t *shares = shares_of(ring, p->nbackends);
-    printf("pool %s: %zu backends, %zu standbys, %zu points\n", p->name, p->nbackends, p->nstandbys,
+    printf("pool %s: %zu backend%s, %zu standby%s, %zu points\n", p->name, p->nbackends,
+           p->nbackends == 1 ? "" : "s", p->nstandbys, p->nstandbys == 1 ? "" : "s",
            ring_points(ring));
     print_balance(p, shares);
     free(shares);
@@ -109,10 +110,12 @@ static bool print_summary(const struct config *c)
 
 int cmd_check(int argc, char **argv)
 {
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'}, {0}};
     const char *file = NULL;
-    for (int o; (o = getopt(argc, argv, "+:c:")) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, ":c:", longs, NULL)) != -1;) {
         if (o != 'c')
-            return options_usage("check", o == ':' ? "-c needs a FILE" : "unknown option");
+            return options_usage("check", o == ':' ? "%s needs a FILE" : "unknown option %s",
+                                 argv[optind - 1]);
         file = optarg;
     }
     if (file == NULL || optind != argc)

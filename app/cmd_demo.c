@@ -5,7 +5,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -302,14 +301,8 @@ close:
 
 int cmd_demo(int argc, char **argv)
 {
-    static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    opterr = 0;
-    int o = getopt_long(argc, argv, "h", longs, NULL);
-    if (o == 'h') {
-        puts("ringproxy demo");
-        return options_flush("demo") ? APP_OK : APP_FAILED;
-    }
-    if (o != -1 || optind < argc)
+    (void)argv;
+    if (argc > 1)
         return options_usage("demo", "it takes no arguments");
     struct demo *d = mem_zalloc(sizeof *d);
     int status = APP_FAILED, rc = uv_loop_init(&d->loop);

@@ -119,11 +119,11 @@ static int tell(const struct admin_where *w, const struct reload_args *args,
     json_t *root =
         json_loadb(a->body.data ? a->body.data + a->body.start : "", buffer_len(&a->body), 0, NULL);
     int status = APP_OK;
+    if (root && args->json)
+        printf("%.*s", (int)buffer_len(&a->body), a->body.data + a->body.start);
     if (a->status != 200 || !json_is_integer(json_object_get(root, "generation")))
         status = tell_refusal(w, a->status, root);
-    else if (args->json)
-        printf("%.*s", (int)buffer_len(&a->body), a->body.data + a->body.start);
-    else
+    else if (!args->json)
         print_outcome(root);
     json_decref(root);
     return options_flush("reload") || status ? status : APP_FAILED;

@@ -22,22 +22,17 @@ static int run(struct config *config)
 /* The configuration is read before anything starts: with an error in it, nothing is bound. */
 int cmd_run(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'}, {0}};
     const char *file = NULL;
     int o;
-    opterr = 0;
-    while ((o = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
-        if (o == 'h') {
-            puts("ringproxy run -c FILE");
-            return options_flush("run") ? APP_OK : APP_FAILED;
-        }
+    while ((o = getopt_long(argc, argv, ":c:", longs, NULL)) != -1) {
         if (o != 'c')
-            return options_usage("run", "unknown option or missing argument");
+            return options_usage("run", o == ':' ? "%s needs a FILE" : "unknown option %s",
+                                 argv[optind - 1]);
         file = optarg;
     }
     if (file == NULL || optind < argc)
-        return options_usage("run", file ? "unexpected argument" : "-c FILE is required");
+        return options_usage("run", file ? "unexpected %s" : "-c FILE is required", argv[optind]);
     struct config *config = options_load(file);
     if (config == NULL)
         return APP_USAGE;

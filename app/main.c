@@ -35,12 +35,26 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* name: of a command, all of whose forms are printed; NULL: of every command. */
+static void print_commands(FILE *to, const char *name)
+{
+    for (const struct command *c = commands; c < commands + ncommands; c++)
+        if (name == NULL || strcmp(c->name, name) == 0)
+            fprintf(to, "  ringproxy %s%s%s\n        %s\n", c->name, *c->arguments ? " " : "",
+                    c->arguments, c->does);
+}
+
 static void print_help(FILE *to)
 {
-    fputs("ringproxy " RINGPROXY_VERSION ", a consistent-hashing HTTP reverse proxy\n\n", to);
-    for (size_t i = 0; i < ncommands; i++)
-        fprintf(to, "  ringproxy %s %s\n        %s\n", commands[i].name, commands[i].arguments,
-                commands[i].does);
+    fputs("ringproxy " RINGPROXY_VERSION
+          ", a consistent-hashing reverse proxy for HTTP and TCP\n\n",
+          to);
+    print_commands(to, NULL);
     fputs("  ringproxy -c FILE\n        the same as ringproxy run -c FILE\n"
           "  ringproxy --help | --version\n",
           to);
@@ -53,7 +67,7 @@ int main(int argc, char **argv)
         return APP_FAILED;
     }
     const char *word = argc > 1 ? argv[1] : "";
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+    if (is_help(word)) {
         print_help(stdout);
         return options_flush("--help") ? APP_OK : APP_FAILED;
     }
@@ -62,6 +76,10 @@ int main(int argc, char **argv)
         return options_flush("--version") ? APP_OK : APP_FAILED;
     }
     const struct command *c = find(word);
+    if (c && argc > 2 && is_help(argv[2])) {
+        print_commands(stdout, word);
+        return options_flush(word) ? APP_OK : APP_FAILED;
+    }
     if (c)
         return c->run(argc - 1, argv + 1);
     /* `ringproxy -c FILE`: an option in place of a command means `run`, and argv[0] stays. */

@@ -53,6 +53,24 @@ def test_version_and_help():
     assert run('nonsense', program=RINGBENCH).returncode == 2
 
 
+@pytest.mark.parametrize('command', ['demo', 'run', 'reload', 'check', 'route', 'plan'])
+def test_each_command_has_help(command):
+    for option in ('--help', '-h'):
+        done = run(command, option)
+        assert done.returncode == 0 and done.stderr == ''
+        forms = [line for line in done.stdout.splitlines() if line.startswith('  ringproxy ')]
+        assert len(forms) == (2 if command == 'plan' else 1)
+        assert all(form.split()[1] == command for form in forms)
+
+
+@pytest.mark.parametrize('command', ['run', 'reload', 'check', 'route'])
+def test_an_unknown_option_is_named(command):
+    done = run(command, '--nonsense')
+    assert done.returncode == 2 and done.stdout == ''
+    assert done.stderr == f"ringproxy {command}: unknown option --nonsense\nTry 'ringproxy --help'.\n"
+    assert f'ringproxy {command}: -c needs a ' in run(command, '-c').stderr
+
+
 def test_check_of_a_good_file(config, tmp_path):
     done = run('check', '-c', config())
     assert done.returncode == 0 and done.stderr == ''

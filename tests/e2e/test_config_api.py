@@ -390,6 +390,13 @@ def test_reload_prints_what_came_of_it(site):
     assert done.returncode == 0 and json.loads(done.stdout)['generation'] == 4
 
 
+def test_reload_gives_a_refusal_as_json_too(site):
+    site.path.write_text(site.text.replace('workers: 2', 'workers: 0'))
+    done = reload_command(site, '--json')
+    assert done.returncode == 2 and 'workers: 0 is out of range' in done.stderr
+    assert json.loads(done.stdout)['errors'] == done.stderr.splitlines()
+
+
 def test_reload_prints_why_a_file_is_refused(site):
     site.path.write_text(site.text.replace('workers: 2', 'workers: 0'))
     words = f'{site.path}:1:10: workers: 0 is out of range'
