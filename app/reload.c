@@ -76,16 +76,15 @@ static void on_pause(uv_timer_t *timer)
 /* The first that waits, and all others of its kind. */
 static void take_askers(struct reload *r)
 {
-    r->what = container_of(r->waiting.next, struct asker, link)->what;
+    struct list *first = r->waiting.next;
+    r->what = container_of(first, struct asker, link)->what;
     list_foreach_safe(l, next, &r->waiting)
     {
-        struct asker *a = container_of(l, struct asker, link);
-        if (l != r->waiting.next && !same_kind(&a->what, &r->what))
+        const struct asker *a = container_of(l, struct asker, link);
+        if (l != first && !same_kind(&a->what, &r->what))
             continue;
         list_remove(l);
         list_push_back(&r->served, l);
-        if (a->what.has_text || a->what.dry_run)
-            break;
     }
 }
 
