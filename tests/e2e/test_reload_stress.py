@@ -2,11 +2,14 @@
 request fails, no connection is cut, and no key moves while the file gives it to the same server."""
 
 import json
+import random
 import signal
 
 import pytest
 
 import harness
+import pace
+import test_reload_keys
 from client import Client, get
 from harness import accepts, free_port, wait_until
 from test_reload import KEYS, Posts, echo, open_tunnel, upgrade
@@ -122,3 +125,42 @@ def test_fifty_reloads_cut_nothing(rig):
     posts.stop()
     assert load.bad() == [] and s.reloads == 50
     assert s.generation() == 51 and s.admin.metric('ringproxy_reloads_total', result='ok') == 50
+
+
+def some_edit(rnd, s):
+    """What up to five rows of the table of keys change, at once."""
+    rows = [r for group in test_reload_keys.ROWS.values() for r in group
+            if r.probe is not test_reload_keys.refused and not r.key.startswith('admin.')]
+    edit = {}
+    for r in rnd.sample(rows, rnd.randrange(6)):
+        for part in (r.given, r.to):
+            edit = harness.merged(edit, test_reload_keys.made(part, s))
+    return edit
+
+
+@pytest.mark.parametrize('seed', [1, 2])
+def test_any_order_of_changes_leaves_a_proxy_that_is_as_its_file(rig, seed):
+    """Under a load, with b1 going up and down, drained and tunneled to. Clients may be refused meanwhile:
+    such a file may close their listener, or allow one connection."""
+    s, rnd, tunnels = test_reload_keys.Site(rig).start(), random.Random(seed), []
+    load, end, reloads = rig.load(s.proxy, KEYS, pace=0.004), pace.Deadline(3), {200: 0, 422: 0}
+    while end.elapsed() < end.seconds:
+        reloads[s.ask(some_edit(rnd, s), '?force=1')[0]] += 1
+        s.b1.health_status = rnd.choice([200, 200, 503])
+        verb = rnd.choice(['drain', 'enable', 'failback'])
+        s.admin.request('POST', f'/pools/p/backends/b{rnd.randrange(1, 3)}/{verb}')  # 404: the pool has another name
+        try:
+            tunnels.append(test_reload_keys.tunnel(s))
+        except (AssertionError, OSError):
+            pass  # refused, or there is no listener now
+        if len(tunnels) > 10:
+            tunnels.pop(0).close()
+    print(f'--- reloads: {reloads}')
+    assert reloads[200] > 3
+    s.rest()
+    s.proxy.wait_state('b1', 'up')
+    since = load.wait_rounds(1)
+    assert load.bad(since) == []
+    assert s.owners() == harness.route(s.proxy.config, KEYS, '--pool', 'p')
+    for t in tunnels:
+        t.close()

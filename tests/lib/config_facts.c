@@ -5,26 +5,27 @@
  *                          digits, and each error, all ended by NUL
  *
  * A key whose value is a mapping alone is known by the keys in it. */
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "config/schema.h"
 #include "tests/lib/broken_configs.h"
 
-enum { PATH = 256 };
+enum { DEEPEST = 8 };
 
-static void print_keys(const struct schema *s, const char *path)
+/* The keys of `s`, which is `depth` levels deep below those of `path`. */
+static void print_keys(const struct schema *s, const struct schema_key **path, unsigned depth)
 {
-    for (size_t i = 0; i < s->nkeys; i++) {
+    for (size_t i = 0; i < s->nkeys && depth < DEEPEST; i++) {
         const struct schema_key *k = &s->keys[i];
-        char inner[PATH];
-        bool list = k->type == SCHEMA_LIST;
-        snprintf(inner, sizeof inner, "%s%s%s.", path, k->name, list ? "[]" : "");
-        if (k->type != SCHEMA_MAP)
-            printf("%s%s\n", path, k->name);
+        if (k->type != SCHEMA_MAP) {
+            for (unsigned d = 0; d < depth; d++)
+                printf("%s%s.", path[d]->name, path[d]->type == SCHEMA_LIST ? "[]" : "");
+            puts(k->name);
+        }
+        path[depth] = k;
         if (k->inner)
-            print_keys(k->inner, inner);
+            print_keys(k->inner, path, depth + 1);
     }
 }
 
@@ -57,7 +58,8 @@ static void print_all_broken(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "keys") == 0) {
-        print_keys(&schema_document, "");
+        const struct schema_key *path[DEEPEST];
+        print_keys(&schema_document, path, 0);
     } else if (argc == 2 && strcmp(argv[1], "broken") == 0) {
         print_all_broken();
     } else {
