@@ -182,7 +182,7 @@ static void on_prepared(void *arg, struct prepared *p)
     if (r->ready.errors.count)
         refuse(r, 422, tell_errors(&r->ready.errors, !r->what.dry_run));
     else if (r->what.dry_run)
-        end_run(r, 200, document_plan(r->ready.plan, NULL));
+        end_run(r, 200, tell_plan(r->ready.plan, bound));
     else if (r->ready.status)
         refuse_replace(r, r->ready.status, &r->ready.error);
     else if (!r->what.force && tell_exceeds(r->ready.plan, bound))

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "plan/document.h"
 #include "pool/moved.h"
 
 static const char refused[] = "reload refused";
@@ -130,6 +131,16 @@ json_t *tell_bound(const struct plan *p, double max_move)
     log_refused(n, "reload.max_move");
     return json_pack("{s:o, s:f, s:o, s:o}", "errors", lines, "max_move", max_move, "moved",
                      shares(p, false), "least", shares(p, true));
+}
+
+json_t *tell_plan(const struct plan *p, double max_move)
+{
+    json_t *document = document_plan(p, NULL);
+    if (document == NULL ||
+        json_object_set_new(document, "allowed", json_boolean(!tell_exceeds(p, max_move))) == 0)
+        return document;
+    json_decref(document);
+    return NULL;
 }
 
 json_t *tell_changed(void)

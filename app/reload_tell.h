@@ -17,6 +17,8 @@ json_t *tell_refused(const char *reason);
 json_t *tell_not_replaced(const char *reason);
 /* Whether a pool would have more than that share of its keys moved. */
 bool tell_exceeds(const struct plan *p, double max_move);
+/* The plan as a document, with "allowed": whether tell_exceeds() is false. */
+json_t *tell_plan(const struct plan *p, double max_move);
 /* The figures of those pools; logged. */
 json_t *tell_bound(const struct plan *p, double max_move);
 /* What the switch to this generation has changed; logged. */

@@ -207,7 +207,7 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(site):
     status, document, headers = site.put(site.with_third(), '?dry_run=1')
     assert status == 200 and 'ETag' not in headers
     pool, = document['pools']
-    assert pool['name'] == 'p'
+    assert pool['name'] == 'p' and document['allowed'] is True
     assert 'b3' in json.dumps(pool)
     site.check_untouched()
     assert site.path.stat().st_ino == inode
@@ -217,6 +217,7 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(site):
 
 def test_the_guard_holds_and_can_be_overridden(rig):
     site = Site(rig, reload={'max_move': '10%'})
+    assert site.put(site.with_third(), '?dry_run=1')[1]['allowed'] is False
     status, document, _ = site.put(site.with_third())
     assert status == 422 and document['moved']['p'] > 0.1
     site.check_untouched()
