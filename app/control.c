@@ -374,7 +374,7 @@ static void switch_admin(struct control *c, struct snapshot *s)
 
 /* The owners are published before the workers hear of the new generation. The sockets of listeners
  * that go are closed here before that, too, see app/sockets.h. */
-static void switch_over(void *arg, struct service *next)
+static bool switch_over(void *arg, struct service *next)
 {
     struct control *c = arg;
     struct service *old = c->service;
@@ -390,6 +390,7 @@ static void switch_over(void *arg, struct service *next)
     log_listeners(c, "listener closed", was, is);
     service_close(old);
     notify_changed(&c->notify);
+    return c->last_admin != NULL;
 }
 
 static void on_answered(void *arg)

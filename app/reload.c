@@ -134,6 +134,21 @@ static void give_up_next(struct reload *r)
     sockets_forget(r->o.sockets);
 }
 
+/* Those who wait hear it, rather than that their connection ends; signals stay. */
+static void turn_away(struct reload *r)
+{
+    struct list away;
+    list_init(&away);
+    list_foreach_safe(l, next, &r->waiting)
+    {
+        if (container_of(l, struct asker, link)->done == NULL)
+            continue;
+        list_remove(l);
+        list_push_back(&away, l);
+    }
+    answer_all(&away, 503, tell_moved());
+}
+
 /* The new servers are checked: the last steps, in one turn of the loop. */
 static void on_checked(void *arg)
 {
@@ -154,10 +169,12 @@ static void on_checked(void *arg)
     struct service *next = r->next;
     r->next = NULL;
     r->counts.ok++;
-    r->o.ops->switch_over(r->o.arg, next);
+    bool moves = r->o.ops->switch_over(r->o.arg, next);
     json_t *document = tell_reloaded(&r->ready, next->snapshot);
     prepared_deinit(&r->ready, r->o.disposal);
     answer_all(&r->served, 200, document);
+    if (moves)
+        turn_away(r);
     r->o.ops->answered(r->o.arg);
     end_run(r, 200, NULL);
 }

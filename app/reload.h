@@ -33,8 +33,9 @@ struct reload_ops {
     bool (*make_ready)(void *arg, struct service *next, struct error *e);
     /* After make_ready(): takes that back. */
     void (*unmake)(void *arg);
-    /* After make_ready(): puts it in service, and closes what was before. */
-    void (*switch_over)(void *arg, struct service *next);
+    /* After make_ready(): puts it in service, and closes what was before. True: the interface where
+     * all who wait have asked goes, at answered(). */
+    bool (*switch_over)(void *arg, struct service *next);
     /* After the switch, when those who asked for it are answered. */
     void (*answered)(void *arg);
 };

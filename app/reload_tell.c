@@ -148,6 +148,11 @@ json_t *tell_changed(void)
     return json_pack("{s:s}", "error", "another configuration is in force by now");
 }
 
+json_t *tell_moved(void)
+{
+    return json_pack("{s:s}", "error", "not done: the admin interface has moved meanwhile");
+}
+
 json_t *tell_unready(void)
 {
     return json_pack("{s:s}", "error", "starting or stopping");

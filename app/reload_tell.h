@@ -26,4 +26,6 @@ json_t *tell_reloaded(const struct prepared *p, const struct snapshot *s);
 /* Another generation is in force than the caller thinks; not logged. */
 json_t *tell_changed(void);
 /* The proxy starts or stops; not logged. */
+/* The interface that was asked goes; not logged. */
+json_t *tell_moved(void);
 json_t *tell_unready(void);

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from harness import free_port
 import pace
 from test_config_api import Site
 from test_reload import SlowCheck
@@ -33,7 +34,7 @@ class Asker:
 
 
 @pytest.fixture
-def busy(rig):
+def busy(rig, request):
     """A site with a reload under way until site.slow.release is set, and askers that wait in the order of
     their calls."""
     site = Site(rig)
@@ -50,7 +51,8 @@ def busy(rig):
 
     site.ask = ask
     with_slow = site.text + f'      - {{name: slow, address: {site.slow.address}}}\n'
-    site.path.write_text(with_slow)
+    site.moved = with_slow.replace(f'127.0.0.1:{site.admin.port}', f'127.0.0.1:{free_port()}', 1)
+    site.path.write_text(site.moved if getattr(request, 'param', None) == 'moves' else with_slow)
     site.first = ask('POST', '/reload')
     assert site.slow.asked.wait(pace.upper(20))
     yield site
@@ -105,3 +107,13 @@ def test_force_is_of_the_one_who_gave_it(rig, busy):
     assert held.answer()[0] == 200
     assert refused.answer()[0] == 422
     assert forced.answer()[0] == 200
+
+
+@pytest.mark.parametrize('busy', ['moves'], indirect=True)
+def test_who_waits_where_the_interface_goes_hears_it(busy):
+    put = busy.ask('PUT', '/config', busy.with_third())
+    busy.slow.release.set()
+    assert busy.first.answer()[0] == 200
+    status, document = put.answer()
+    assert status == 503 and 'moved' in document['error'], document
+    assert busy.path.read_text() == busy.moved
