@@ -7,9 +7,8 @@
 
 #include "base/mem.h"
 
-#define NICER 10 /* by how much the priority is below that of the other threads */
-
 struct start {
+    int nicer;
     void *(*run)(void *);
     void *arg;
 };
@@ -19,15 +18,17 @@ static void *begin(void *arg)
     struct start start = *(struct start *)arg;
     free(arg);
     /* If that fails the thread is as quick as the others, which does no harm to speak of. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICER);
+    if (start.nicer)
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + start.nicer);
     return start.run(start.arg);
 }
 
-int background_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
+int background_start(pthread_t *thread, const char *name, int nicer, void *(*run)(void *),
+                     void *arg)
 {
     struct start *start = mem_zalloc(sizeof *start);
     sigset_t all, before;
-    *start = (struct start){run, arg};
+    *start = (struct start){nicer, run, arg};
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int r = pthread_create(thread, NULL, begin, start);

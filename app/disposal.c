@@ -4,10 +4,13 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "app/background.h"
 #include "base/list.h"
 #include "base/mem.h"
+
+#define TRIM_PAUSE_S 1 /* without anything to free, before the memory goes back */
 
 struct item {
     struct list link;
@@ -34,38 +37,59 @@ static void free_all(struct list *items)
     }
 }
 
-/* Moves all there is to `out`, and waits for that. False: nothing will come any more. */
-static bool take_all(struct disposal *d, struct list *out)
+/* Waits for items, but not longer than until then; NULL: however long it takes. */
+static void wait_for_items(struct disposal *d, const struct timespec *until)
 {
-    pthread_mutex_lock(&d->lock);
-    while (list_empty(&d->items) && !d->ends)
-        pthread_cond_wait(&d->more, &d->lock);
-    list_append(out, &d->items);
-    pthread_mutex_unlock(&d->lock);
-    return !list_empty(out);
+    int r = 0;
+    while (list_empty(&d->items) && !d->ends && r == 0)
+        r = until ? pthread_cond_timedwait(&d->more, &d->lock, until)
+                  : pthread_cond_wait(&d->more, &d->lock);
 }
 
 /* malloc() keeps pages that were freed amid others, and those of each thread that has ended, until
- * it is told to give them back. */
+ * it is told to give them back. That locks one after another what each thread allocates from. So it
+ * is not done while the workers take up a generation, but a moment later, once for many reloads;
+ * and this thread must not have a low priority, as others would wait for the lock with it. */
 static void *run(void *arg)
 {
     struct disposal *d = arg;
+    struct timespec until;
     struct list items;
+    bool trim = false, ends = false;
     list_init(&items);
-    while (take_all(d, &items)) {
+    while (!ends) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += TRIM_PAUSE_S;
+        pthread_mutex_lock(&d->lock);
+        wait_for_items(d, trim ? &until : NULL);
+        list_append(&items, &d->items);
+        ends = d->ends && list_empty(&items);
+        pthread_mutex_unlock(&d->lock);
+        if (trim && !ends && list_empty(&items))
+            malloc_trim(0);
+        trim = !list_empty(&items);
         free_all(&items);
-        malloc_trim(0);
     }
     return NULL;
+}
+
+/* With these arguments none of them can fail on Linux. */
+static void init_lock(struct disposal *d)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->more, &monotonic);
+    pthread_condattr_destroy(&monotonic);
 }
 
 struct disposal *disposal_new(struct error *e)
 {
     struct disposal *d = mem_zalloc(sizeof *d);
-    pthread_mutex_init(&d->lock, NULL); /* neither can fail with default attributes on Linux */
-    pthread_cond_init(&d->more, NULL);
+    init_lock(d);
     list_init(&d->items);
-    int r = background_start(&d->thread, "disposal", run, d);
+    int r = background_start(&d->thread, "disposal", 0, run, d);
     if (r == 0)
         return d;
     error_errno(e, r, "thread");

@@ -10,6 +10,8 @@
 #include "app/background.h"
 #include "base/mem.h"
 
+#define NICER 10
+
 struct prepare {
     uv_async_t done;
     pthread_t thread;
@@ -185,7 +187,7 @@ struct prepare *prepare_start(const struct prepare_options *o, prepare_fn *done,
     p->result.old = snapshot_ref(o->old);
     p->on_done = done;
     p->arg = arg;
-    r = background_start(&p->thread, "prepare", run, p);
+    r = background_start(&p->thread, "prepare", NICER, run, p);
     if (r == 0)
         return p;
     error_errno(e, r, "thread");
