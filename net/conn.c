@@ -246,7 +246,7 @@ void conn_continue(struct conn *c)
 
 void conn_read_now(struct conn *c)
 {
-    assert(!c->started && !c->closing && !c->paused && !c->bulk && buffer_len(&c->in) == 0);
+    assert(!c->eof && !c->closing && !c->paused && !c->bulk && buffer_len(&c->in) == 0);
     c->transport->read_now(c);
 }
 

@@ -126,8 +126,8 @@ int conn_open(struct conn *c, struct net *n, const struct conn_ops *ops, const s
 bool conn_can_open(const struct net *n);
 /* Registers with the loop and starts to read. < 0: a uv error. */
 int conn_start(struct conn *c);
-/* Before conn_start(), with nothing kept: reads once what has come already, without registering
- * with the loop. */
+/* With nothing kept, and not paused: reads once what has come already. Before conn_start() that
+ * does not register with the loop; after it, it is for an owner that can't wait for the loop. */
 void conn_read_now(struct conn *c);
 /* Whether the stream is open and nothing has come to be read; the kernel is asked. */
 bool conn_alive(struct conn *c);

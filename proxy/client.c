@@ -267,7 +267,7 @@ static void begin_head(struct client *c)
     struct worker *w = client_worker(c);
     c->in_head = true;
     c->conn.ops = &head_ops;
-    deadline_arm(client_ends(c) ? &w->grace : &c->wl->clocks->idle, &c->deadline);
+    deadline_arm(client_leaves(c) ? &w->grace : &c->wl->clocks->idle, &c->deadline);
     conn_read_now(&c->conn);
     if (!c->conn.closing && !c->conn.started && conn_start(&c->conn) < 0)
         c->ops->close(c);
@@ -343,9 +343,7 @@ void client_catch_up(struct client *c)
 {
     if (c->conn.closing)
         return;
-    if (client_ends(c))
-        client_stop(c);
-    else if (rests(c))
+    if (!client_ends(c) && rests(c))
         client_renew(c);
 }
 

@@ -10,9 +10,10 @@
  * If a PROXY head is required, the mode begins while the conn delivers the bytes that end the head;
  * otherwise before any byte was read. The generation changes in client_renew() alone, between two
  * requests. A client ends (client_ends()) when its worker stops, its listener is gone or has
- * another mode: what is under way is finished, and nothing else begins. Its deadline is armed in a
- * queue of its own generation's listener, or of the worker. Ownership: the worker's; freed in the
- * conn's last close callback. Threads: one worker. */
+ * another mode: its next answer is its last. An idle one waits for that, as its request may be on
+ * its way, up to its idle deadline or until its worker leaves (client_leaves()). Its deadline is
+ * armed in a queue of its own generation's listener, or of the worker.
+ * Ownership: the worker's; freed in the conn's last close callback. Threads: one worker. */
 #pragma once
 #include "net/conn.h"
 #include "proxy/descriptors.h"
@@ -24,7 +25,7 @@ struct tunnel;
 /* What can happen to a client, apart from its connection's callbacks. A tunnel installs its own
  * table while it is open. */
 struct client_ops {
-    /* The client ends: what is under way is finished, nothing new begins. */
+    /* The worker leaves: what is under way is finished, nothing new begins. */
     void (*stop)(struct client *c);
     /* Nothing is under way, and if a deadline is armed it is the listener's `idle` one: the client
      * may be renewed. NULL: it never may. */
@@ -92,9 +93,9 @@ static inline void client_renew(struct client *c)
     if (c->wl != c->wl->listener->now)
         client_take_up(c);
 }
-/* There is a new generation: the client takes it up if it rests, or learns that it ends. */
+/* There is a new generation: the client takes it up if it rests and does not end. */
 void client_catch_up(struct client *c);
-/* Tells the client that it ends. */
+/* Tells the client that its worker leaves. */
 void client_stop(struct client *c);
 /* The client asks for nothing more: the connections that are tied to it are closed. */
 void client_untie(struct client *c);
@@ -114,10 +115,16 @@ static inline struct worker *client_worker(const struct client *c)
     return c->wl->worker;
 }
 
-/* The one question that tells a client whether another request may follow. */
+/* The one question that tells a client whether its next answer is the last. */
 static inline bool client_ends(const struct client *c)
 {
     return c->wl->listener->takes != c->wl->mode;
+}
+
+/* Whether not even a request that may be on its way is waited for. */
+static inline bool client_leaves(const struct client *c)
+{
+    return client_worker(c)->leaving;
 }
 
 static inline struct str client_source(const struct client *c)

@@ -47,19 +47,25 @@ enum control_message {
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
 };
 
-/* A listening socket of this thread, through the generations that have its address. It is gone when
- * the current one has it not. */
+/* A socket that a listener accepts from. */
+struct listening {
+    struct acceptor acceptor;
+    struct listener *listener; /* a reference */
+    struct listening *next;
+};
+
+/* The listening sockets of an address that this thread has, through the generations that have the
+ * address. It is gone when the current one has it not. */
 struct listener {
-    unsigned refs; /* of generations, and of the acceptor until it has closed */
+    unsigned refs; /* of generations, and of its sockets until they have closed */
     struct worker *worker;
     uint64_t socket;             /* as of struct snapshot_listener */
     struct worker_listener *now; /* its configuration in the current generation; NULL: it is gone */
     const struct client_mode *takes; /* the mode of the clients that it has and accepts. Others end,
                                         as do all if it is NULL: it is gone, or the worker stops */
-    struct acceptor acceptor;
-    bool listening;             /* the acceptor is started */
-    uint64_t refused;           /* connections, since the log had a line about refused ones */
-    uint64_t refused_logged_ms; /* when that line was written; 0: never */
+    struct listening *sockets;       /* mostly one; NULL: it does not listen, or has stopped */
+    uint64_t refused;                /* connections, since the log had a line about refused ones */
+    uint64_t refused_logged_ms;      /* when that line was written; 0: never */
 };
 
 /* The pools of one name, through the generations that follow each other with one. */
@@ -123,7 +129,7 @@ struct worker {
     struct generation *current;
     struct deadline_queue linger; /* clients that got their last answer and have to read it */
     struct deadline_queue watch;  /* sessions that are not read from yet */
-    struct deadline_queue grace;  /* while stopping: connections that have said nothing yet */
+    struct deadline_queue grace;  /* while leaving: connections that have said nothing yet */
     struct list clients, upstreams;
     struct list behind;       /* clients that the current generation has not been made known to */
     struct deadline catch_up; /* armed while there are such, see generation.c */
@@ -141,8 +147,9 @@ struct worker {
     unsigned nspare;
     struct pipe_store pipes;
     struct buffer scratch; /* to compose heads in; empty between callbacks */
-    bool stopping;
-    uint64_t date_ms; /* when `date` was made, on the loop's clock; 0: never */
+    bool stopping;         /* it accepts nothing any more, and ends with its last client */
+    bool leaving;          /* and clients that are idle are closed */
+    uint64_t date_ms;      /* when `date` was made, on the loop's clock; 0: never */
     size_t date_len;
     char date[64];              /* "Date: ...\r\n" */
     uint64_t random_failed_ms;  /* when the log had a line about it; 0: never */

@@ -1,13 +1,16 @@
 #include "proxy/listener.h"
 
+#include <stdlib.h>
+
 #include "base/log.h"
+#include "base/mem.h"
 #include "net/bind.h"
 #include "proxy/client.h"
 #include "proxy/descriptors.h"
 
 static struct listener *of(struct acceptor *a)
 {
-    return container_of(a, struct listener, acceptor);
+    return container_of(a, struct listening, acceptor)->listener;
 }
 
 static void on_accept(struct acceptor *a, int fd, const struct addr *peer)
@@ -35,29 +38,37 @@ static const struct acceptor_ops acceptor_ops = {on_accept, on_error, is_full};
 
 static void on_stopped(struct acceptor *a)
 {
-    listener_unref(of(a));
+    struct listening *s = container_of(a, struct listening, acceptor);
+    listener_unref(s->listener);
+    free(s);
 }
 
 bool listener_start(struct listener *l, int fd, struct error *e)
 {
-    int r = acceptor_start(&l->acceptor, &l->worker->net, &acceptor_ops, fd);
-    if (r < 0)
+    struct listening *s = mem_zalloc(sizeof *s);
+    int r = acceptor_start(&s->acceptor, &l->worker->net, &acceptor_ops, fd);
+    if (r < 0) {
         error_set(e, -r, "poll: %s", uv_strerror(r));
-    l->listening = r == 0;
-    if (l->listening) {
-        l->refs++; /* until on_stopped() */
-        descriptors_add_others(1);
+        free(s);
+        return false;
     }
-    return l->listening;
+    l->refs++; /* until on_stopped() */
+    s->listener = l;
+    s->next = l->sockets;
+    l->sockets = s;
+    descriptors_add_others(1);
+    return true;
 }
 
 void listener_stop(struct listener *l)
 {
-    if (!l->listening)
-        return;
-    l->listening = false;
-    /* Closing the socket resets the connections in its queue, so they are accepted first; bounded,
-     * as a flood could go on. */
-    acceptor_stop(&l->acceptor, BIND_BACKLOG + 1, on_stopped);
-    descriptors_add_others(-1);
+    struct listening *s = l->sockets;
+    l->sockets = NULL;
+    /* Closing a socket resets the connections in its queue, so they are accepted first; bounded, as
+     * a flood could go on. */
+    for (struct listening *next; s; s = next) {
+        next = s->next;
+        acceptor_stop(&s->acceptor, BIND_BACKLOG + 1, on_stopped);
+        descriptors_add_others(-1);
+    }
 }

@@ -1,17 +1,17 @@
-/* A listening socket of one worker.
+/* The listening sockets that one worker has of an address: mostly one.
  *
  * What for: every connection that it accepts becomes a client, under the generation that is current
- * then. The struct is in ground.h.
+ * then. The structs are in ground.h.
  * Invariants: it outlives generations, and ends with listener_stop() when its address leaves the
- * configuration or the worker stops. Its memory stands until the acceptor has closed, and as long
+ * configuration or the worker stops. Its memory stands until its acceptors have closed, and as long
  * as a generation has it, so also as long as one of its clients is left. Ownership: counted
- * (ground.h); it owns the socket. Threads: one worker. */
+ * (ground.h); it owns the sockets. Threads: one worker. */
 #pragma once
 #include "base/error.h"
 #include "proxy/ground.h"
 
-/* Takes over fd, a socket that listens. `now` must be set. False: the error says why, and fd is
- * closed. */
+/* Takes over fd, a socket that listens, and accepts from it, too. `now` must be set. False: the
+ * error says why, and fd is closed. */
 bool listener_start(struct listener *l, int fd, struct error *e);
-/* Accepts what is queued, then closes the socket. A second call does nothing. */
+/* Accepts what is queued, then closes the sockets. A second call does nothing. */
 void listener_stop(struct listener *l);

@@ -149,12 +149,13 @@ static void refuse(struct session *s, enum end_reason reason, int status)
 /* ---- between two requests ---- */
 
 /* Takes up what the client has sent already. If nothing has come, and nothing can come (end of
- * stream) or may come (the client ends), the connection ends. */
+ * stream) or is waited for (the worker leaves), the connection ends. A client that ends without
+ * having been told so by its last answer may send another request. */
 static void next_request(struct session *s)
 {
     struct conn *c = &s->client.conn;
     conn_continue(c);
-    if (s->state == SESSION_IDLE && (c->eof || client_ends(&s->client)) && !c->delivering &&
+    if (s->state == SESSION_IDLE && (c->eof || client_leaves(&s->client)) && !c->delivering &&
         conn_pending(c) == 0)
         finish(s, false);
 }
@@ -569,6 +570,12 @@ static const struct front_ops session_front = {
 static void on_stop(struct client *c)
 {
     struct session *s = of_client(c);
+    struct conn *conn = &c->conn;
+    if (s->state != SESSION_IDLE)
+        return;
+    /* A request that has come, and of which the loop has not told yet, is answered. */
+    if (s->served && conn->started && !conn->eof && conn_pending(conn) == 0 && !conn->paused)
+        conn_read_now(conn);
     if (s->state != SESSION_IDLE)
         return;
     if (s->served)
@@ -670,7 +677,7 @@ static void on_begin(struct client *c)
 {
     struct session *s = of_client(c);
     struct worker *w = worker_of(s);
-    deadline_arm(client_ends(c) ? &w->grace : &c->wl->clocks->idle, &c->deadline);
+    deadline_arm(client_leaves(c) ? &w->grace : &c->wl->clocks->idle, &c->deadline);
     if (c->conn.delivering)
         return;
     conn_read_now(&c->conn);

@@ -14,13 +14,14 @@
 #include "base/mem.h"
 #include "proxy/exchange.h"
 #include "proxy/generation.h"
+#include "proxy/listener.h"
 #include "proxy/session.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 
 #define LINGER_MS 2000 /* how long a client may take to read the last answer and close */
 #define WATCH_MS 100   /* how long a client is not watched after its last request */
-#define GRACE_MS 250   /* while stopping: for the first byte of a connection just accepted */
+#define GRACE_MS 250   /* while leaving: for the first byte of a connection just accepted */
 
 static void close_idle_upstreams(struct worker *w)
 {
@@ -29,19 +30,29 @@ static void close_idle_upstreams(struct worker *w)
     upstream_close_tied(w, NULL);
 }
 
-/* Ends what is idle. The rest ends by itself; worker_maybe_done() notices the last of it. */
-static void stop(struct worker *w)
+/* Clients end by themselves; worker_maybe_done() notices the last of them. */
+static void retire(struct worker *w)
 {
     if (w->stopping)
         return;
     w->stopping = true;
     generation_stop(w);
+    close_idle_upstreams(w);
+    worker_maybe_done(w);
+}
+
+/* Ends what is idle, too. */
+static void stop(struct worker *w)
+{
+    if (w->leaving)
+        return;
+    w->leaving = true;
+    retire(w);
     list_foreach_safe(it, nxt, &w->clients)
     {
         struct client *c = container_of(it, struct client, all);
         client_stop(c);
     }
-    close_idle_upstreams(w);
     worker_maybe_done(w);
 }
 
@@ -103,6 +114,9 @@ static void on_message(struct mailbox *m, struct message *msg)
         break;
     case WORKER_GENERATION:
         take_up(w, msg->object);
+        break;
+    case WORKER_RETIRE:
+        retire(w);
         break;
     case WORKER_STOP:
         stop(w);
@@ -186,6 +200,18 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     return false;
 }
 
+bool worker_accept_also(struct worker *w, size_t listener, int fd, struct error *e)
+{
+    const struct worker_listener *wl = &w->current->listeners[listener];
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
+        error_errno(e, errno, "dup");
+    if (own >= 0 && listener_start(wl->listener, own, e))
+        return true;
+    error_prefix(e, "listener %s: %s", wl->config->name, wl->config->listen_text);
+    return false;
+}
+
 static void run(void *arg)
 {
     struct worker *w = arg;
@@ -226,7 +252,8 @@ void worker_join(struct worker *w)
 
 void worker_deinit(struct worker *w)
 {
-    stop(w);                          /* if it never ran */
+    if (!w->stopping) /* it never ran */
+        stop(w);
     uv_run(&w->loop, UV_RUN_DEFAULT); /* for close callbacks that are still due */
     int r = uv_loop_close(&w->loop);
     assert(r == 0);

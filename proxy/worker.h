@@ -19,7 +19,9 @@ enum worker_message {
     WORKER_SERVER_MOVED,   /* object: struct server; idle connections to its old address close */
     WORKER_OWNERS_CHANGED, /* object: struct pool_totals of a pool with close_moved: always */
     WORKER_GENERATION,     /* object: struct worker_update; new requests begin under it */
-    WORKER_STOP,           /* accept what is queued, stop to listen, finish what is open */
+    WORKER_RETIRE,         /* accept what is queued, stop to listen, finish what is open; an idle
+                              client may send one more request, whose answer is its last */
+    WORKER_STOP,           /* the same, and close what is idle; may follow WORKER_RETIRE */
     WORKER_ABORT,          /* close everything now */
 };
 
@@ -39,6 +41,9 @@ void worker_update_release(void *update);
  * nothing to undo. */
 bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
                  const int *fds, struct error *e);
+/* After worker_init() and before worker_start(): the worker accepts from one more socket for that
+ * listener of its snapshot. It is duplicated, and stays the caller's. */
+bool worker_accept_also(struct worker *w, size_t listener, int fd, struct error *e);
 /* Runs the thread. False: the error says why; worker_deinit() is then due. */
 bool worker_start(struct worker *w, struct error *e);
 /* Mails a message. The reference to the object becomes the worker's, which calls release(object)

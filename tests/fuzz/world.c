@@ -526,13 +526,11 @@ void world_init(void)
 
 bool listener_start(struct listener *l, int fd, struct error *e)
 {
-    l->listening = true;
     return close(fd) == 0;
 }
 
 void listener_stop(struct listener *l)
 {
-    l->listening = false;
 }
 
 void world_open(unsigned place)

@@ -572,34 +572,6 @@ static int dial_and_ask(uint16_t port)
 #define WEB(more) "  - {name: web, listen: @0, pool: p, key: [header:X-Key]" more "}\n"
 #define SECOND(more) "  - {name: second, listen: @1, pool: p, key: [header:X-Key]" more "}\n"
 
-START_TEST(a_listener_comes_and_goes)
-{
-    struct backends b;
-    struct group g;
-    start_backends(&b);
-    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
-    int first = dial_and_ask(g.ports[0]);
-    reload(&g, "listeners:\n" SECOND("") WEB("") POOLS);
-    int idle = dial_and_ask(g.ports[1]);
-    int fresh = dial(g.ports[1]); /* has said nothing yet */
-    ck_assert_int_ge(fresh, 0);
-    reload(&g, "listeners:\n" WEB("") POOLS);
-    ck_assert(ends(idle));
-    ck_assert(ends(fresh)); /* it had a moment to say something */
-    wait_until_refused(g.ports[1]);
-    ck_assert(ask(first, 2)); /* nobody has cut the other listener's client */
-    reload(&g, "listeners:\n" WEB("") SECOND("") POOLS);
-    close(dial_and_ask(g.ports[1])); /* the address may come again */
-    ck_assert(ask(first, 3));
-    wait_until_alive(&g, 0);
-    close(first);
-    close(idle);
-    close(fresh);
-    stop_group(&g);
-    stop_backends(&b);
-}
-END_TEST
-
 /* The head of a request whose body is to come. */
 static void begin_request(int fd)
 {
@@ -618,11 +590,56 @@ static size_t read_all(int fd, char *to, size_t most)
     return n;
 }
 
+/* What comes is an answer of a server's, and the last one. */
+static void read_last(int fd)
+{
+    char text[4096];
+    read_all(fd, text, sizeof text);
+    ck_assert_ptr_eq(strstr(text, "HTTP/1.1 200 "), text);
+    ck_assert_ptr_nonnull(strstr(text, "Connection: close\r\n"));
+    ck_assert_ptr_nonnull(strstr(text, "\r\n\r\nhere"));
+}
+
+static void ask_last(int fd)
+{
+    begin_request(fd);
+    ck_assert_int_eq(send(fd, "i", 1, MSG_NOSIGNAL), 1);
+    read_last(fd);
+}
+
+START_TEST(a_listener_comes_and_goes)
+{
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    int first = dial_and_ask(g.ports[0]);
+    reload(&g, "listeners:\n" SECOND("") WEB("") POOLS);
+    int idle = dial_and_ask(g.ports[1]);
+    int fresh = dial(g.ports[1]); /* has said nothing yet */
+    ck_assert_int_ge(fresh, 0);
+    reload(&g, "listeners:\n" WEB("") POOLS);
+    wait_until_refused(g.ports[1]);
+    ck_assert_uint_eq(alive(&g), 1); /* their requests may be on their way */
+    ask_last(idle);
+    ask_last(fresh);
+    ck_assert(ask(first, 2)); /* nobody has cut the other listener's client */
+    reload(&g, "listeners:\n" WEB("") SECOND("") POOLS);
+    close(dial_and_ask(g.ports[1])); /* the address may come again */
+    ck_assert(ask(first, 3));
+    wait_until_alive(&g, 0);
+    close(first);
+    close(idle);
+    close(fresh);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
 START_TEST(a_request_in_flight_at_a_listener_that_goes_ends_with_close)
 {
     struct backends b;
     struct group g;
-    char text[4096];
     start_backends(&b);
     start_group(&g, &b, "listeners:\n" WEB("") SECOND("") POOLS);
     int fd = dial_and_ask(g.ports[1]);
@@ -635,10 +652,7 @@ START_TEST(a_request_in_flight_at_a_listener_that_goes_ends_with_close)
     wait_until_refused(g.ports[1]);
     ck_assert_uint_eq(alive(&g), 1); /* the request has it */
     ck_assert_int_eq(send(fd, "i", 1, MSG_NOSIGNAL), 1);
-    read_all(fd, text, sizeof text);
-    ck_assert_ptr_eq(strstr(text, "HTTP/1.1 200 "), text);
-    ck_assert_ptr_nonnull(strstr(text, "Connection: close\r\n"));
-    ck_assert_ptr_nonnull(strstr(text, "\r\n\r\nhere"));
+    read_last(fd);
     wait_until_alive(&g, 0);
     close(fd);
     stop_group(&g);
@@ -686,8 +700,8 @@ START_TEST(a_listener_may_change_its_mode)
     start_group(&g, &b, "listeners:\n" WEB("") POOLS);
     int http = dial_and_ask(g.ports[0]);
     reload(&g, "listeners:\n  - {name: web, listen: @0, pool: p, mode: tcp}\n" POOLS);
-    ck_assert(ends(http)); /* idle, and of a mode that is no more */
     int tcp = dial_and_ask(g.ports[0]);
+    ask_last(http); /* of a mode that is no more */
     reload(&g, "listeners:\n" WEB("") POOLS);
     int again = dial_and_ask(g.ports[0]);
     ck_assert(ask(tcp, 2)); /* a stream goes on until it ends */
@@ -1090,6 +1104,78 @@ START_TEST(updates_that_come_while_workers_stop_are_freed)
 }
 END_TEST
 
+static void post_all(struct group *g, enum worker_message kind)
+{
+    for (unsigned i = 0; i < WORKERS; i++)
+        worker_post(&g->p.workers[i], kind, NULL, NULL);
+}
+
+START_TEST(clients_of_workers_that_retire_have_one_more_answer)
+{
+    struct backends b;
+    struct group g;
+    start_backends(&b);
+    start_group(&g, &b, "listeners:\n" WEB("") POOLS);
+    int used = dial_and_ask(g.ports[0]), fresh = dial(g.ports[0]), idle = dial_and_ask(g.ports[0]);
+    ck_assert_int_ge(fresh, 0);
+    post_all(&g, WORKER_RETIRE);
+    wait_until_refused(g.ports[0]);
+    ask_last(used);
+    ask_last(fresh);
+    post_all(&g, WORKER_RETIRE); /* once is enough */
+    post_all(&g, WORKER_STOP);
+    ck_assert(ends(idle));
+    close(used);
+    close(fresh);
+    close(idle);
+    stop_group(&g);
+    stop_backends(&b);
+}
+END_TEST
+
+/* One worker whose loop this thread turns, so that it is known what comes first. */
+START_TEST(a_request_that_has_come_when_the_worker_stops_is_answered)
+{
+    struct backends b;
+    struct error e;
+    int fds[WORKERS][NPORTS];
+    start_backends(&b);
+    struct group g = {.b = &b, .ports = {free_port(), free_port(), free_port()}};
+    struct worker *w = &g.p.workers[0];
+    ck_assert_int_eq(uv_loop_init(&g.p.loop), 0);
+    ck_assert_int_eq(mailbox_init(&g.p.control, &g.p.loop, on_control), 0);
+    struct snapshot *s = g.p.current = build_group(&g, "listeners:\n" WEB("") POOLS);
+    open_sockets(s, NULL, fds);
+    ck_assert_msg(worker_init(w, 0, s, &g.p.control, fds[0], &e), "%s", e.text);
+    close_sockets(s, fds);
+    static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\nX-Key: 1\r\n\r\n";
+    char text[4096];
+    size_t n = 0;
+    int fd = dial(g.ports[0]);
+    ck_assert_int_eq(send(fd, get, sizeof get - 1, MSG_NOSIGNAL), sizeof get - 1);
+    while (n < 4 || memcmp(text + n - 4, "here", 4) != 0) {
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+        ssize_t r = recv(fd, text + n, sizeof text - n, MSG_DONTWAIT);
+        n += r > 0 ? (size_t)r : 0;
+    }
+    uv_run(&w->loop, UV_RUN_NOWAIT);         /* the session is idle */
+    worker_post(w, WORKER_STOP, NULL, NULL); /* the loop hears of this first */
+    ck_assert_int_eq(send(fd, get, sizeof get - 1, MSG_NOSIGNAL), sizeof get - 1);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    read_last(fd);
+    close(fd);
+    worker_deinit(w);
+    snapshot_retire(s);
+    uv_run(&g.p.loop, UV_RUN_NOWAIT);
+    snapshot_unref(s);
+    mailbox_close(&g.p.control);
+    uv_run(&g.p.loop, UV_RUN_DEFAULT);
+    mailbox_deinit(&g.p.control);
+    ck_assert_int_eq(uv_loop_close(&g.p.loop), 0);
+    stop_backends(&b);
+}
+END_TEST
+
 static Suite *build(void)
 {
     Suite *s = suite_create("worker");
@@ -1110,6 +1196,8 @@ static Suite *build(void)
     tcase_add_test(c, an_update_that_lies_in_the_mailbox_at_the_end_is_freed);
     tcase_add_test(c, sockets_of_listeners_are_not_for_traffic);
     tcase_add_test(c, updates_that_come_while_workers_stop_are_freed);
+    tcase_add_test(c, clients_of_workers_that_retire_have_one_more_answer);
+    tcase_add_test(c, a_request_that_has_come_when_the_worker_stops_is_answered);
     suite_add_tcase(s, c);
     return s;
 }
