@@ -12,6 +12,7 @@
 #include "admin/prometheus.h"
 #include "admin/status.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "httpd/httpd.h"
 
 #define MAX_CONNECTIONS 256 /* scrapers and operators are few, and descriptors are for clients */
@@ -22,6 +23,7 @@ struct admin {
     const struct admin_hooks *hooks; /* NULL: nothing can be asked for */
     struct httpd *server;
     bool ready;
+    bool closed; /* see admin_set_closed() */
     admin_closed_fn *on_closed;
     void *closed_arg;
 };
@@ -271,6 +273,8 @@ static bool run_action(struct call *c, const struct action *action, int pool, in
     uint64_t now_ms = uv_now(m->net->loop);
     if (!m->ready) /* a roster that has not started takes no event but first checks */
         return answer_error(c, 503, "starting or stopping");
+    if (m->closed)
+        return answer_error(c, 503, "handing over to another process");
     if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
         return answer_error(c, 409, "the server is down");
     return answer_document(c, 200,
@@ -356,6 +360,28 @@ static bool post_reload(struct call *c)
     return ask_reload(c, &r);
 }
 
+/* timeout=30s: at most an hour. */
+static bool post_upgrade(struct call *c)
+{
+    const struct admin_hooks *hooks = c->admin->hooks;
+    struct buffer value = {0};
+    uint64_t timeout_ms = 0;
+    enum httpd_query found = httpd_query(c->q->query, "timeout", &value);
+    bool ok = found == QUERY_ABSENT ||
+              (found == QUERY_FOUND && units_parse_duration(content(&value), &timeout_ms) &&
+               timeout_ms > 0 && timeout_ms <= 3600000);
+    buffer_release(&value);
+    if (!ok)
+        return answer_error(c, 400, "allowed: ?timeout=1ms to 1h");
+    if (hooks == NULL)
+        return answer_error(c, 501, "not supported by this proxy");
+    struct later *later = later_keep(c->q);
+    if (later == NULL)
+        return false;
+    hooks->upgrade(hooks->arg, timeout_ms, later_done, later);
+    return true;
+}
+
 /* --- the configuration --- */
 
 /* The file may hold a password (`health.send`), so without a token a page must not read it by way
@@ -415,7 +441,7 @@ static const struct route {
     {"/healthz", true, get_healthz, NULL, NULL}, {"/readyz", true, get_readyz, NULL, NULL},
     {"/status", false, get_status, NULL, NULL},  {"/metrics", false, get_metrics, NULL, NULL},
     {"/route", false, get_route, NULL, NULL},    {"/config", false, get_config, NULL, put_config},
-    {"/reload", false, NULL, post_reload, NULL},
+    {"/reload", false, NULL, post_reload, NULL}, {"/upgrade", false, NULL, post_upgrade, NULL},
 };
 
 #define NROUTES (sizeof routes / sizeof routes[0])
@@ -538,6 +564,16 @@ bool admin_listen_on(struct admin *a, int fd, struct error *e)
     addr_format(admin_address(a), text);
     error_set(e, EACCES, "the given socket listens on %s, which takes a token_file", text);
     return false;
+}
+
+int admin_socket(const struct admin *a)
+{
+    return httpd_socket(a->server);
+}
+
+void admin_set_closed(struct admin *a, bool closed)
+{
+    a->closed = closed;
 }
 
 const struct addr *admin_address(const struct admin *a)

@@ -5,7 +5,7 @@
  *   GET   /config                                     the same
  *   PUT   /config?dry_run=1&force=1                   the same, if `admin.write` is on
  *   POST  /pools/P/backends/B/{drain,enable,failback} the same
- *   POST  /reload?force=1                             the same
+ *   POST  /reload?force=1  /upgrade?timeout=30s       the same
  *
  * What for: status, metrics, the server of a key, and what operators may do to a server.
  * Invariants: answers are read from the snapshot and its rosters as they are now; nothing is
@@ -38,6 +38,11 @@ bool admin_listen(struct admin *a, struct error *e);
  * False also if the address of the socket asks for a token and the config has none. */
 bool admin_listen_on(struct admin *a, int fd, struct error *e);
 const struct addr *admin_address(const struct admin *a);
+/* The socket that it listens on, which stays its own. */
+int admin_socket(const struct admin *a);
+/* From now on nothing that operators ask for is done, and POSTs to servers get 503: what they
+ * changed would be lost, as another process takes over. `false` ends that. */
+void admin_set_closed(struct admin *a, bool closed);
 /* From now on everything is read from this snapshot, the token too. */
 void admin_set_snapshot(struct admin *a, struct snapshot *s);
 /* ready: the rosters have started, the listeners are open, and no stop has begun. /readyz says so

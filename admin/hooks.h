@@ -2,8 +2,8 @@
  *
  * What for: admin knows HTTP and the snapshot, but not how a configuration is read or put in
  * service. Control, which does, gives it these functions.
- * Invariants: `done` is called once for each call of `reload`, perhaps within that call.
- * Ownership: see each member. Threads: control. */
+ * Invariants: `done` is called once for each call of `reload` or `upgrade`, perhaps within that
+ * call. Ownership: see each member. Threads: control. */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
@@ -34,6 +34,11 @@ struct admin_hooks {
      * 422 {"errors":[...]}, or the figures of the bound; 503 while the proxy stops. A file that is
      * asked for while another reload is under way is read after it. */
     void (*reload)(void *arg, const struct admin_reload *r, admin_done_fn *done, void *done_arg);
+    /* Starts the program that is installed now, and hands over to it. timeout_ms: how long it may
+     * take to be ready; 0: as long as it normally may. Answers: 200 {"pid","generation"}, and the
+     * interface is closed after that; 409 where it can't be done now; 500 {"error"}: the new
+     * process failed, and this one goes on; 503 while the proxy starts or stops. */
+    void (*upgrade)(void *arg, uint64_t timeout_ms, admin_done_fn *done, void *done_arg);
     void *arg;
     const struct admin_reloads *reloads; /* counts; NULL: none are told */
 };

@@ -9,12 +9,14 @@
 static int run(struct config *config)
 {
     struct error e;
-    struct control_hooks hooks = {.inherited = inherited_new()};
+    struct control_hooks hooks = {.inherited = inherited_new(), .can_upgrade = true};
     int status = APP_FAILED;
-    if (inherited_read_environment(hooks.inherited, &e))
+    if (inherited_read_environment(hooks.inherited, &e) &&
+        takeover_begin(&hooks.takeover, hooks.inherited, &e))
         status = control_run(config, &hooks);
     else
         log_event(LOG_ERROR, "start failed", e.text);
+    takeover_free(hooks.takeover);
     inherited_free(hooks.inherited);
     return status;
 }

@@ -17,6 +17,7 @@
 #include "app/reload.h"
 #include "app/service.h"
 #include "app/sockets.h"
+#include "app/upgrade.h"
 #include "base/limit.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -28,11 +29,13 @@
 enum control_state {
     CONTROL_STARTING, /* the first checks are under way */
     CONTROL_RUNNING,
+    CONTROL_RETIRING, /* another process serves, the workers finish what is open */
     CONTROL_STOPPING, /* the workers finish what is open */
     CONTROL_CLOSING,  /* the workers have ended, and the loop's handles close */
 };
 
-#define NSIGNALS 4
+#define NSIGNALS 5
+#define RETIRE_MS 5000 /* how long idle clients may take to send their last request */
 
 struct control {
     uv_loop_t loop;
@@ -50,16 +53,19 @@ struct control {
     struct lookups *lookups;
     struct sockets *sockets;
     struct reload *reload;
+    struct upgrade *upgrade;
     struct crew *crew;
     unsigned ndone;           /* workers that have ended */
     struct admin *next_admin; /* from make_ready() to switch_over(): at another address; or NULL */
     struct admin *last_admin; /* until those who asked it for a reload are answered; or NULL */
     struct inherited *inherited; /* what this process was given and nobody has taken */
+    struct takeover *takeover;   /* the process before this one; NULL: there is none */
     struct notify notify;        /* what systemd is told */
 };
 
 static void begin_stop(struct control *c);
 static void close_all(struct control *c);
+static void on_stop_timeout(uv_timer_t *timer);
 
 static void fail(struct control *c, const char *event, const char *reason)
 {
@@ -141,7 +147,7 @@ static void on_message(struct mailbox *m, struct message *msg)
     switch ((enum control_message)msg->kind) {
     case CONTROL_PASSIVE_DOWN:
     case CONTROL_SUSPICION:
-        if (c->state == CONTROL_RUNNING) /* while it stops, nothing would come of it */
+        if (c->state <= CONTROL_RETIRING) /* while it stops, nothing would come of it */
             live_failures(c, msg->object, msg->kind == CONTROL_SUSPICION);
         break;
     case CONTROL_SNAPSHOT:
@@ -156,11 +162,118 @@ static void on_message(struct mailbox *m, struct message *msg)
     message_free(msg);
 }
 
+/* ---- to another process ---- */
+
+/* What the new process needs for first checks, and some time to start. */
+static uint64_t upgrade_timeout(const struct config *f)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < f->npools; i++)
+        if (f->pools[i].health.timeout_ms > most)
+            most = f->pools[i].health.timeout_ms;
+    return UPGRADE_WAIT_MS + most;
+}
+
+static void on_admin_upgrade(void *arg, uint64_t timeout_ms, admin_done_fn *done, void *done_arg)
+{
+    struct control *c = arg;
+    const char *why = NULL;
+    if (c->state != CONTROL_RUNNING)
+        why = "the proxy starts, stops or has handed over";
+    else if (!c->hooks || !c->hooks->can_upgrade)
+        why = "this process was not started by `ringproxy run`";
+    if (why == NULL) {
+        upgrade_ask(c->upgrade, timeout_ms ? timeout_ms : upgrade_timeout(config_of(c)), done,
+                    done_arg);
+        return;
+    }
+    log_event(LOG_WARN, "upgrade refused", why);
+    if (done)
+        done(done_arg, c->state == CONTROL_RUNNING ? 409 : 503, json_pack("{s:s}", "error", why));
+}
+
+static void on_held(void *arg)
+{
+    struct control *c = arg;
+    upgrade_start(c->upgrade);
+}
+
+/* What the rosters know is about to be written down, so nobody may change it. */
+static void hold(void *arg)
+{
+    struct control *c = arg;
+    if (c->admin)
+        admin_set_closed(c->admin, true);
+    reload_hold(c->reload, on_held, c);
+}
+
+static void add_sockets(void *arg, const struct addr *at, const int *fds, unsigned n,
+                        const struct bind_claim *claim)
+{
+    handover_add_sockets(arg, at, fds, n, claim);
+}
+
+static bool collect(void *arg, struct handover_draft *d, struct error *e)
+{
+    struct control *c = arg;
+    const struct snapshot *s = c->service->snapshot;
+    handover_init(d, s->generation);
+    sockets_each(c->sockets, add_sockets, d);
+    if (c->admin) {
+        int fd = admin_socket(c->admin);
+        handover_add_sockets(d, &s->config->admin_listen, &fd, 1, NULL);
+    }
+    bool ok = handover_add_pools(d, s, uv_now(&c->loop));
+    if (!ok)
+        error_set(e, ENOMEM, "the document: %s", strerror(ENOMEM));
+    return ok;
+}
+
+static void on_upgrade_failed(void *arg)
+{
+    struct control *c = arg;
+    if (c->admin)
+        admin_set_closed(c->admin, false);
+    reload_begin(c->reload);
+}
+
+/* What idle clients may still send has come. */
+static void on_retire_timeout(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    uint64_t all = config_of(c)->shutdown_timeout_ms;
+    uv_timer_start(timer, on_stop_timeout, all > RETIRE_MS ? all - RETIRE_MS : 0, 0);
+    crew_post(c->crew, WORKER_STOP);
+}
+
+/* The new process may have read the file before somebody changed it and sent a signal here. */
+static void on_handed_over(void *arg, int pid)
+{
+    struct control *c = arg;
+    uint64_t all = config_of(c)->shutdown_timeout_ms;
+    c->state = CONTROL_RETIRING;
+    if (reload_waits(c->reload))
+        uv_kill(pid, SIGHUP);
+    reload_stop(c->reload);
+    sockets_hand_over(c->sockets);
+    if (c->admin)
+        admin_close(c->admin, NULL, NULL);
+    c->admin = NULL;
+    uv_timer_start(&c->stop_timer, on_retire_timeout, all < RETIRE_MS ? all : RETIRE_MS, 0);
+    crew_post(c->crew, WORKER_RETIRE);
+}
+
+static const struct upgrade_ops upgrade_ops = {hold, collect, on_handed_over, on_upgrade_failed};
+
+/* ---- signals ---- */
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct control *c = handle->data;
     if (signum == SIGHUP) {
         reload_ask(c->reload, &(struct admin_reload){0}, NULL, NULL);
+    } else if (signum == SIGUSR2) {
+        on_admin_upgrade(c, 0, NULL, NULL);
     } else if (signum == SIGUSR1) {
         log_event(LOG_INFO, "logs reopened", "events go to stderr, there is no file to reopen");
     } else if (c->state >= CONTROL_STOPPING) {
@@ -188,11 +301,12 @@ static void begin_stop(struct control *c)
 {
     if (c->state >= CONTROL_STOPPING)
         return;
-    bool running = c->state == CONTROL_RUNNING;
+    bool running = c->state == CONTROL_RUNNING || c->state == CONTROL_RETIRING;
     c->state = CONTROL_STOPPING;
     notify_stopping();
     notify_changed(&c->notify);
     reload_stop(c->reload);
+    upgrade_stop(c->upgrade);
     sockets_release(c->sockets);
     if (c->admin)
         admin_set_ready(c->admin, false);
@@ -211,6 +325,8 @@ static void close_all(struct control *c)
         return;
     c->state = CONTROL_CLOSING;
     reload_close(c->reload);
+    upgrade_close(c->upgrade);
+    takeover_close(c->takeover);
     service_close(c->service);
     c->service = NULL;
     lookups_close(c->lookups);
@@ -254,34 +370,6 @@ static void log_listeners(const struct control *c, const char *event, const stru
     }
 }
 
-/* The first checks are done, and the traffic begins. */
-static void on_first_checked(void *arg)
-{
-    struct control *c = arg;
-    struct error e;
-    if (c->state != CONTROL_STARTING)
-        return;
-    service_start(c->service, NULL, uv_now(&c->loop));
-    bool ok = sockets_listen(c->sockets, &e);
-    descriptors_init(); /* counts the sockets here; workers tell of theirs */
-    ok = ok && crew_start(c->crew, c->service->snapshot, c->sockets, &c->mailbox, &e);
-    c->state = CONTROL_RUNNING;
-    if (!ok) {
-        fail(c, "start failed", e.text);
-        begin_stop(c);
-        return;
-    }
-    sockets_keep(c->sockets, config_of(c));
-    log_listeners(c, "listening", config_of(c), NULL);
-    if (c->admin)
-        admin_set_ready(c->admin, true);
-    notify_ready();
-    notify_changed(&c->notify);
-    if (c->hooks && c->hooks->on_ready)
-        c->hooks->on_ready(c->hooks->arg);
-    reload_begin(c->reload);
-}
-
 static bool same_admin(const struct config *a, const struct config *b)
 {
     return a->has_admin && b->has_admin && addr_eq(&a->admin_listen, &b->admin_listen);
@@ -317,6 +405,83 @@ static struct admin *open_admin(struct control *c, struct snapshot *s, struct er
         log_end(&l);
     }
     return a;
+}
+
+/* False: the error says why. */
+static bool open_first_admin(struct control *c, struct error *e)
+{
+    if (config_of(c)->has_admin)
+        c->admin = open_admin(c, c->service->snapshot, e);
+    return c->admin || !config_of(c)->has_admin;
+}
+
+static void describe(void *arg, char *text, size_t size)
+{
+    const struct control *c = arg;
+    if (c->state == CONTROL_RUNNING)
+        notice_describe(c->service->snapshot, text, size);
+    else
+        snprintf(text, size, "%s",
+                 c->state == CONTROL_STARTING ? "first checks of the servers"
+                                              : "finishing what is open");
+}
+
+static void begin_to_tell(void *arg)
+{
+    struct control *c = arg;
+    if (c->takeover)
+        notify_main_pid(getpid());
+    notify_open(&c->notify, &c->loop, describe, c);
+    notify_ready();
+    notify_changed(&c->notify);
+}
+
+/* All that can fail. The admin interface of a process that takes over opens here, as only now it is
+ * ready: nobody is to see that another process answers. */
+static bool begin_to_serve(struct control *c, struct error *e)
+{
+    bool ok = sockets_listen(c->sockets, e) && (c->takeover == NULL || open_first_admin(c, e));
+    descriptors_init(); /* counts the sockets here; workers tell of theirs */
+    return ok && (c->takeover == NULL || takeover_listen(c->takeover, &c->loop, e)) &&
+           crew_start(c->crew, c->service->snapshot, c->sockets, &c->mailbox, e);
+}
+
+/* This process serves. The one before it, if any, ends when it hears of that. */
+static void tell_ready(struct control *c)
+{
+    if (c->takeover == NULL) {
+        notify_ready();
+        return;
+    }
+    inherited_close_unused(c->inherited);
+    sockets_own(c->sockets);
+    takeover_ready(c->takeover, begin_to_tell, c);
+}
+
+/* The first checks are done, and the traffic begins. */
+static void on_first_checked(void *arg)
+{
+    struct control *c = arg;
+    struct error e;
+    if (c->state != CONTROL_STARTING)
+        return;
+    service_start(c->service, NULL, uv_now(&c->loop));
+    bool ok = begin_to_serve(c, &e);
+    c->state = CONTROL_RUNNING;
+    if (!ok) {
+        fail(c, "start failed", e.text);
+        begin_stop(c);
+        return;
+    }
+    sockets_keep(c->sockets, config_of(c));
+    log_listeners(c, "listening", config_of(c), NULL);
+    if (c->admin)
+        admin_set_ready(c->admin, true);
+    tell_ready(c);
+    notify_changed(&c->notify);
+    if (c->hooks && c->hooks->on_ready)
+        c->hooks->on_ready(c->hooks->arg);
+    reload_begin(c->reload);
 }
 
 /* ---- reload ---- */
@@ -407,7 +572,7 @@ static const struct reload_ops reload_ops = {current, make_ready, unmake, switch
 
 static bool init_loop(struct control *c, struct error *e)
 {
-    static const int wanted[NSIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int wanted[NSIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     int r = uv_loop_init(&c->loop);
     if (r == 0)
         r = mailbox_init(&c->mailbox, &c->loop, on_message);
@@ -434,7 +599,10 @@ static bool init_loop(struct control *c, struct error *e)
                                          .arg = c};
         c->reload = reload_new(&o, &r);
     }
+    if (r == 0)
+        c->upgrade = upgrade_new(&c->loop, &upgrade_ops, c, &r);
     c->admin_hooks = (struct admin_hooks){.reload = on_admin_reload,
+                                          .upgrade = on_admin_upgrade,
                                           .arg = c,
                                           .reloads = c->reload ? reload_counts(c->reload) : NULL};
     if (r < 0)
@@ -462,19 +630,6 @@ static void deinit(struct control *c)
         fail(c, "control loop not clean", uv_strerror(r));
 }
 
-static void describe(void *arg, char *text, size_t size)
-{
-    const struct control *c = arg;
-    static const char *const else_[] = {
-        [CONTROL_STARTING] = "first checks of the servers",
-        [CONTROL_STOPPING] = "finishing what is open",
-    };
-    if (c->state == CONTROL_RUNNING)
-        notice_describe(c->service->snapshot, text, size);
-    else
-        snprintf(text, size, "%s", else_[c->state]);
-}
-
 /* A failure here ends the process, so nothing is undone. */
 static bool init(struct control *c, struct config *config, struct error *e)
 {
@@ -483,14 +638,17 @@ static bool init(struct control *c, struct config *config, struct error *e)
     c->disposal = disposal_new(e);
     if (c->disposal == NULL || !init_loop(c, e))
         return false;
-    struct snapshot *s = snapshot_new(config, NULL, 1, config->workers, on_notice, c, e);
+    struct snapshot *s = snapshot_new(config, NULL, takeover_generation(c->takeover),
+                                      config->workers, on_notice, c, e);
     if (s == NULL)
         return false;
     const struct checker_names names = names_of(c);
     c->service = service_new(s, c->disposal);
     service_open(c->service, &c->net, &names);
-    notify_open(&c->notify, &c->loop, describe, c);
-    notify_changed(&c->notify);
+    if (c->takeover == NULL) { /* else the process before this one tells */
+        notify_open(&c->notify, &c->loop, describe, c);
+        notify_changed(&c->notify);
+    }
     return true;
 }
 
@@ -499,12 +657,16 @@ static bool init(struct control *c, struct config *config, struct error *e)
  * this proxy takes another one. */
 static bool open_all(struct control *c, struct error *e)
 {
+    if (!takeover_restore(c->takeover, c->service->snapshot, uv_now(&c->loop), e))
+        return false;
     inherited_reserve(c->inherited, config_of(c));
     if (!sockets_bind(c->sockets, config_of(c), e))
         return false;
-    if (config_of(c)->has_admin)
-        c->admin = open_admin(c, c->service->snapshot, e);
-    return c->admin || !config_of(c)->has_admin;
+    if (c->takeover)
+        return true; /* see begin_to_serve(), and tell_ready() for what nobody uses */
+    bool ok = open_first_admin(c, e);
+    inherited_close_unused(c->inherited);
+    return ok;
 }
 
 static void run(struct control *c, struct config *config)
@@ -517,7 +679,6 @@ static void run(struct control *c, struct config *config)
     }
     log_event(LOG_INFO, "start", "ringproxy " RINGPROXY_VERSION);
     if (open_all(c, &e)) {
-        inherited_close_unused(c->inherited);
         service_first(c->service, NULL, on_first_checked, c);
     } else {
         fail(c, "start failed", e.text);
@@ -530,9 +691,13 @@ static void run(struct control *c, struct config *config)
 
 int control_run(struct config *config, const struct control_hooks *hooks)
 {
-    struct control control = {.hooks = hooks, .inherited = hooks ? hooks->inherited : NULL};
+    struct control control = {.hooks = hooks,
+                              .inherited = hooks ? hooks->inherited : NULL,
+                              .takeover = hooks ? hooks->takeover : NULL};
     struct error e;
     log_set_level(config->log_level);
+    if (control.takeover)
+        notify_silence();
     signal(SIGPIPE, SIG_IGN); /* a peer that has gone shows as EPIPE */
     if (!log_start(&e)) {
         fail(&control, "start failed", e.text);

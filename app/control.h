@@ -2,6 +2,9 @@
  *
  *   admin opens -> first checks of all servers -> listeners open -> running
  *   -> (SIGTERM, SIGINT) readyz 503, workers finish what is open -> gone
+ *   -> (SIGUSR2) a new process serves -> workers finish what is open -> gone
+ *
+ * A process that takes over from another one opens its admin interface with its listeners.
  *
  * What for: it is the one place that wires proxy, health and admin together.
  * Invariants: workers hear that a server went down after the new owners were published, so requests
@@ -10,6 +13,7 @@
  * Threads: it is the main thread, and runs the control loop. */
 #pragma once
 #include "app/inherited.h"
+#include "app/takeover.h"
 #include "config/config.h"
 #include "net/lookup.h"
 
@@ -22,6 +26,10 @@ struct control_hooks {
     /* Sockets that this process was given; what no listener has is closed. The caller's. NULL:
      * none. */
     struct inherited *inherited;
+    /* The process that this one takes over from. The caller's. NULL: none. */
+    struct takeover *takeover;
+    /* Whether this process was started in a way in which a new one can be. */
+    bool can_upgrade;
 };
 
 /* Runs until a signal stops it; takes a reference to the config. Returns the exit status: APP_OK

@@ -12,6 +12,19 @@ struct crew *crew_new(unsigned size)
     return c;
 }
 
+static bool add_further(struct crew *c, unsigned worker, const struct config *config,
+                        const struct sockets *sockets, struct error *e)
+{
+    for (size_t i = 0; i < config->nlisteners; i++) {
+        int fd;
+        for (unsigned n = 0; (fd = sockets_further(sockets, &config->listeners[i], worker, n)) >= 0;
+             n++)
+            if (!worker_accept_also(&c->workers[worker], i, fd, e))
+                return false;
+    }
+    return true;
+}
+
 /* The sockets listen by now, so none of the workers can begin to accept before the first socket of
  * each listener is the port's only one (net/bind.h). */
 bool crew_start(struct crew *c, struct snapshot *s, const struct sockets *sockets,
@@ -25,6 +38,8 @@ bool crew_start(struct crew *c, struct snapshot *s, const struct sockets *socket
         ok = worker_init(&c->workers[ready], ready, s, control, fds, e);
     }
     free(fds);
+    for (unsigned i = 0; ok && i < ready; i++)
+        ok = add_further(c, i, s->config, sockets, e);
     for (; ok && c->nstarted < c->size; c->nstarted += ok)
         ok = worker_start(&c->workers[c->nstarted], e);
     /* Workers that did not start are freed here. Those that did are stopped as in any stop. */

@@ -1,5 +1,6 @@
 #include "app/inherited.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,9 @@ struct given {
     char *name;
     struct addr at;   /* len 0: one that no listener can be configured with */
     bool is_reserved; /* for a listener of its address */
+    bool only_at;     /* it is never a listener's by its name */
+    bool has_files;   /* of a unix socket: these, and the lock is its own */
+    struct bind_claim files;
 };
 
 struct inherited {
@@ -118,10 +122,13 @@ static void set_error(struct error *e, const struct given *g, int code, const ch
     error_set(e, code, "inherited socket %s (descriptor %d): %s", g->name, g->fd, what);
 }
 
-bool inherited_add(struct inherited *in, int fd, const char *name, struct error *e)
+static bool add(struct inherited *in, int fd, const char *name, const struct addr *at,
+                struct error *e)
 {
-    struct given g = {.fd = fd, .name = copy_name(name)};
+    struct given g = {.fd = fd, .name = copy_name(name), .only_at = at != NULL};
     const char *wrong = examine(fd, &g.at);
+    if (at)
+        g.at = *at;
     if (wrong != NULL || !prepare(&g)) {
         set_error(e, &g, wrong ? EINVAL : errno, wrong ? wrong : strerror(errno));
         free(g.name);
@@ -131,6 +138,26 @@ bool inherited_add(struct inherited *in, int fd, const char *name, struct error 
     in->sockets = mem_grow(in->sockets, in->n + 1, sizeof *in->sockets);
     in->sockets[in->n++] = g;
     return true;
+}
+
+bool inherited_add(struct inherited *in, int fd, const char *name, struct error *e)
+{
+    return add(in, fd, name, NULL, e);
+}
+
+bool inherited_add_at(struct inherited *in, int fd, const struct addr *at, struct error *e)
+{
+    char text[ADDR_TEXT_MAX];
+    addr_format(at, text);
+    return add(in, fd, text, at, e);
+}
+
+void inherited_add_files(struct inherited *in, int lock, dev_t dev, ino_t ino)
+{
+    struct given *g = &in->sockets[in->n - 1];
+    assert(!g->has_files && addr_is_unix(&g->at));
+    g->has_files = true;
+    g->files = (struct bind_claim){.lock = lock, .dev = dev, .ino = ino, .lent = true};
 }
 
 /* ---- the environment ---- */
@@ -225,7 +252,7 @@ static bool by_address(const struct given *g, const struct addr *a, const char *
 
 static bool by_name(const struct given *g, const struct addr *a, const char *name)
 {
-    return !g->is_reserved && strcmp(g->name, name) == 0;
+    return !g->is_reserved && !g->only_at && strcmp(g->name, name) == 0;
 }
 
 static void reserve(struct inherited *in, const struct addr *a)
@@ -287,46 +314,97 @@ static bool duplicate(const struct given *from, size_t nfrom, int *fds, unsigned
     return true;
 }
 
+/* The match by which the sockets are the listener's, and how many they are. */
+static match_fn *find_match(const struct inherited *in, const struct addr *a, const char *name,
+                            size_t *found)
+{
+    *found = count(in, by_address, a, name);
+    if (*found)
+        return by_address;
+    *found = count(in, by_name, a, name);
+    return by_name;
+}
+
+size_t inherited_matching(const struct inherited *in, const struct addr *a, const char *name)
+{
+    size_t found = 0;
+    if (in)
+        find_match(in, a, name, &found);
+    return found;
+}
+
 static void drop_last(struct inherited *in, size_t n)
 {
     for (; n > 0; n--) {
         struct given *g = &in->sockets[--in->n];
-        close(g->fd);
+        if (g->has_files)
+            close(g->files.lock);
+        if (g->fd >= 0)
+            close(g->fd);
         free(g->name);
     }
+}
+
+/* Moves the claim of one of these sockets, if one has a claim, to the new owner, whose socket fd
+ * is. */
+static bool move_claim(struct given *from, size_t n, const struct addr *a, int fd,
+                       struct bind_claim *claim, struct error *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct given *g = &from[i];
+        if (!g->has_files)
+            continue;
+        *claim = g->files;
+        claim->at = a;
+        claim->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (claim->fd < 0) {
+            set_error(e, g, errno, strerror(errno));
+            *claim = (struct bind_claim){0};
+            return false;
+        }
+        g->has_files = false;
+        return true;
+    }
+    return true;
+}
+
+/* claim NULL: no files are asked for. */
+static enum inherited_result take(struct inherited *in, const struct addr *a, const char *name,
+                                  int *fds, unsigned n, struct bind_claim *claim, struct error *e)
+{
+    size_t found;
+    if (in == NULL)
+        return INHERITED_NONE;
+    match_fn *match = find_match(in, a, name, &found);
+    if (found == 0)
+        return INHERITED_NONE;
+    if (found > n) {
+        error_set(e, EINVAL, "%zu inherited sockets, where only %u can be used", found, n);
+        return INHERITED_FAILED;
+    }
+    struct given *from = part(in, found, match, a, name);
+    if (!duplicate(from, found, fds, n, e))
+        return INHERITED_FAILED;
+    if (claim && !move_claim(from, found, a, fds[0], claim, e)) {
+        while (n > 0)
+            close(fds[--n]);
+        return INHERITED_FAILED;
+    }
+    drop_last(in, found);
+    return INHERITED_TAKEN;
 }
 
 enum inherited_result inherited_take(struct inherited *in, const struct addr *a, const char *name,
                                      int *fds, unsigned n, struct error *e)
 {
-    match_fn *match = by_address;
-    if (in == NULL)
-        return INHERITED_NONE;
-    size_t found = count(in, match, a, name);
-    if (found == 0) {
-        match = by_name;
-        found = count(in, match, a, name);
-    }
-    if (found == 0)
-        return INHERITED_NONE;
-    if (found > n) {
-        error_set(e, EINVAL,
-                  "%zu inherited sockets, but only %u workers, each of which has one socket for "
-                  "each listener",
-                  found, n);
-        return INHERITED_FAILED;
-    }
-    if (!duplicate(part(in, found, match, a, name), found, fds, n, e))
-        return INHERITED_FAILED;
-    drop_last(in, found);
-    return INHERITED_TAKEN;
+    return take(in, a, name, fds, n, NULL, e);
 }
 
 bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, int *fds,
                     unsigned n, struct bind_claim *claim, struct error *e)
 {
     *claim = (struct bind_claim){0};
-    switch (inherited_take(in, a, name, fds, n, e)) {
+    switch (take(in, a, name, fds, n, claim, e)) {
     case INHERITED_TAKEN:
         return true;
     case INHERITED_FAILED:
@@ -352,12 +430,29 @@ static void log_unused(const struct given *g)
     log_end(&l);
 }
 
+/* No listener has the path any more, so nobody but this process would remove its files. */
+static void remove_files(struct given *g)
+{
+    struct error e;
+    if (!g->has_files)
+        return;
+    g->has_files = false;
+    g->files.at = &g->at;
+    g->files.fd = g->fd;
+    g->files.lent = false;
+    if (!bind_release(&g->files, &e))
+        log_event(LOG_WARN, "socket file left", e.text);
+    g->fd = -1; /* closed with the claim */
+}
+
 void inherited_close_unused(struct inherited *in)
 {
     if (in == NULL)
         return;
-    for (size_t i = 0; i < in->n; i++)
+    for (size_t i = 0; i < in->n; i++) {
         log_unused(&in->sockets[i]);
+        remove_files(&in->sockets[i]);
+    }
     drop_last(in, in->n);
 }
 

@@ -3,6 +3,7 @@
 
 #include "app/app.h"
 #include "app/options.h"
+#include "app/program.h"
 #include "base/streams.h"
 
 static const struct command {
@@ -15,6 +16,8 @@ static const struct command {
     {"reload", cmd_reload,
      "[-c FILE] [--admin URL] [--token-file FILE] [--force] [--timeout 60s] [--json]",
      "have the running proxy read its file again, print what came of it"},
+    {"upgrade", cmd_upgrade, "[-c FILE] [--admin URL] [--token-file FILE] [--timeout 60s]",
+     "have the running proxy hand over to the program that is installed now"},
     {"check", cmd_check, "-c FILE", "validate a configuration, print every error or its balance"},
     {"route", cmd_route,
      "-c FILE [--pool P | --listener L [--host H] [--path P] [--method M] [--sni S]] "
@@ -66,6 +69,7 @@ int main(int argc, char **argv)
         perror("ringproxy: /dev/null");
         return APP_FAILED;
     }
+    program_remember(argv);
     const char *word = argc > 1 ? argv[1] : "";
     if (is_help(word)) {
         print_help(stdout);

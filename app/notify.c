@@ -89,6 +89,11 @@ void notify_main_pid(pid_t pid)
     handed_over = pid != getpid();
 }
 
+void notify_silence(void)
+{
+    handed_over = true;
+}
+
 void notify_status(const char *text)
 {
     char line[sizeof "STATUS=" + NOTIFY_TEXT_MAX];

@@ -33,6 +33,9 @@ void notify_stopping(void);
 /* The process to follow from now on. Another one's: this process says nothing more; its own makes
  * it speak again. */
 void notify_main_pid(pid_t pid);
+/* Another process is the service's main one: nothing is said until notify_main_pid() of this one.
+ */
+void notify_silence(void);
 /* The line of state; at most NOTIFY_TEXT_MAX - 1 bytes of it are sent. */
 void notify_status(const char *text);
 

@@ -34,6 +34,8 @@ struct reload {
     struct prepared ready;    /* CHECKING: the plan, and what it points into */
     struct service *next;     /* CHECKING */
     struct admin_reloads counts;
+    void (*on_held)(void *arg); /* NULL: nobody wants to hold it */
+    void *held_arg;
 };
 
 /* ---- who asks ---- */
@@ -235,8 +237,21 @@ static void begin_run(struct reload *r)
         refuse_error(r, &e);
 }
 
+static void hold(struct reload *r)
+{
+    void (*on_held)(void *) = r->on_held;
+    r->on_held = NULL;
+    r->state = RELOAD_HELD;
+    uv_timer_stop(&r->pause);
+    on_held(r->held_arg);
+}
+
 static void begin_next(struct reload *r)
 {
+    if (r->state == RELOAD_IDLE && r->on_held) {
+        hold(r);
+        return;
+    }
     uint64_t now = uv_now(r->o.net->loop);
     if (r->state != RELOAD_IDLE || list_empty(&r->waiting))
         return;
@@ -277,12 +292,26 @@ void reload_begin(struct reload *r)
     begin_next(r);
 }
 
+void reload_hold(struct reload *r, void (*on_held)(void *arg), void *arg)
+{
+    assert(r->on_held == NULL && r->state != RELOAD_HELD && r->state != RELOAD_STOPPED);
+    r->on_held = on_held;
+    r->held_arg = arg;
+    begin_next(r);
+}
+
+bool reload_waits(const struct reload *r)
+{
+    return !list_empty(&r->waiting);
+}
+
 void reload_stop(struct reload *r)
 {
     bool busy = r->state == RELOAD_READING || r->state == RELOAD_CHECKING;
     if (busy || !list_empty(&r->waiting))
         log_event(LOG_WARN, "reload refused", "the proxy stops");
     r->state = RELOAD_STOPPED;
+    r->on_held = NULL;
     uv_timer_stop(&r->pause);
     if (r->prepare)
         prepare_cancel(r->prepare);

@@ -6,7 +6,7 @@
  *     |                       v only a plan         v listen, ...
  *     '-----------------------+---------------------'   refused: the old one serves as before
  *
- * HELD: the proxy starts. STOPPED: it stops.
+ * HELD: the proxy starts, or hands over to another process. STOPPED: it stops.
  *
  * What for: requests to reload are put in a row, those of one kind that wait together are answered
  * by one run, and each run goes through the steps above. What is read and built is, in
@@ -54,8 +54,13 @@ struct reload;
 
 /* HELD. NULL: *uv_error says why. */
 struct reload *reload_new(const struct reload_options *o, int *uv_error);
-/* The proxy has started: what was asked for begins. */
+/* The proxy has started, or goes on: what was asked for begins. */
 void reload_begin(struct reload *r);
+/* No further run begins until reload_begin(). on_held comes when none is under way, perhaps within
+ * this call, but not after reload_stop(). */
+void reload_hold(struct reload *r, void (*on_held)(void *arg), void *arg);
+/* Whether somebody asked for a run that has not begun. */
+bool reload_waits(const struct reload *r);
 /* As admin_hooks.reload. done NULL: a signal asks, and nobody waits. */
 void reload_ask(struct reload *r, const struct admin_reload *what, admin_done_fn *done,
                 void *done_arg);

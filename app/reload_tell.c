@@ -155,7 +155,7 @@ json_t *tell_moved(void)
 
 json_t *tell_unready(void)
 {
-    return json_pack("{s:s}", "error", "starting or stopping");
+    return json_pack("{s:s}", "error", "starting, stopping or handing over to another process");
 }
 
 /* ---- done ---- */

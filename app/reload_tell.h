@@ -25,7 +25,7 @@ json_t *tell_bound(const struct plan *p, double max_move);
 json_t *tell_reloaded(const struct prepared *p, const struct snapshot *s);
 /* Another generation is in force than the caller thinks; not logged. */
 json_t *tell_changed(void);
-/* The proxy starts or stops; not logged. */
 /* The interface that was asked goes; not logged. */
 json_t *tell_moved(void);
+/* The proxy starts, stops or hands over; not logged. */
 json_t *tell_unready(void);

@@ -16,7 +16,8 @@ struct place {
     struct addr address; /* the claim points to it */
     struct bind_claim claim;
     bool fresh, kept;
-    int fds[]; /* one for each worker */
+    unsigned n; /* one for each worker, at least */
+    int fds[];
 };
 
 struct sockets {
@@ -48,35 +49,38 @@ static struct place *find(const struct sockets *s, const struct addr *a)
 }
 
 /* The file goes first: whoever connects by it is to be served. */
-static void close_place(struct sockets *s, struct place *p)
+static void close_place(struct place *p)
 {
     struct error e;
     if (!bind_release(&p->claim, &e))
         log_event(LOG_WARN, "socket file left", e.text);
-    for (unsigned i = 0; i < s->nworkers; i++)
+    for (unsigned i = 0; i < p->n; i++)
         close(p->fds[i]);
-    descriptors_add_others(-(int)s->nworkers);
+    descriptors_add_others(-(int)p->n);
     list_remove(&p->link);
     free(p);
 }
 
 static bool bind_place(struct sockets *s, const struct config_listener *l, struct error *e)
 {
-    struct place *p = mem_zalloc(sizeof *p + s->nworkers * sizeof p->fds[0]);
+    size_t given = inherited_matching(s->inherited, &l->listen, l->name);
+    unsigned n = given > s->nworkers ? (unsigned)given : s->nworkers;
+    struct place *p = mem_zalloc(sizeof *p + n * sizeof p->fds[0]);
+    p->n = n;
     p->address = l->listen;
     p->fresh = true;
-    if (!inherited_bind(s->inherited, &p->address, l->name, p->fds, s->nworkers, &p->claim, e)) {
+    if (!inherited_bind(s->inherited, &p->address, l->name, p->fds, n, &p->claim, e)) {
         free(p);
         return false;
     }
-    descriptors_add_others((int)s->nworkers);
+    descriptors_add_others((int)n);
     list_push_back(&s->places, &p->link);
     return true;
 }
 
-static bool listen_place(const struct sockets *s, const struct place *p, struct error *e)
+static bool listen_place(const struct place *p, struct error *e)
 {
-    for (unsigned i = 0; i < s->nworkers; i++)
+    for (unsigned i = 0; i < p->n; i++)
         if (!bind_listen(p->fds[i], i == 0, BIND_BACKLOG, e)) {
             char text[ADDR_TEXT_MAX];
             addr_format(&p->address, text);
@@ -106,7 +110,7 @@ bool sockets_listen(struct sockets *s, struct error *e)
     list_foreach(l, &s->places)
     {
         const struct place *p = container_of(l, struct place, link);
-        if (p->fresh && !listen_place(s, p, e))
+        if (p->fresh && !listen_place(p, e))
             return false;
     }
     return true;
@@ -123,6 +127,14 @@ void sockets_of(const struct sockets *s, const struct config *c, unsigned worker
     }
 }
 
+int sockets_further(const struct sockets *s, const struct config_listener *l, unsigned worker,
+                    unsigned nth)
+{
+    const struct place *p = find(s, &l->listen);
+    size_t i = worker + ((size_t)nth + 1) * s->nworkers;
+    return i < p->n ? p->fds[i] : -1;
+}
+
 void sockets_keep(struct sockets *s, const struct config *c)
 {
     for (size_t i = 0; i < c->nlisteners; i++)
@@ -131,7 +143,7 @@ void sockets_keep(struct sockets *s, const struct config *c)
     {
         struct place *p = container_of(l, struct place, link);
         if (!p->kept)
-            close_place(s, p);
+            close_place(p);
         else
             p->kept = p->fresh = false;
     }
@@ -143,13 +155,38 @@ void sockets_forget(struct sockets *s)
     {
         struct place *p = container_of(l, struct place, link);
         if (p->fresh)
-            close_place(s, p);
+            close_place(p);
     }
 }
 
 void sockets_release(struct sockets *s)
 {
-    list_foreach_safe(l, next, &s->places) close_place(s, container_of(l, struct place, link));
+    list_foreach_safe(l, next, &s->places) close_place(container_of(l, struct place, link));
+}
+
+void sockets_each(const struct sockets *s, sockets_fn *fn, void *arg)
+{
+    list_foreach(l, &s->places)
+    {
+        const struct place *p = container_of(l, struct place, link);
+        fn(arg, &p->address, p->fds, p->n, &p->claim);
+    }
+}
+
+static void lend(struct sockets *s, bool lent)
+{
+    list_foreach(l, &s->places) container_of(l, struct place, link)->claim.lent = lent;
+}
+
+void sockets_hand_over(struct sockets *s)
+{
+    lend(s, true);
+    sockets_release(s);
+}
+
+void sockets_own(struct sockets *s)
+{
+    lend(s, false);
 }
 
 void sockets_free(struct sockets *s)

@@ -6,7 +6,8 @@
  *
  * What for: a listener whose address stays keeps its sockets when the configuration changes, so no
  * client in their queues is lost. Each worker has one socket of each address; those of a TCP port
- * share it, those of a path are duplicates (net/bind.h).
+ * share it, those of a path are duplicates (net/bind.h). Where the process was given more than it
+ * has workers, some workers have further ones.
  * Invariants: an address is either in use, or bound for a configuration that is being prepared
  * (fresh). A socket that a worker has closed goes on to queue connections while it is open here. So
  * it is closed here before the workers are told that its listener goes.
@@ -37,6 +38,10 @@ bool sockets_listen(struct sockets *s, struct error *e);
  * for those that are in use. */
 void sockets_of(const struct sockets *s, const struct config *c, unsigned worker, bool only_fresh,
                 int *fds);
+/* The nth further socket of that worker for a listener of the configuration, counted from 0; -1:
+ * there is none. A fresh address that was bound has none. */
+int sockets_further(const struct sockets *s, const struct config_listener *l, unsigned worker,
+                    unsigned nth);
 /* The configuration is in force: its fresh sockets are in use, and those of addresses that it has
  * not are closed, with their files. */
 void sockets_keep(struct sockets *s, const struct config *c);
@@ -45,3 +50,13 @@ void sockets_forget(struct sockets *s);
 /* Removes the files of sockets with a path, so that the next process can use these paths; clients
  * that have connected are served. Then closes all sockets here. A failure is logged. */
 void sockets_release(struct sockets *s);
+
+/* What is to be handed over to another process: all sockets of an address. claim: of its files. */
+typedef void sockets_fn(void *arg, const struct addr *at, const int *fds, unsigned n,
+                        const struct bind_claim *claim);
+void sockets_each(const struct sockets *s, sockets_fn *fn, void *arg);
+/* The other process has them: closes all here, and leaves the files. */
+void sockets_hand_over(struct sockets *s);
+/* The process that handed sockets over to this one is done: their files are this one's alone. Until
+ * then they stay, whatever happens here. */
+void sockets_own(struct sockets *s);

@@ -125,6 +125,11 @@ const struct addr *httpd_address(const struct httpd *s)
     return &s->address;
 }
 
+int httpd_socket(const struct httpd *s)
+{
+    return s->acceptor.fd;
+}
+
 const struct httpd_counts *httpd_counts(const struct httpd *s)
 {
     return &s->counts;

@@ -128,6 +128,8 @@ bool httpd_listen(struct httpd *s, const struct addr *a, struct error *e);
 bool httpd_listen_on(struct httpd *s, int fd, struct error *e);
 /* The address that the server listens on, with its real port. */
 const struct addr *httpd_address(const struct httpd *s);
+/* The listening socket, which stays the server's. */
+int httpd_socket(const struct httpd *s);
 /* Good until the server is closed. */
 const struct httpd_counts *httpd_counts(const struct httpd *s);
 /* Stops listening. Answers on their way may go out for a second at most: complete ones, and fed

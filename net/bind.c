@@ -203,12 +203,10 @@ static bool bind_unix(const struct addr *a, int *fds, unsigned n, struct bind_cl
     return true;
 }
 
-bool bind_release(struct bind_claim *claim, struct error *e)
+static bool remove_files(const struct bind_claim *claim, struct error *e)
 {
     bool ok = true;
     struct stat st;
-    if (claim->at == NULL)
-        return true;
     const char *path = claim->at->un.sun_path;
     struct lock_path lock = lock_path(claim->at);
     /* an administrator may have put another socket at the path meanwhile: that one stays */
@@ -221,10 +219,16 @@ bool bind_release(struct bind_claim *claim, struct error *e)
         error_errno(e, errno, "remove %s", lock.text);
         ok = false;
     }
+    return ok;
+}
+
+bool bind_release(struct bind_claim *claim, struct error *e)
+{
+    if (claim->at == NULL)
+        return true;
+    bool ok = claim->lent || remove_files(claim, e);
     close(claim->fd);
-    close(
-        claim
-            ->lock); /* last, as this unlocks: both files are gone before another process gets it */
+    close(claim->lock); /* this unlocks: both files are gone before another process gets it */
     *claim = (struct bind_claim){0};
     return ok;
 }

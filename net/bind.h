@@ -40,6 +40,7 @@ struct bind_claim {
     int lock;  /* PATH.lock, open and locked */
     dev_t dev; /* identify the file of the socket, so that no other is removed */
     ino_t ino;
+    bool lent; /* another process has the same claim: the files are its business */
 };
 
 /* Fills fds[n] with non-blocking sockets that are bound to *a but do not listen yet. TCP sockets
@@ -54,7 +55,8 @@ bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct bind_claim 
  * *e is for example "listen: address already in use". */
 bool bind_listen(int fd, bool first, int backlog, struct error *e);
 /* Removes the file of the socket, unless another file has replaced it, and the lock, so that
- * another process can bind the path. Connections are not affected. Does nothing with an empty
+ * another process can bind the path. Connections are not affected. If it is lent, the
+ * files stay, and so does the lock while the other process has it. Does nothing with an empty
  * claim, as it is after the first call. False: a file could not be removed; the claim is empty
  * nevertheless. */
 bool bind_release(struct bind_claim *claim, struct error *e);

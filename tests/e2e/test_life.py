@@ -169,11 +169,12 @@ def test_a_restart_beside_a_hung_backend_refuses_nobody(rig, manager):
     assert proxy.server('hung')['state'] == 'down'
 
 
-def test_one_socket_for_each_worker_is_served(rig, manager):
+@pytest.mark.parametrize('workers', [1, 2, 3])
+def test_one_socket_for_each_worker_is_served(rig, manager, workers):
     """As ReusePort= makes them: each has its own queue, and nobody may wait in it forever."""
-    proxy = service(rig, manager, [rig.serve('b1')], top={'workers': 3})
-    manager.listen('web', proxy.port, shared=True)
-    manager.listen('web', proxy.port, shared=True)
+    proxy = service(rig, manager, [rig.serve('b1')], top={'workers': workers})
+    for _ in range(2):
+        manager.listen('web', proxy.port, shared=True)
     proxy.start()
     assert [get(proxy.port, fields={'X-Key': 'k'}).status for _ in range(40)] == [200] * 40
 
@@ -227,8 +228,8 @@ def bound_udp(manager):
     (lambda m: m.add('raw', socket.socket()), 'inherited socket raw (descriptor 3): not bound'),
     (lambda m: [m.add('pair', s) for s in socket.socketpair()][0],
      'inherited socket pair (descriptor 3): a connection'),
-    (lambda m: [m.listen('web', 0, shared=True) for _ in range(3)],
-     '3 inherited sockets, but only 2 workers'),
+    (lambda m: [m.listen('admin', 0, shared=True) for _ in range(2)],
+     '2 inherited sockets, where only 1 can be used'),
     (lambda m: m.listen('admin', 0, host='0.0.0.0'), 'takes a token_file'),
 ])
 def test_what_cannot_be_used_ends_the_start(rig, manager, give, message):

@@ -43,12 +43,22 @@ struct fixture {
     unsigned nasked;
     admin_done_fn *done;
     void *done_arg;
+    uint64_t asked_ms; /* of an upgrade */
 };
 
 static void on_reload(void *arg, const struct admin_reload *r, admin_done_fn *done, void *done_arg)
 {
     struct fixture *f = arg;
     f->asked = *r;
+    f->nasked++;
+    f->done = done;
+    f->done_arg = done_arg;
+}
+
+static void on_upgrade(void *arg, uint64_t timeout_ms, admin_done_fn *done, void *done_arg)
+{
+    struct fixture *f = arg;
+    f->asked_ms = timeout_ms;
     f->nasked++;
     f->done = done;
     f->done_arg = done_arg;
@@ -85,7 +95,7 @@ static void start_unchecked(struct fixture *f)
     net_init(&f->net, &f->loop);
     f->snapshot = snapshot_new(f->config, NULL, 7, WORKERS, on_notice, f, &e);
     ck_assert_msg(f->snapshot != NULL, "%s", e.text);
-    f->hooks = (struct admin_hooks){on_reload, f, NULL};
+    f->hooks = (struct admin_hooks){.reload = on_reload, .upgrade = on_upgrade, .arg = f};
     f->admin = admin_new(&f->net, f->snapshot, &f->hooks);
     ck_assert_msg(admin_listen(f->admin, &e), "%s", e.text);
 }
@@ -748,6 +758,66 @@ START_TEST(a_reload_is_answered_when_it_is_done)
 }
 END_TEST
 
+START_TEST(an_upgrade_is_answered_when_it_is_done)
+{
+    static const struct {
+        const char *query;
+        int status; /* 0: it is asked for */
+        uint64_t ms;
+    } cases[] = {{"", 0, 0},
+                 {"?timeout=2s", 0, 2000},
+                 {"?timeout=1h", 0, 3600000},
+                 {"?timeout=0s", 400, 0},
+                 {"?timeout=2h", 400, 0},
+                 {"?timeout=2", 400, 0},
+                 {"?timeout=", 400, 0}};
+    struct fixture f;
+    struct talk t;
+    char request[256];
+    start(&f, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unsigned before = f.nasked;
+        snprintf(request, sizeof request, "POST /upgrade%s", cases[i].query);
+        if (cases[i].status) {
+            ck_assert_int_eq(ask(&f, request, ""), cases[i].status);
+            ck_assert_uint_eq(f.nasked, before);
+            continue;
+        }
+        snprintf(request, sizeof request,
+                 "POST /upgrade%s HTTP/1.1\r\nHost: 127.0.0.1:9900\r\nConnection: close\r\n\r\n",
+                 cases[i].query);
+        talk_open(&t, &f.loop, admin_address(f.admin));
+        talk_say(&t, request);
+        while (f.nasked == before)
+            uv_run(&f.loop, UV_RUN_ONCE);
+        ck_assert_uint_eq(f.asked_ms, cases[i].ms);
+        f.done(f.done_arg, 200, json_pack("{s:i}", "pid", 77));
+        talk_wait_end(&t);
+        ck_assert(talk_has(&t, "HTTP/1.1 200 ") && talk_has(&t, "{\"pid\":77}"));
+        talk_close(&t);
+    }
+    ck_assert_int_eq(ask(&f, "GET /upgrade", ""), 405);
+    ck_assert_int_eq(ask(&f, "POST /upgrade", "Origin: http://evil.example\r\n"), 403);
+    finish(&f);
+}
+END_TEST
+
+/* What they change would be known to this process alone. */
+START_TEST(operators_change_nothing_while_another_process_takes_over)
+{
+    struct fixture f;
+    start(&f, NULL);
+    admin_set_closed(f.admin, true);
+    ck_assert_int_eq(ask(&f, "POST /pools/cache/backends/b1/drain", ""), 503);
+    ck_assert_int_eq(ask(&f, "GET /readyz", ""), 200);
+    ck_assert_uint_eq(f.changes, 0);
+    admin_set_closed(f.admin, false);
+    ck_assert_int_eq(ask(&f, "POST /pools/cache/backends/b1/drain", ""), 200);
+    ck_assert_uint_eq(f.changes, 1);
+    finish(&f);
+}
+END_TEST
+
 START_TEST(nobody_need_wait_for_a_reload)
 {
     struct fixture f;
@@ -1031,6 +1101,8 @@ static Suite *build(void)
     tcase_add_test(t, labels_are_escaped);
     tcase_add_test(t, a_new_generation_is_shown);
     tcase_add_test(t, a_reload_is_answered_when_it_is_done);
+    tcase_add_test(t, an_upgrade_is_answered_when_it_is_done);
+    tcase_add_test(t, operators_change_nothing_while_another_process_takes_over);
     tcase_add_test(t, nobody_need_wait_for_a_reload);
     tcase_add_test(t, the_file_in_force_is_given_under_its_tag);
     tcase_add_loop_test(t, conditions_compare_tags, 0,

@@ -148,13 +148,13 @@ START_TEST(several_sockets_of_an_address_are_dealt_out_in_turn)
 END_TEST
 
 /* What a socket without a worker queues would never be answered. */
-START_TEST(more_sockets_than_workers_are_an_error)
+START_TEST(more_sockets_than_can_be_used_are_an_error)
 {
     struct addr at;
     add(listen_at("127.0.0.1:1", 0, &at), "x");
     add(listen_at("127.0.0.1:1", addr_port(&at), &at), "x");
     take(INHERITED_FAILED, &at, "web", 1);
-    ck_assert_ptr_nonnull(strstr(e.text, "2 inherited sockets, but only 1 workers"));
+    ck_assert_ptr_nonnull(strstr(e.text, "2 inherited sockets, where only 1 can be used"));
     ck_assert_uint_eq(inherited_count(in), 2);
 }
 END_TEST
@@ -445,7 +445,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, one_socket_is_duplicated_for_each_worker);
     tcase_add_test(t, several_sockets_of_an_address_are_dealt_out_in_turn);
-    tcase_add_test(t, more_sockets_than_workers_are_an_error);
+    tcase_add_test(t, more_sockets_than_can_be_used_are_an_error);
     tcase_add_test(t, the_address_counts_before_the_name);
     tcase_add_test(t, a_socket_of_another_listeners_address_is_not_taken_by_name);
     tcase_add_test(t, a_socket_of_the_admins_address_is_the_admins);
