@@ -440,7 +440,7 @@ static void begin_to_tell(void *arg)
  * ready: nobody is to see that another process answers. */
 static bool begin_to_serve(struct control *c, struct error *e)
 {
-    bool ok = sockets_listen(c->sockets, e) && (c->takeover == NULL || open_first_admin(c, e));
+    bool ok = (c->takeover == NULL || open_first_admin(c, e)) && sockets_listen(c->sockets, e);
     descriptors_init(); /* counts the sockets here; workers tell of theirs */
     return ok && (c->takeover == NULL || takeover_listen(c->takeover, &c->loop, e)) &&
            crew_start(c->crew, c->service->snapshot, c->sockets, &c->mailbox, e);

@@ -333,6 +333,23 @@ size_t inherited_matching(const struct inherited *in, const struct addr *a, cons
     return found;
 }
 
+/* The sockets of the process before are there for its number of workers. Where there are more
+ * now, they get sockets of their own in place of duplicates, if the others let them. */
+static void bind_more(const struct given *from, size_t found, int *fds, unsigned n)
+{
+    struct addr at;
+    if (found >= n || !from->only_at || !find_address(from->fd, &at))
+        return;
+    unsigned lack = n - (unsigned)found;
+    int *more = mem_zalloc_array(lack, sizeof *more);
+    bool ok = bind_further(&at, more, lack);
+    for (unsigned i = 0; ok && i < lack; i++) {
+        close(fds[found + i]);
+        fds[found + i] = more[i];
+    }
+    free(more);
+}
+
 static void drop_last(struct inherited *in, size_t n)
 {
     for (; n > 0; n--) {
@@ -390,6 +407,7 @@ static enum inherited_result take(struct inherited *in, const struct addr *a, co
             close(fds[--n]);
         return INHERITED_FAILED;
     }
+    bind_more(from, found, fds, n);
     drop_last(in, found);
     return INHERITED_TAKEN;
 }

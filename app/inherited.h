@@ -56,9 +56,10 @@ enum inherited_result {
 
 /* The sockets of one listener for n workers, as bind_sockets() gives them, except that they may
  * listen already. One socket is duplicated for each worker; workers then share its queue. Several
- * are dealt out in turn. More than n are an error, because what a socket queues that nobody accepts
- * from would wait forever. The file of a unix socket is not this process's: there is nothing to
- * release. */
+ * are dealt out in turn; if they are of the process before, and share their port, further ones are
+ * bound, so that all workers get equal shares. More than n are an error, because what a socket
+ * queues that nobody accepts from would wait forever. The file of a unix socket is not this
+ * process's: there is nothing to release. */
 enum inherited_result inherited_take(struct inherited *in, const struct addr *a, const char *name,
                                      int *fds, unsigned n, struct error *e);
 /* What inherited_take() gives, or else bind_sockets(): see net/bind.h. The claim of a socket that

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 
 #define KILL_MS 5000 /* how long a process that was asked to end may take */
+#define END_MS 1000  /* from the end of its line to its own */
 
 extern char **environ;
 
@@ -41,7 +42,8 @@ struct upgrade {
     admin_done_fn *done; /* NULL: nobody waits */
     void *done_arg;
     struct child *child; /* NULL: no new process is waited for */
-    char why[160];       /* FAILING: why it was killed; empty: it ended by itself */
+    const char *why;     /* FAILING: why it was killed; NULL: it ended by itself */
+    bool is_silent;      /* STARTING: the line is closed */
     bool closing;
 };
 
@@ -110,8 +112,8 @@ static void failed(struct upgrade *u, const char *why)
 static void describe_end(const struct upgrade *u, int64_t status, int signum, char *text,
                          size_t size)
 {
-    if (u->why[0])
-        snprintf(text, size, "%s", u->why);
+    if (u->why)
+        snprintf(text, size, "the new process %s, and was killed", u->why);
     else if (signum)
         snprintf(text, size, "the new process was ended by signal %d (%s) before it was ready",
                  signum, strsignal(signum));
@@ -145,16 +147,22 @@ static void kill_child(struct upgrade *u, int signum)
 
 /* ---- a child that starts ---- */
 
+static void give_up(struct upgrade *u, const char *why)
+{
+    u->state = UPGRADE_FAILING;
+    u->why = why;
+    kill_child(u, SIGKILL);
+}
+
 static void on_late(uv_timer_t *timer)
 {
     struct upgrade *u = timer->data;
-    if (u->state == UPGRADE_STARTING) {
-        u->state = UPGRADE_FAILING;
-        snprintf(u->why, sizeof u->why,
-                 "the new process was not ready within %" PRIu64 " ms, and was killed",
-                 u->timeout_ms);
-    }
-    kill_child(u, SIGKILL);
+    if (u->state == UPGRADE_STARTING && u->is_silent)
+        give_up(u, "has closed its line to this one");
+    else if (u->state == UPGRADE_STARTING)
+        give_up(u, "was not ready in time");
+    else
+        kill_child(u, SIGKILL);
 }
 
 static void succeeded(struct upgrade *u)
@@ -195,10 +203,12 @@ static void on_word(uv_stream_t *line, ssize_t n, const uv_buf_t *buf)
     if (u->state == UPGRADE_STARTING && fits && c->n == sizeof ready - 1) {
         succeeded(u);
     } else if (!fits) {
-        /* mostly it has ended, and on_end() will tell how */
         uv_read_stop(line);
-        if (u->state == UPGRADE_STARTING)
-            uv_timer_start(&u->timer, on_late, KILL_MS, 0);
+        if (u->state == UPGRADE_STARTING && n >= 0)
+            give_up(u, "said what this one does not understand");
+        else if (u->state == UPGRADE_STARTING) /* mostly it has ended, and on_end() tells how */
+            uv_timer_start(&u->timer, on_late, END_MS, 0);
+        u->is_silent = true;
     }
 }
 
@@ -311,7 +321,8 @@ void upgrade_start(struct upgrade *u)
     struct error e;
     struct log_line line;
     assert(u->state == UPGRADE_HOLDING);
-    u->why[0] = 0;
+    u->why = NULL;
+    u->is_silent = false;
     if (!start(u, &e)) {
         failed(u, e.text);
         return;

@@ -53,6 +53,20 @@ static int bind_one(const struct addr *a, bool first)
     return fd;
 }
 
+bool bind_further(const struct addr *a, int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        int fd = addr_is_unix(a) ? -1 : bind_one(a, false);
+        if (fd < 0) {
+            while (i > 0)
+                close(fds[--i]);
+            return false;
+        }
+        fds[i] = fd;
+    }
+    return true;
+}
+
 /* All or nothing: a listener that lacks the socket of one worker would lose its share
  * of clients. */
 static bool bind_tcp(const struct addr *a, int *fds, unsigned n, struct error *e)

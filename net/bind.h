@@ -50,6 +50,9 @@ struct bind_claim {
  * 0.0.0.0:80: permission denied". */
 bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
                   struct error *e);
+/* More sockets for a TCP port that sockets share already, as bind_sockets() makes them or systemd
+ * with ReusePort=; of another process of this user, too. False: that can't be, and none is open. */
+bool bind_further(const struct addr *a, int *fds, unsigned n);
 /* Makes a socket listen; one that does already, because it was given to this process, stays as it
  * is. first: it is fds[0] of those that share a port; it must listen before the others do. False:
  * *e is for example "listen: address already in use". */
