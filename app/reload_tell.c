@@ -165,6 +165,26 @@ struct moved {
     double share, least;
 };
 
+/* Whether id of `to` names the server that `was` names in `from`. */
+static bool same_server(const struct pool *from, uint16_t was, const struct pool *to, uint16_t id)
+{
+    if (was == SERVER_NONE || id == SERVER_NONE)
+        return was == id;
+    return pool_before(to, id, from) == &from->members[was];
+}
+
+/* The quick answer for most pools: no name is looked up, and no ring is gone through. */
+static bool nothing_moved(const struct pool *from, const struct pool *to)
+{
+    bool same = from->ring == to->ring && from->config->when_down == to->config->when_down;
+    for (unsigned slot = 0; slot < to->nbackends && same; slot++) {
+        struct pool_owner was = pool_owner_of(from, slot), is = pool_owner_of(to, slot);
+        same =
+            same_server(from, was.owner, to, is.owner) && same_server(from, was.from, to, is.from);
+    }
+    return same;
+}
+
 /* Where requests find their keys elsewhere, all keys of the pool have moved. */
 static struct moved moved_of(const struct plan_pool *p, const struct snapshot *before,
                              const struct snapshot *after)
@@ -175,6 +195,8 @@ static struct moved moved_of(const struct plan_pool *p, const struct snapshot *b
         return (struct moved){share_of(p->moved), share_of(p->least)};
     const struct pool *from = before->pools[snapshot_find_pool(before, p->name)];
     const struct pool *to = after->pools[snapshot_find_pool(after, p->name)];
+    if (nothing_moved(from, to))
+        return (struct moved){0};
     struct plan_moved m = plan_switch(from, to);
     double share = pool_moved(from, to); /* with what ramps had left; -1: another ring */
     return (struct moved){share < 0 ? share_of(m.moved) : share, share_of(m.least)};
