@@ -8,9 +8,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "admin/admin.h"
 #include "app/app.h"
 #include "app/crew.h"
+#include "app/desk.h"
 #include "app/disposal.h"
 #include "app/notice.h"
 #include "app/notify.h"
@@ -47,17 +47,15 @@ struct control {
     struct mailbox mailbox;
     uv_signal_t signals[NSIGNALS];
     uv_timer_t stop_timer;
-    struct net net;      /* of this loop, for checks and admin */
-    struct admin *admin; /* NULL: none is configured */
+    struct net net;   /* of this loop, for checks and admin */
+    struct desk desk; /* the admin interface */
     struct admin_hooks admin_hooks;
     struct lookups *lookups;
     struct sockets *sockets;
     struct reload *reload;
     struct upgrade *upgrade;
     struct crew *crew;
-    unsigned ndone;           /* workers that have ended */
-    struct admin *next_admin; /* from make_ready() to switch_over(): at another address; or NULL */
-    struct admin *last_admin; /* until those who asked it for a reload are answered; or NULL */
+    unsigned ndone;              /* workers that have ended */
     struct inherited *inherited; /* what this process was given and nobody has taken */
     struct takeover *takeover;   /* the process before this one; NULL: there is none */
     struct notify notify;        /* what systemd is told */
@@ -202,8 +200,7 @@ static void on_held(void *arg)
 static void hold(void *arg)
 {
     struct control *c = arg;
-    if (c->admin)
-        admin_set_closed(c->admin, true);
+    desk_set_closed(&c->desk, true);
     reload_hold(c->reload, on_held, c);
 }
 
@@ -219,8 +216,8 @@ static bool collect(void *arg, struct handover_draft *d, struct error *e)
     const struct snapshot *s = c->service->snapshot;
     handover_init(d, s->generation);
     sockets_each(c->sockets, add_sockets, d);
-    if (c->admin) {
-        int fd = admin_socket(c->admin);
+    if (c->desk.now) {
+        int fd = admin_socket(c->desk.now);
         handover_add_sockets(d, &s->config->admin_listen, &fd, 1, NULL);
     }
     bool ok = handover_add_pools(d, s, uv_now(&c->loop));
@@ -232,8 +229,7 @@ static bool collect(void *arg, struct handover_draft *d, struct error *e)
 static void on_upgrade_failed(void *arg)
 {
     struct control *c = arg;
-    if (c->admin)
-        admin_set_closed(c->admin, false);
+    desk_set_closed(&c->desk, false);
     reload_begin(c->reload);
 }
 
@@ -256,9 +252,7 @@ static void on_handed_over(void *arg, int pid)
         uv_kill(pid, SIGHUP);
     reload_stop(c->reload);
     sockets_hand_over(c->sockets);
-    if (c->admin)
-        admin_close(c->admin, NULL, NULL);
-    c->admin = NULL;
+    desk_close(&c->desk);
     uv_timer_start(&c->stop_timer, on_retire_timeout, all < RETIRE_MS ? all : RETIRE_MS, 0);
     crew_post(c->crew, WORKER_RETIRE);
 }
@@ -308,8 +302,7 @@ static void begin_stop(struct control *c)
     reload_stop(c->reload);
     upgrade_stop(c->upgrade);
     sockets_release(c->sockets);
-    if (c->admin)
-        admin_set_ready(c->admin, false);
+    desk_set_ready(&c->desk, false);
     if (!running || c->crew->nstarted == 0) {
         close_all(c);
         return;
@@ -330,8 +323,7 @@ static void close_all(struct control *c)
     service_close(c->service);
     c->service = NULL;
     lookups_close(c->lookups);
-    if (c->admin)
-        admin_close(c->admin, NULL, NULL);
+    desk_close(&c->desk);
     for (int i = 0; i < NSIGNALS; i++)
         uv_close((uv_handle_t *)&c->signals[i], NULL);
     uv_close((uv_handle_t *)&c->stop_timer, NULL);
@@ -370,51 +362,6 @@ static void log_listeners(const struct control *c, const char *event, const stru
     }
 }
 
-static bool same_admin(const struct config *a, const struct config *b)
-{
-    return a->has_admin && b->has_admin && addr_eq(&a->admin_listen, &b->admin_listen);
-}
-
-static bool listen_admin(struct control *c, struct admin *a, const struct config *config,
-                         struct error *e)
-{
-    int fd;
-    switch (inherited_take(c->inherited, &config->admin_listen, "admin", &fd, 1, e)) {
-    case INHERITED_TAKEN:
-        return admin_listen_on(a, fd, e);
-    case INHERITED_FAILED:
-        return false;
-    case INHERITED_NONE:
-        break;
-    }
-    return admin_listen(a, e);
-}
-
-/* NULL: the error says why. */
-static struct admin *open_admin(struct control *c, struct snapshot *s, struct error *e)
-{
-    struct log_line l;
-    struct admin *a = admin_new(&c->net, s, &c->admin_hooks);
-    if (!listen_admin(c, a, s->config, e)) {
-        error_prefix(e, "admin");
-        admin_close(a, NULL, NULL);
-        return NULL;
-    }
-    if (log_begin(&l, LOG_INFO, "admin listening")) {
-        log_str(&l, "address", s->config->admin_listen_text);
-        log_end(&l);
-    }
-    return a;
-}
-
-/* False: the error says why. */
-static bool open_first_admin(struct control *c, struct error *e)
-{
-    if (config_of(c)->has_admin)
-        c->admin = open_admin(c, c->service->snapshot, e);
-    return c->admin || !config_of(c)->has_admin;
-}
-
 static void describe(void *arg, char *text, size_t size)
 {
     const struct control *c = arg;
@@ -440,7 +387,8 @@ static void begin_to_tell(void *arg)
  * ready: nobody is to see that another process answers. */
 static bool begin_to_serve(struct control *c, struct error *e)
 {
-    bool ok = (c->takeover == NULL || open_first_admin(c, e)) && sockets_listen(c->sockets, e);
+    bool ok = (c->takeover == NULL || desk_open(&c->desk, c->service->snapshot, e)) &&
+              sockets_listen(c->sockets, e);
     descriptors_init(); /* counts the sockets here; workers tell of theirs */
     return ok && (c->takeover == NULL || takeover_listen(c->takeover, &c->loop, e)) &&
            crew_start(c->crew, c->service->snapshot, c->sockets, &c->mailbox, e);
@@ -475,8 +423,7 @@ static void on_first_checked(void *arg)
     }
     sockets_keep(c->sockets, config_of(c));
     log_listeners(c, "listening", config_of(c), NULL);
-    if (c->admin)
-        admin_set_ready(c->admin, true);
+    desk_set_ready(&c->desk, true);
     tell_ready(c);
     notify_changed(&c->notify);
     if (c->hooks && c->hooks->on_ready)
@@ -503,38 +450,18 @@ static void unmake(void *arg)
 {
     struct control *c = arg;
     crew_drop_updates(c->crew);
-    if (c->next_admin)
-        admin_close(c->next_admin, NULL, NULL);
-    c->next_admin = NULL;
+    desk_give_up(&c->desk);
 }
 
 static bool make_ready(void *arg, struct service *next, struct error *e)
 {
     struct control *c = arg;
     struct snapshot *s = next->snapshot;
-    bool ok = crew_make_updates(c->crew, s, c->sockets, e);
-    if (ok && s->config->has_admin && !same_admin(s->config, config_of(c))) {
-        c->next_admin = open_admin(c, s, e);
-        ok = c->next_admin != NULL;
-    }
+    bool ok =
+        crew_make_updates(c->crew, s, c->sockets, e) && desk_prepare(&c->desk, config_of(c), s, e);
     if (!ok)
         unmake(c);
     return ok;
-}
-
-static void switch_admin(struct control *c, struct snapshot *s)
-{
-    if (c->next_admin == NULL && s->config->has_admin) {
-        admin_set_snapshot(c->admin, s);
-        return;
-    }
-    if (c->admin) /* it lives on for a moment, and must not see what is freed by then */
-        admin_set_snapshot(c->admin, s);
-    c->last_admin = c->admin;
-    c->admin = c->next_admin;
-    c->next_admin = NULL;
-    if (c->admin)
-        admin_set_ready(c->admin, true);
 }
 
 /* The owners are published before the workers hear of the new generation. The sockets of listeners
@@ -550,20 +477,18 @@ static bool switch_over(void *arg, struct service *next)
     service_start(next, old, uv_now(&c->loop));
     sockets_keep(c->sockets, is);
     crew_update(c->crew);
-    switch_admin(c, next->snapshot);
+    bool moved = desk_switch(&c->desk, next->snapshot);
     log_listeners(c, "listening", is, was);
     log_listeners(c, "listener closed", was, is);
     service_close(old);
     notify_changed(&c->notify);
-    return c->last_admin != NULL;
+    return moved;
 }
 
 static void on_answered(void *arg)
 {
     struct control *c = arg;
-    if (c->last_admin)
-        admin_close(c->last_admin, NULL, NULL);
-    c->last_admin = NULL;
+    desk_leave(&c->desk);
 }
 
 static const struct reload_ops reload_ops = {current, make_ready, unmake, switch_over, on_answered};
@@ -605,6 +530,7 @@ static bool init_loop(struct control *c, struct error *e)
                                           .upgrade = on_admin_upgrade,
                                           .arg = c,
                                           .reloads = c->reload ? reload_counts(c->reload) : NULL};
+    c->desk = (struct desk){.net = &c->net, .hooks = &c->admin_hooks, .inherited = c->inherited};
     if (r < 0)
         error_set(e, -r, "control loop: %s", uv_strerror(r));
     return r == 0;
@@ -664,7 +590,7 @@ static bool open_all(struct control *c, struct error *e)
         return false;
     if (c->takeover)
         return true; /* see begin_to_serve(), and tell_ready() for what nobody uses */
-    bool ok = open_first_admin(c, e);
+    bool ok = desk_open(&c->desk, c->service->snapshot, e);
     inherited_close_unused(c->inherited);
     return ok;
 }
