@@ -70,9 +70,10 @@ class Site:
         return kept
 
     def check_no_more(self, kept):
-        assert kept.at_end()
-        kept.close()
         wait_until(lambda: not accepts(self.ports['more']) and not self.path.exists(), 'the listeners to go')
+        last = kept.request(fields={'X-Key': 'k1'})
+        assert last.status == 200 and last.get('Connection') == 'close' and kept.at_end()
+        kept.close()
 
 
 def steps(s, i):
