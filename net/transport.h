@@ -56,7 +56,7 @@ struct transport {
     /* Whether what comes is read and told. */
     int (*read_start)(struct conn *c);
     void (*read_stop)(struct conn *c);
-    /* One read of what is there, told at once; before start(). */
+    /* One read of what is there, told at once; before start() and after it. */
     void (*read_now)(struct conn *c);
     /* How many bytes were taken, or an error; UV_EAGAIN: none, also if output is queued. At most
      * CONN_BUFS_MAX buffers. */
