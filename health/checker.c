@@ -26,6 +26,8 @@ struct named {
 #define TICK_MS 2u
 #define LONG_TICK_MS 16u
 #define GAP_MS 4u
+/* What a check has just told, or is about to tell, need not be asked again. */
+#define LOOK_APART_MS 100u
 
 struct target {
     struct checker *checker;
@@ -41,6 +43,7 @@ struct target {
     bool first;            /* the first result is still to come */
     bool asked;            /* live traffic has asked for a check, and none has begun since */
     bool decides;          /* the last check that began is one that was asked for */
+    bool look;             /* a check is to begin as soon as the one under way has ended */
     uint64_t next_ask_ms;  /* no check that is asked for begins sooner */
     bool adopted;          /* the checker before had this server, too */
     bool anew;             /* a check is to begin at once, as one under way says nothing any more */
@@ -324,7 +327,10 @@ static void tell_check(struct target *t, enum probe_outcome outcome, const char 
         changing = roster_check(c->roster, t->server, ok, reason, uv_now(c->loop));
     /* A check does not answer a suspicion that came while it ran, unless the server is down now. */
     t->asked = t->asked && roster_suspect(c->roster, t->server);
-    schedule(t, changing);
+    if (t->look)
+        start_next(t, 0);
+    else
+        schedule(t, changing);
 }
 
 static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which, const char *reason)
@@ -402,7 +408,7 @@ static void begin(struct target *t)
     t->checking = true;
     t->began_ms = t->due_ms = uv_now(c->loop);
     t->decides = t->asked;
-    t->asked = false;
+    t->asked = t->look = false;
     if (t->decides)
         t->next_ask_ms = t->began_ms + pause_ms(c, true);
 }
@@ -585,6 +591,20 @@ void checker_ask(struct checker *c, unsigned server)
         schedule(t, roster_changing(c->roster, server));
 }
 
+void checker_look(struct checker *c, unsigned server)
+{
+    assert(server < c->ntargets);
+    struct target *t = &c->targets[server];
+    if (!c->running || c->closing || !is_checked(c) || t->again || t->anew)
+        return;
+    if (uv_now(c->loop) - t->began_ms < LOOK_APART_MS)
+        return;
+    if (t->checking)
+        t->look = true;
+    else
+        begin(t);
+}
+
 void checker_run(struct checker *c)
 {
     assert(!c->first && !c->running && !c->closing);
@@ -640,6 +660,7 @@ static void adopt_checks(struct target *t, struct target *was)
     t->next_ask_ms = adopt_time(c, old, was->next_ask_ms);
     t->began_ms = was->began_ms;
     t->asked = was->asked;
+    t->look = was->look;
     if (was->check && probe_same(c->pool->config, old->pool->config)) {
         adopt_check(t, was);
     } else if (under_way) {

@@ -65,6 +65,10 @@ void checker_run(struct checker *c);
 /* After roster_suspect(): a check is to begin at once, or, if one is running, when that has ended,
  * and tells roster_verdict(). One that has to wait is made when it is due. */
 void checker_ask(struct checker *c, unsigned server);
+/* A check is to begin at once, or, if one is running, when that has ended: somebody else has news
+ * of the server, or doubts that this proxy sees anything at all. Its result is one like any other.
+ * Nothing happens if one began less than 100 ms ago. */
+void checker_look(struct checker *c, unsigned server);
 /* Stops at any time: the roster gets no result any more, and on_done does not come. on_closed comes
  * once, when all handles are closed and the checker is freed. */
 void checker_close(struct checker *c, checker_fn *on_closed, void *arg);

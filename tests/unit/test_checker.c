@@ -712,6 +712,48 @@ START_TEST(a_check_that_ran_before_is_followed_by_the_one_that_was_asked_for)
 }
 END_TEST
 
+START_TEST(a_look_is_a_check_like_any_other_and_comes_at_once)
+{
+    struct world w;
+    patient_world(&w);
+    w.fakes[1].text = BAD;
+    turn_for(&w, 150); /* the first checks are no news any more */
+    for (unsigned i = 0; i < 3; i++) {
+        checker_look(w.checker, 0);
+        checker_look(w.checker, 1);
+    }
+    until_accepted(&w, 0, 2);
+    until_accepted(&w, 1, 2);
+    while (roster_last_check(w.roster, 1)->ok)
+        turn(&w);
+    checker_look(w.checker, 1); /* this has just been told */
+    turn_for(&w, 50);
+    ck_assert_uint_eq(w.fakes[0].accepted, 2);
+    ck_assert_uint_eq(w.fakes[1].accepted, 2);
+    ck_assert_uint_eq(w.fakes[2].accepted, 1);
+    ck_assert_int_eq(roster_state(w.roster, 1), ROSTER_UP); /* fall is 9 */
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_look_waits_for_the_check_under_way)
+{
+    struct world w;
+    patient_world(&w);
+    w.fakes[0].kind = FAKE_DRIP;
+    turn_for(&w, 150);
+    checker_look(w.checker, 0);
+    until_accepted(&w, 0, 2);
+    turn_for(&w, 150);
+    checker_look(w.checker, 0);
+    w.fakes[0].kind = FAKE_ANSWER; /* of the next connections */
+    until_accepted(&w, 0, 3);
+    turn_for(&w, 50);
+    ck_assert_uint_eq(w.fakes[0].accepted, 3);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(what_was_asked_for_before_a_reload_is_made_once)
 {
     /* the check is under way, _i == 1: and asks what the new file does not */
@@ -1217,6 +1259,8 @@ static Suite *suite(void)
     tcase_add_test(t, a_check_that_is_asked_for_begins_at_once_and_decides);
     tcase_add_test(t, the_next_one_waits_for_a_quarter_of_the_interval_and_is_made);
     tcase_add_test(t, a_check_that_ran_before_is_followed_by_the_one_that_was_asked_for);
+    tcase_add_test(t, a_look_is_a_check_like_any_other_and_comes_at_once);
+    tcase_add_test(t, a_look_waits_for_the_check_under_way);
     tcase_add_test(t, the_wait_and_the_ramp_end_by_the_checkers_clock);
     tcase_add_test(t, without_checks_only_time_is_kept);
     tcase_add_loop_test(t, closing_works_at_any_time, 0, 8);
