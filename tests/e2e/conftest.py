@@ -16,6 +16,17 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'threads: also run under the thread sanitizer')
 
 
+# Tests that take long, most of it waiting: they begin first, so that none of them is waited for alone at
+# the end.
+LONG = ('test_good_clients_of_bad_servers', 'test_attack.py::test_chaos', 'never_reads', 'slow_reader', 'test_tcp_real.py',
+        'test_upload.py', 'answer_that_stops_after', 'hung_backend', 'starting_proxy', 'test_ramp', 'slow_pages_and_quiet',
+        'other_proxies_are_played', 'failback_waits', 'hung_server', 'slow_drip', 'test_pause.py', 'every_way_to_hurt')
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
+
+
 # tryfirst: the processes of xdist are started by such a hook, too, and inherit $PACE_FILE
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):

@@ -99,6 +99,11 @@ class Daemon(programs.Program):
     def err(self):
         return self.err_path.read_text(errors='replace')
 
+    def says(self, *texts):
+        """Waits until all of them were written to stderr: the log has a thread of its own."""
+        wait_until(lambda: all(t in self.err() for t in texts), f'{texts} in what {self.name} says')
+        return True
+
     def signal(self, number):
         self.process.send_signal(number)
 

@@ -192,11 +192,11 @@ def test_a_new_one_that_fails_leaves_the_old_one_as_it_was(rig):
     u.install()
     good = u.proxy.config.read_text()
     u.write(good.replace('workers: 2', 'workers: 0'))
-    assert 'status 2' in u.ask(500)['error'] and 'workers: 0 is out of range' in u.proxy.err()
+    assert 'status 2' in u.ask(500)['error'] and u.proxy.says('workers: 0 is out of range')
     taken = harness.socket.create_server(('127.0.0.1', 0))
     u.write(good.replace('pools:', f'  - {{name: more, listen: 127.0.0.1:{taken.getsockname()[1]}, '
                          'pool: p}\npools:'))
-    assert 'status 1' in u.ask(500)['error'] and 'listener more: bind' in u.proxy.err()
+    assert 'status 1' in u.ask(500)['error'] and u.proxy.says('listener more: bind')
     taken.close()
     u.write(good)
     assert u.proxy.pid == pid and u.generation() == 1

@@ -211,7 +211,7 @@ def test_a_socket_that_nobody_uses_is_closed_and_told(rig, manager):
     manager.listen('web', proxy.port)
     s = manager.listen('spare', unused)
     proxy.start()
-    assert f'event="inherited socket unused" name=spare address=127.0.0.1:{unused}' in proxy.err()
+    proxy.says(f'event="inherited socket unused" name=spare address=127.0.0.1:{unused}')
     manager.sockets.pop()
     s.close()
     assert not harness.accepts(unused)

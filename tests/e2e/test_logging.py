@@ -298,6 +298,7 @@ def test_what_a_process_is_started_without_is_dev_null(rig, missing):
     proxy.start()
     check_streams(proxy.pid, missing)
     assert get(proxy.port).text == 'b1'
+    proxy.stop()  # by then the log is written
     assert (' event=listening ' in proxy.err()) == (2 not in missing)
     assert proxy.out() == ''
 

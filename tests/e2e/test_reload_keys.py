@@ -682,6 +682,9 @@ def next_wait(s):
     s.wait_down('b1')
     s.b1.health_status = 200
     s.proxy.wait_state('b1', 'up')
+    s.proxy.post('b1', 'drain')  # whatever was written before that line is there with it
+    s.proxy.says(' event=drained pool=p backend=b1')
+    s.proxy.post('b1', 'enable')
     waits = [line for line in s.proxy.err().splitlines() if 'event="failback waits"' in line and 'backend=b1' in line]
     return waits[-1].rpartition(' for=')[2]
 

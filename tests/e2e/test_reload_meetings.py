@@ -75,7 +75,7 @@ def test_a_promoted_standby_becomes_a_backend(rig):
     assert s.owners() == route(s.proxy.config, KEYS, '--pool', 'p')
     load.wait_rounds(1)
     assert load.bad() == []
-    assert 'event="takeover ended"' in s.proxy.err() or 'event=failback' in s.proxy.err()
+    wait_until(lambda: 'event="takeover ended"' in s.proxy.err() or 'event=failback' in s.proxy.err(), 'a line')
 
 
 def test_a_pool_is_renamed(rig):

@@ -418,7 +418,7 @@ def test_few_descriptors_shed_new_streams_and_those_inside_have_their_servers(ri
             for c in conns:
                 c.close()
         wait_until(lambda: listener_of(proxy)['connections'] == 0, 'all to be gone')
-    assert 'out of descriptors' in proxy.err() and 'accept failed' not in proxy.err()
+    assert proxy.says('out of descriptors') and 'accept failed' not in proxy.err()
     assert proxy.server('b1')['errors'] == 0 and proxy.server('b1')['active'] == 0
 
 
@@ -1031,7 +1031,7 @@ def test_max_connections_of_the_listener_closes_further_ones(rig):
         with Conn(proxy.port, greeted=False) as c:
             assert c.at_end()
     assert all(c.alive() for c in inside)
-    assert 'event="connections refused" listener=web reason=max_connections' in proxy.err()
+    proxy.says('event="connections refused" listener=web reason=max_connections')
     inside.pop().close()
     wait_until(lambda: listener_of(proxy)['connections'] == 4, 'one to be gone')
     inside.append(Conn(proxy.port))
