@@ -126,6 +126,7 @@ static void free_pool(struct config_pool *p)
     free(p->health.expect);
     free(p->passive.statuses);
     free(p->retry_statuses);
+    free(p->epoch_header);
     free_servers(p->backends, p->nbackends);
     free_servers(p->standbys, p->nstandbys);
 }
@@ -157,6 +158,50 @@ static void free_listener(struct config_listener *l)
     free(l->trusted_proxies);
 }
 
+static void free_argv(char **argv)
+{
+    for (char **arg = argv; arg && *arg; arg++)
+        free(*arg);
+    free(argv);
+}
+
+static void free_cluster(struct config_cluster *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < f->nredis; i++)
+        redis_url_deinit(&f->redis[i]);
+    free(f->redis);
+    free(f->name);
+    free(f->node);
+    free_argv(f->on_active);
+    free_argv(f->on_standby);
+    free(f);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_redis(const struct redis_url *a, const struct redis_url *b)
+{
+    return same_text(a->address_text, b->address_text) && same_text(a->user, b->user) &&
+           same_text(a->password, b->password) && same_text(a->password_file, b->password_file) &&
+           a->db == b->db;
+}
+
+bool config_same_member(const struct config_cluster *a, const struct config_cluster *b)
+{
+    if (a == NULL || b == NULL || a->nredis != b->nredis)
+        return a == b;
+    for (size_t i = 0; i < a->nredis; i++)
+        if (!same_redis(&a->redis[i], &b->redis[i]))
+            return false;
+    return same_text(a->name, b->name) && same_text(a->node, b->node) &&
+           a->lock_ttl_ms == b->lock_ttl_ms;
+}
+
 void config_unref(struct config *c)
 {
     /* acq_rel: everything that other threads did with the config happens before it is freed here */
@@ -166,6 +211,7 @@ void config_unref(struct config *c)
         free_listener(&c->listeners[i]);
     for (size_t i = 0; i < c->npools; i++)
         free_pool(&c->pools[i]);
+    free_cluster(c->cluster);
     free(c->listeners);
     free(c->pools);
     free(c->file);

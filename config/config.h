@@ -19,11 +19,15 @@
 #include "base/log.h"
 #include "base/network.h"
 #include "base/str.h"
+#include "config/redis_url.h"
 
 #define CONFIG_MAX_FILE (16u << 20) /* bytes of a file */
 #define CONFIG_MAX_POINTS 4194304   /* of a pool, the sum of weight x vnodes; ring/ has the same */
 #define CONFIG_MAX_SERVERS 4096     /* backends and standbys of a pool together */
 #define CONFIG_MAX_ROUTES 4096      /* of a listener */
+#define CONFIG_MAX_FLEET 64         /* bytes of the name of a fleet */
+#define CONFIG_MAX_NODE 128         /* bytes of the name of a node */
+#define CONFIG_MAX_REDIS 16         /* URLs of a fleet */
 #define CONFIG_ETAG_SIZE 35         /* two quotes, 32 hexadecimal digits, a NUL */
 
 enum config_key_kind {
@@ -165,6 +169,9 @@ struct config_failback {
     uint64_t after_ms, max_after_ms, ramp_ms;
 };
 
+/* Whose word takes a server out in a fleet: that of more than half of its voters, or of any. */
+enum config_agree { AGREE_MAJORITY, AGREE_ALL };
+
 /* A backend or a standby. */
 struct config_server {
     char *name;
@@ -186,6 +193,8 @@ struct config_pool {
     enum config_when_all_down when_all_down;
     struct config_failback failback;
     enum config_close_moved close_moved;
+    enum config_agree agree;
+    char *epoch_header; /* the field that tells servers of the fleet's decision; NULL: off */
     unsigned retries;
     struct config_range *retry_statuses; /* such an answer is a failed try */
     size_t nretry_statuses;
@@ -197,6 +206,18 @@ struct config_pool {
     size_t nbackends;               /* at least 1 */
     struct config_server *standbys; /* sorted by name */
     size_t nstandbys;
+};
+
+/* The fleet of proxies that this one belongs to. */
+struct config_cluster {
+    struct redis_url *redis; /* nodes of one replication group, in the order to try them */
+    size_t nredis;           /* at least 1 */
+    char *name, *node;       /* visible ASCII characters without any of "/{}# */
+    uint64_t lock_ttl_ms;    /* 1s to 60s */
+    bool listen_active;      /* the holder of the lock alone accepts traffic */
+    uint32_t priority;       /* 0 to 1000; the highest live node is preferred as holder */
+    bool preempt;
+    char **on_active, **on_standby; /* argv, NULL behind the last; NULL: no command */
 };
 
 /* All errors, or warnings, of a file in the order of their places in it. Each is one line without
@@ -223,6 +244,7 @@ struct config {
     enum log_level log_level;
     double
         max_move; /* of a pool's keys, 0 to 1: a reload that moves more is refused; above 1: off */
+    struct config_cluster *cluster;    /* NULL: no fleet */
     struct config_listener *listeners; /* in the file's order */
     size_t nlisteners;                 /* at least 1 */
     struct config_pool *pools;         /* in the file's order */
@@ -244,6 +266,12 @@ void config_errors_free(struct config_errors *errors);
 /* The entity tag (RFC 9110 8.8.3) of a file with this text, in its quotes. Of the bytes alone, so
  * that it is the same in each process and after a restart; a strong one. */
 void config_etag_of(struct str text, char etag[CONFIG_ETAG_SIZE]);
+
+/* Whether both are the same member of the same fleet at the same Redis, so that a reload from one
+ * to the other changes what the member wishes (priority, preempt, commands) and no more. If not, it
+ * leaves the fleet and joins anew. NULL: no fleet. listen_active is not looked at, it is that of
+ * the start of the process. */
+bool config_same_member(const struct config_cluster *a, const struct config_cluster *b);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */

@@ -544,4 +544,5 @@ void rules_apply(struct report *r, const struct yaml_node *root, struct config *
     check_admin(r, root, c);
     check_pools(r, root, c);
     check_listeners(r, root, c);
+    rules_apply_cluster(r, root, c);
 }

@@ -29,5 +29,9 @@ void rules_check_keys(struct report *r, const struct config_key *keys, size_t nk
                       enum config_mode mode, const struct yaml_node *key,
                       const struct report_path *at);
 
+/* The rules of `cluster`, and of the keys of pools that have a meaning in a fleet:
+ * cluster_rules.c. */
+void rules_apply_cluster(struct report *r, const struct yaml_node *root, struct config *c);
+
 /* The rules of `pool` and `routes` of all listeners: route_rules.c. Fills in the routes. */
 void rules_apply_routes(struct report *r, const struct yaml_node *listeners, struct config *c);

@@ -37,6 +37,9 @@ static const struct schema_word close_moved[] = {{"never", CLOSE_MOVED_NEVER},
                                                  {"always", CLOSE_MOVED_ALWAYS},
                                                  {NULL}};
 
+static const struct schema_word agrees[] = {
+    {"majority", AGREE_MAJORITY}, {"all", AGREE_ALL}, {NULL}};
+
 /* The values of `token_file`, `for`, `pool` and `expect` take more than a table: see rules.c. */
 static const struct schema_key admin_keys[] = {
     {"listen", SCHEMA_ADDRESS, .required = true, FIELD(config, admin_listen),
@@ -196,6 +199,8 @@ static const struct schema_key pool_keys[] = {
     {"failback", SCHEMA_MAP, FIELD(config_pool, failback), .inner = &failback},
     {"close_moved", SCHEMA_WORD, .fallback = "down", FIELD(config_pool, close_moved),
      .words = close_moved},
+    {"agree", SCHEMA_WORD, .fallback = "majority", FIELD(config_pool, agree), .words = agrees},
+    {"epoch_header", SCHEMA_TEXT, .max = 64, FIELD(config_pool, epoch_header)},
     {"retries", SCHEMA_NUMBER, .fallback = "2", .max = 10, FIELD(config_pool, retries)},
     {"retry_statuses", SCHEMA_STATUSES, FIELD(config_pool, retry_statuses),
      AND(config_pool, nretry_statuses)},
@@ -212,6 +217,26 @@ static const struct schema_key pool_keys[] = {
 };
 static const struct schema pool = KEYS(pool_keys, config_pool);
 
+static const struct schema_word truths[] = {{"true", true}, {"false", false}, {NULL}};
+static const struct schema_word cluster_listens[] = {{"always", false}, {"active", true}, {NULL}};
+
+/* `redis`, the commands and the default of `node` are of cluster_rules.c, as are narrower bounds of
+ * the names. */
+static const struct schema_key cluster_keys[] = {
+    {"redis", SCHEMA_RULE, .required = true},
+    {"name", SCHEMA_NAME, .required = true, FIELD(config_cluster, name)},
+    {"node", SCHEMA_NAME, FIELD(config_cluster, node)},
+    {"lock_ttl", SCHEMA_DURATION, .fallback = "3s", .min = 1000, .max = 60000,
+     FIELD(config_cluster, lock_ttl_ms)},
+    {"listen", SCHEMA_WORD, .fallback = "always", FIELD(config_cluster, listen_active),
+     .words = cluster_listens},
+    {"priority", SCHEMA_NUMBER, .fallback = "100", .max = 1000, FIELD(config_cluster, priority)},
+    {"preempt", SCHEMA_WORD, .fallback = "true", FIELD(config_cluster, preempt), .words = truths},
+    {"on_active", SCHEMA_RULE},
+    {"on_standby", SCHEMA_RULE},
+};
+const struct schema schema_cluster = KEYS(cluster_keys, config_cluster);
+
 /* `workers` has no default here: it is the number of processors. */
 static const struct schema_key document_keys[] = {
     {"workers", SCHEMA_NUMBER, .min = 1, .max = 256, FIELD(config, workers)},
@@ -224,7 +249,7 @@ static const struct schema_key document_keys[] = {
      AND(config, nlisteners), .inner = &listener},
     {"pools", SCHEMA_LIST, .required = true, .min = 1, FIELD(config, pools), AND(config, npools),
      .inner = &pool},
-    {"cluster", SCHEMA_UNSUPPORTED},
+    {"cluster", SCHEMA_RULE, .inner = &schema_cluster},
 };
 const struct schema schema_document = {document_keys, sizeof document_keys / sizeof *document_keys,
                                        sizeof(struct config), .takes_own = true};

@@ -27,7 +27,7 @@ enum schema_type {
     SCHEMA_MAP,        /* a mapping of `inner`, whose struct begins at `offset` */
     SCHEMA_MAP_OR_OFF, /* the same; the word `off` zeroes that struct */
     SCHEMA_LIST, /* -> an array of `inner`, at least min; their number to size_t at `second` */
-    SCHEMA_RULE, /* only rules.c reads it */
+    SCHEMA_RULE, /* only the rules read it, a mapping by `inner` if there is one */
     SCHEMA_UNSUPPORTED /* reserved: "not supported by this version" */
 };
 
@@ -67,3 +67,5 @@ struct schema {
 
 /* The document: fills a struct config. */
 extern const struct schema schema_document;
+/* The section `cluster`: fills a struct config_cluster. */
+extern const struct schema schema_cluster;

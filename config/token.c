@@ -12,9 +12,9 @@
 
 #define TOKEN_MAX 1024
 
-/* The path of the token file. The directory of the configuration file is the base, not the working
- * directory, so that the result does not depend on where the program was started. */
-static char *join(const char *config_file, const char *token_file)
+/* The directory of the configuration file is the base, not the working directory, so that the
+ * result does not depend on where the program was started. */
+char *token_path(const char *config_file, const char *token_file)
 {
     const char *slash = strrchr(config_file, '/');
     if (token_file[0] == '/' || slash == NULL)
@@ -61,7 +61,7 @@ static char *trim_token(const char *p, size_t n)
 char *token_load(const char *config_file, const char *token_file, struct error *e)
 {
     char text[TOKEN_MAX + 1], *token = NULL; /* one byte more, to notice a longer file */
-    char *path = join(config_file, token_file);
+    char *path = token_path(config_file, token_file);
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO must not block */
     if (fd < 0 || fstat(fd, &st) != 0) {

@@ -33,8 +33,38 @@ static void check_listener(const struct config *c, const struct config_listener 
     }
 }
 
+static void check_argv(char *const *argv)
+{
+    assert(argv == NULL || argv[0]);
+    for (; argv && *argv; argv++)
+        assert((*argv)[0]);
+}
+
+static void check_name(const char *s)
+{
+    for (; *s; s++)
+        assert(*s > ' ' && *s < 0x7f && !strchr("{}#/\"", *s));
+}
+
+static void check_cluster(const struct config_cluster *f)
+{
+    assert(f->nredis >= 1 && f->nredis <= CONFIG_MAX_REDIS);
+    for (size_t i = 0; i < f->nredis; i++)
+        assert(f->redis[i].shown && f->redis[i].address_text);
+    assert(f->name && f->name[0] && strlen(f->name) <= CONFIG_MAX_FLEET);
+    assert(f->node && f->node[0] && strlen(f->node) <= CONFIG_MAX_NODE);
+    check_name(f->name);
+    check_name(f->node);
+    assert(f->lock_ttl_ms >= 1000 && f->lock_ttl_ms <= 60000 && f->priority <= 1000);
+    check_argv(f->on_active);
+    check_argv(f->on_standby);
+    assert(config_same_member(f, f) && !config_same_member(f, NULL));
+}
+
 static void check_config(const struct config *c)
 {
+    if (c->cluster)
+        check_cluster(c->cluster);
     assert(c->nlisteners && c->npools && c->workers >= 1 && c->workers <= 256);
     for (size_t i = 0; i < c->nlisteners; i++)
         check_listener(c, &c->listeners[i]);

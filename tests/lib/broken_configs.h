@@ -56,8 +56,7 @@ static const struct broken_config {
     {"a: &x {<<: *x}\n", {"t.yaml:1:12: (document): alias *x has no anchor before it"}},
     {TOP("\"<<\": 1"),
      {"t.yaml:1:1: <<: unknown key, allowed workers, shutdown_timeout, admin, log, reload, "
-      "listeners, "
-      "pools"}},
+      "listeners, pools, cluster"}},
     {"\xff\xfel\0i\0", {"t.yaml:1:1: (document): not valid YAML: UTF-16, allowed UTF-8 text"}},
     {"\xfe\xff", {"t.yaml:1:1: (document): not valid YAML: UTF-16, allowed UTF-8 text"}},
     {"\xef\xbb\xbf- a\n", {"t.yaml:1:1: (document): found a list, allowed a mapping"}},
@@ -153,26 +152,25 @@ static const struct broken_config {
     {TOP("workers: 1.5"), {"t.yaml:1:10: workers: 1.5 is not a whole number, allowed 1 to 256"}},
     {TOP("worker: 2"),
      {"t.yaml:1:1: worker: unknown key, did you mean workers? allowed workers, shutdown_timeout, "
-      "admin, log, reload, listeners, pools"}},
+      "admin, log, reload, listeners, pools, cluster"}},
     {TOP("zzz: 2"),
      {"t.yaml:1:1: zzz: unknown key, allowed workers, shutdown_timeout, admin, log, reload, "
-      "listeners, "
-      "pools"}},
+      "listeners, pools, cluster"}},
     {TOP("x-a: 1\nx-b: 2\nx-a: 3\nx-a: 3"),
      {"t.yaml:3:1: x-a: given twice, first in line 1; allowed once",
       "t.yaml:4:1: x-a: given twice, first in line 1; allowed once"}},
     {TOP("x-: 1"),
      {"t.yaml:1:1: x-: unknown key, allowed workers, shutdown_timeout, admin, log, reload, "
-      "listeners, "
-      "pools"}},
+      "listeners, pools, cluster"}},
     {POOL("x-mine: 1"),
      {"t.yaml:2:1: pools[0].x-mine: unknown key, keys x-NAME are taken at the top level alone"}},
     /* what is merged has the place where it was written, and the path where it is used */
     {"x-pool: &pool\n  retries: 99\n  retrys: 1\n" POOL("<<: *pool"),
      {"t.yaml:2:12: pools[0].retries: 99 is out of range, allowed 0 to 10",
       "t.yaml:3:3: pools[0].retrys: unknown key, did you mean retries? allowed name, ring, health, "
-      "passive, when_down, when_all_down, failback, close_moved, retries, retry_statuses, "
-      "max_idle_connections, timeouts, proxy_protocol, resolve, backends, standbys"}},
+      "passive, when_down, when_all_down, failback, close_moved, agree, epoch_header, retries, "
+      "retry_statuses, max_idle_connections, timeouts, proxy_protocol, resolve, backends, "
+      "standbys"}},
     {"x-pool: &pool {retries: 1, retries: 2}\n" POOL("<<: *pool"),
      {"t.yaml:1:28: pools[0].retries: given twice, first in line 1; allowed once"}},
     {TOP("admin: {listen: \"*:9900\"}"),
@@ -220,7 +218,64 @@ static const struct broken_config {
      {"t.yaml:1:19: shutdown_timeout: 25h is out of range, allowed 1ms to 24h"}},
     {TOP("shutdown_timeout: {a: 1s}"),
      {"t.yaml:1:19: shutdown_timeout: found a mapping, allowed 1ms to 24h"}},
-    {TOP("cluster: {redis: []}"), {"t.yaml:1:10: cluster: not supported by this version"}},
+    {TOP("cluster: off"), {"t.yaml:1:10: cluster: found a single value, allowed a mapping"}},
+    {TOP("cluster: {}"),
+     {"t.yaml:1:10: cluster.redis: missing, it is required",
+      "t.yaml:1:10: cluster.name: missing, it is required"}},
+    {TOP("cluster: {name: a, redis: []}"),
+     {"t.yaml:1:27: cluster.redis: a list of 0, allowed 1 to 16"}},
+    {TOP("cluster: {name: a, redis: [redis://h, [], 'redis://h/x', 'rediss://:secret@h']}"),
+     {"t.yaml:1:39: cluster.redis[1]: found a list, allowed a URL such as redis://HOST:PORT/DB; a "
+      "text that begins with '[' has to be quoted",
+      "t.yaml:1:43: cluster.redis[2]: the database is not a number from 0 to 65535",
+      "t.yaml:1:58: cluster.redis[3]: rediss (TLS) is not supported by this version, allowed "
+      "redis://[USER:PASSWORD@]HOST[:PORT][/DB][?password_file=PATH] or "
+      "unix:/PATH[?db=N&user=USER&password_file=PATH]"}},
+    {TOP("cluster: {name: a, redis: 'unix:/s?password_file=/nonexistent/password'}"),
+     {"t.yaml:1:27: cluster.redis: password_file: /nonexistent/password cannot be read: No such "
+      "file or directory"}},
+#define FLEET(line) TOP("cluster: {redis: 'redis://h', " line "}")
+    {FLEET("name: 'a b'"),
+     {"t.yaml:1:37: cluster.name: \"a b\" is not a name, allowed visible characters without white "
+      "space, '\"' and '/'"}},
+    {FLEET("name: 'a{b}', node: '#'"),
+     {"t.yaml:1:37: cluster.name: a{b}: allowed are visible ASCII characters but '{', '}' and '#'",
+      "t.yaml:1:51: cluster.node: #: allowed are visible ASCII characters but '{', '}' and '#'"}},
+    {FLEET("name: \xc3\xa9"),
+     {"t.yaml:1:37: cluster.name: \xc3\xa9: allowed are visible ASCII characters but '{', '}' and "
+      "'#'"}},
+    {FLEET("name: 0123456789012345678901234567890123456789012345678901234567890123x"),
+     {"t.yaml:1:37: cluster.name: a name of 65 bytes, allowed 1 to 64"}},
+    {FLEET("name: a, node: " P100 "01234567890123456789012345678"),
+     {"t.yaml:1:46: cluster.node: a name of 129 bytes, allowed 1 to 128"}},
+    {FLEET("name: a, lock_ttl: 999ms"),
+     {"t.yaml:1:50: cluster.lock_ttl: 999ms is out of range, allowed 1s to 1m"}},
+    {FLEET("name: a, lock_ttl: 61s"),
+     {"t.yaml:1:50: cluster.lock_ttl: 61s is out of range, allowed 1s to 1m"}},
+    {FLEET("name: a, listen: standby"),
+     {"t.yaml:1:48: cluster.listen: standby is unknown, allowed always, active"}},
+    {FLEET("name: a, priority: 1001, preempt: on"),
+     {"t.yaml:1:50: cluster.priority: 1001 is out of range, allowed 0 to 1000",
+      "t.yaml:1:65: cluster.preempt: on is unknown, allowed true, false"}},
+    {FLEET("name: a, on_active: ip addr add, on_standby: [ip, [], '']"),
+     {"t.yaml:1:51: cluster.on_active: found a single value, allowed a list: [COMMAND, ARGUMENT, "
+      "...], there is no shell",
+      "t.yaml:1:81: cluster.on_standby[1]: found a list, allowed a text; a text that begins with "
+      "'[' has to be quoted",
+      "t.yaml:1:85: cluster.on_standby[2]: found nothing, allowed a text"}},
+    {FLEET("name: a, nodes: x"),
+     {"t.yaml:1:40: cluster.nodes: unknown key, did you mean node? allowed redis, name, node, "
+      "lock_ttl, listen, priority, preempt, on_active, on_standby"}},
+    {POOL("agree: most"), {"t.yaml:2:8: pools[0].agree: most is unknown, allowed majority, all"}},
+    {POOL("epoch_header: X Epoch"),
+     {"t.yaml:2:15: pools[0].epoch_header: \"X Epoch\" is not the name of a field, allowed off or "
+      "a name"}},
+    {POOL("epoch_header: content-length"),
+     {"t.yaml:2:15: pools[0].epoch_header: content-length has a meaning of its own, allowed off or "
+      "another name"}},
+    {POOL("epoch_header: []"),
+     {"t.yaml:2:15: pools[0].epoch_header: found a list, allowed a text; a text that begins with "
+      "'[' has to be quoted"}},
     {TOP("log: {level: loud}"),
      {"t.yaml:1:14: log.level: loud is unknown, allowed debug, info, warn, error"}},
     {TOP("log: {access: stdout}"),
@@ -500,8 +555,9 @@ static const struct broken_config {
       "24h"}},
     {POOL("passiv: off"),
      {"t.yaml:2:1: pools[0].passiv: unknown key, did you mean passive? allowed name, ring, health, "
-      "passive, when_down, when_all_down, failback, close_moved, retries, retry_statuses, "
-      "max_idle_connections, timeouts, proxy_protocol, resolve, backends, standbys"}},
+      "passive, when_down, when_all_down, failback, close_moved, agree, epoch_header, retries, "
+      "retry_statuses, max_idle_connections, timeouts, proxy_protocol, resolve, backends, "
+      "standbys"}},
     {POOL("standbys: [{name: b1, address: 127.0.0.1:9}]"),
      {"t.yaml:2:19: pools[0].standbys[0].name: b1 is taken already in line 1, names of backends "
       "and standbys of a pool must differ"}},
