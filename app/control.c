@@ -121,7 +121,7 @@ static void on_moved(void *arg, struct server *server)
 
 static struct checker_names names_of(struct control *c)
 {
-    return (struct checker_names){c->lookups, on_moved, c};
+    return (struct checker_names){.lookups = c->lookups, .on_moved = on_moved, .arg = c};
 }
 
 /* A worker reported failures of live traffic. Its request may be of an older generation, so the

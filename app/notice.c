@@ -44,6 +44,14 @@ static struct wording words_of(const struct roster_notice *n)
         return (struct wording){LOG_WARN, "suspected", NULL};
     case ROSTER_SPARED:
         return (struct wording){LOG_WARN, "last server spared", NULL};
+    case ROSTER_AGREED:
+        return (struct wording){LOG_DEBUG, "agreement applied", NULL};
+    case ROSTER_PARTED:
+        return (struct wording){LOG_DEBUG, "decides alone", NULL};
+    case ROSTER_EXCEPTION:
+        return (struct wording){LOG_WARN, "exception", NULL};
+    case ROSTER_EXCEPTION_ENDED:
+        return (struct wording){LOG_INFO, "exception ended", NULL};
     case ROSTER_OWNERS:
         break;
     }
@@ -99,4 +107,31 @@ void notice_describe(const struct snapshot *s, char *text, size_t size)
     }
     snprintf(text, size, "generation %" PRIu64 ", %zu pool%s, %zu of %zu servers in service",
              s->generation, s->npools, s->npools == 1 ? "" : "s", usable, servers);
+}
+
+static bool listens_on(const struct config *c, const struct addr *a)
+{
+    for (size_t i = 0; i < c->nlisteners; i++)
+        if (addr_eq(&c->listeners[i].listen, a))
+            return true;
+    return false;
+}
+
+void notice_listeners(const char *event, const struct config *f, const struct config *other,
+                      unsigned workers)
+{
+    for (size_t i = 0; i < f->nlisteners; i++) {
+        const struct config_listener *l = &f->listeners[i];
+        struct log_line line;
+        if ((other && listens_on(other, &l->listen)) || !log_begin(&line, LOG_INFO, event))
+            continue;
+        log_str(&line, "listener", l->name);
+        log_str(&line, "address", l->listen_text);
+        if (l->nroutes == 1)
+            log_str(&line, "pool", f->pools[l->routes[0].pool].name);
+        else
+            log_u64(&line, "routes", l->nroutes);
+        log_u64(&line, "workers", workers);
+        log_end(&line);
+    }
 }

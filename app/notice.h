@@ -13,5 +13,9 @@
 void notice_log(const struct roster_notice *n);
 /* A line for each warning of a configuration that is taken up. */
 void notice_log_warnings(const struct config *c);
+/* A line for each listener of a configuration whose address the other one, or NULL, does not have.
+ */
+void notice_listeners(const char *event, const struct config *f, const struct config *other,
+                      unsigned workers);
 /* The state in a few words: "generation 3, 5 pools, 41 of 42 servers in service". */
 void notice_describe(const struct snapshot *s, char *text, size_t size);

@@ -251,7 +251,7 @@ static void end_first(struct target *t)
 static void tell_first(struct target *t, bool ok, const char *reason)
 {
     struct checker *c = t->checker;
-    roster_first(c->roster, t->server, ok, reason, uv_now(c->loop));
+    roster_first(c->roster, t->server, ok, reason, c->first_began_ms, uv_now(c->loop));
     end_first(t);
 }
 
@@ -322,9 +322,9 @@ static void tell_check(struct target *t, enum probe_outcome outcome, const char 
     if (outcome == PROBE_NOT_DONE)
         t->asked |= t->decides;
     else if (t->decides)
-        changing = roster_verdict(c->roster, t->server, ok, reason, uv_now(c->loop));
+        changing = roster_verdict(c->roster, t->server, ok, reason, t->began_ms, uv_now(c->loop));
     else
-        changing = roster_check(c->roster, t->server, ok, reason, uv_now(c->loop));
+        changing = roster_check(c->roster, t->server, ok, reason, t->began_ms, uv_now(c->loop));
     /* A check does not answer a suspicion that came while it ran, unless the server is down now. */
     t->asked = t->asked && roster_suspect(c->roster, t->server);
     if (t->look)
@@ -338,6 +338,8 @@ static void on_check_done(void *arg, enum probe_outcome outcome, unsigned which,
     struct target *t = arg;
     struct named *n = t->named;
     t->checking = false;
+    if (t->checker->names.before_result)
+        t->checker->names.before_result(t->checker->names.arg);
     if (n && n->outdated) { /* the result says nothing about the new addresses */
         t->asked |= t->decides;
         begin(t);
@@ -426,7 +428,7 @@ static void on_failed_lookup(struct target *t, const char *why)
     if (t->first)
         tell_first(t, false, reason);
     else if (c->running && t->named->candidates.set.n == 0)
-        roster_check(c->roster, t->server, false, reason, uv_now(c->loop));
+        roster_check(c->roster, t->server, false, reason, uv_now(c->loop), uv_now(c->loop));
 }
 
 /* Without checks nothing tells which address is best, so the first one is used at once. */

@@ -32,11 +32,13 @@ struct checker;
 
 typedef void checker_fn(void *arg);
 
-/* For servers by name. */
+/* For servers by name, and to hear of results first. */
 struct checker_names {
     struct lookups *lookups; /* must be closed after the checker */
     /* A server, to which there may be connections, has moved to another address. May be NULL. */
     void (*on_moved)(void *arg, struct server *s);
+    /* A check has ended; the roster hears of it after this call. May be NULL. */
+    void (*before_result)(void *arg);
     void *arg;
 };
 

@@ -267,6 +267,32 @@ uint16_t pool_home(const struct pool *p, uint64_t hash)
     return (uint16_t)ring_find(p->ring, hash);
 }
 
+/* ---- the agreement of a fleet that the owners follow from ---- */
+
+void pool_set_agreed(struct pool *p, uint64_t epoch, uint64_t seq)
+{
+    uint32_t turn = atomic_load_explicit(&p->agreed_turn, memory_order_relaxed) + 1;
+    /* Release: who reads one of these while it is written anew also sees that the turn is over. */
+    atomic_store_explicit(&p->agreed[turn % 2][0], epoch, memory_order_release);
+    atomic_store_explicit(&p->agreed[turn % 2][1], seq, memory_order_release);
+    atomic_store_explicit(&p->agreed_turn, turn, memory_order_release);
+}
+
+struct pool_agreed pool_agreed(const struct pool *p)
+{
+    struct pool_agreed a;
+    uint32_t turn, after = atomic_load_explicit(&p->agreed_turn, memory_order_acquire);
+    do { /* again if it was written twice meanwhile */
+        turn = after;
+        a.epoch = atomic_load_explicit(&p->agreed[turn % 2][0], memory_order_acquire);
+        a.seq = atomic_load_explicit(&p->agreed[turn % 2][1], memory_order_acquire);
+        after = atomic_load_explicit(&p->agreed_turn, memory_order_acquire);
+    } while (after != turn);
+    if (!atomic_load_explicit(&p->by_agreement, memory_order_relaxed))
+        a = (struct pool_agreed){0};
+    return a;
+}
+
 /* ---- limits ---- */
 
 /* ceil(max_load x total x weight / weight in service). In integers, so that 1.1 means 11/10: the
@@ -383,7 +409,9 @@ struct offer {
     struct pool *pool;
     const struct pool_request *request;
     uint64_t hash;
+    bool look;              /* nothing is lent, and limits do not count */
     const uint16_t *whatif; /* NULL: the published owners count */
+    bool stop_at_gap, gap;  /* a published owner that is left out here ends the offering */
     uint64_t *refused;      /* a bit for each slot that was asked and refused */
     unsigned nrefused;
     const struct pool_member *taken;
@@ -399,7 +427,7 @@ static bool ramp_holds(const struct offer *o, uint64_t word)
            usable(o->pool, owner) && usable(o->pool, from);
 }
 
-/* Offers the request to the server of a slot. True: o->taken is lent. */
+/* Offers the request to the server of a slot. True: o->taken is lent, or there is a gap. */
 static bool offer(struct offer *o, unsigned slot)
 {
     struct pool *p = o->pool;
@@ -407,12 +435,15 @@ static bool offer(struct offer *o, unsigned slot)
     uint16_t id = word_decide(word, o->hash);
     if (o->whatif && !ramp_holds(o, word))
         id = o->whatif[slot];
+    o->gap = o->stop_at_gap && id != SERVER_NONE && !usable(p, id);
+    if (o->gap)
+        return true;
     if (id == SERVER_NONE || was_tried(o->request, id) || !usable(p, id))
         return false;
     /* What a full server passes on must not go to an idle standby (docs/routing.md, Limits). */
     if (o->full && id != word_owner(word) && id != word_from(word))
         return false;
-    if (!take(p, &p->members[id], slot)) {
+    if (!o->look && !take(p, &p->members[id], slot)) {
         o->full = true;
         return false;
     }
@@ -455,26 +486,44 @@ static void forget_refusals(struct offer *o, struct pool_view *v)
     o->refused = v->refused;
 }
 
+static void offer_along(struct offer *o, struct pool_view *v, unsigned home)
+{
+    struct pool *p = o->pool;
+    if (offer(o, home) || p->config->when_down != WHEN_DOWN_NEXT)
+        return;
+    forget_refusals(o, v);
+    o->refused[home / 64] |= UINT64_C(1) << (home % 64);
+    o->nrefused = 1;
+    if (o->nrefused < p->nbackends)
+        ring_walk(p->ring, o->hash, ask_on_walk, &o);
+}
+
+/* Where the published owners lead to a server that is left out here, the request goes where it
+ * would go after a try of that server, wherever on the walk that is. */
 static enum pool_outcome acquire_keyed(struct pool *p, struct pool_view *v,
-                                       const struct pool_request *r,
+                                       const struct pool_request *r, bool look,
                                        const struct pool_member **member)
 {
-    struct offer o = {.pool = p, .request = r, .hash = r->hash}, *arg = &o;
+    const struct offer fresh = {.pool = p, .request = r, .hash = r->hash, .look = look};
+    struct offer o = fresh;
+    o.stop_at_gap = true;
     unsigned home = ring_find(p->ring, r->hash);
-    unsigned live = atomic_load_explicit(&p->live_slots, memory_order_relaxed);
-    uint16_t id = word_decide(load_word(p, home), r->hash);
-    if (r->ntried > 0 || (id != SERVER_NONE && !usable(p, id))) {
+    if (r->ntried == 0 && atomic_load_explicit(&p->live_slots, memory_order_relaxed) > 0)
+        offer_along(&o, v, home);
+    if (r->ntried > 0 || o.gap) {
+        o = fresh;
         o.whatif = whatif(p, v, r, home);
-        live = v->whatif_live;
-    }
-    if (live > 0 && !offer(&o, home) && p->config->when_down == WHEN_DOWN_NEXT) {
-        forget_refusals(&o, v);
-        o.refused[home / 64] |= UINT64_C(1) << (home % 64);
-        o.nrefused = 1;
-        if (o.nrefused < p->nbackends)
-            ring_walk(p->ring, r->hash, ask_on_walk, &arg);
+        if (v->whatif_live > 0)
+            offer_along(&o, v, home);
     }
     return outcome(&o, member);
+}
+
+uint16_t pool_find_here(struct pool *p, struct pool_view *v, uint64_t hash)
+{
+    const struct pool_request r = {.hash = hash};
+    const struct pool_member *m;
+    return acquire_keyed(p, v, &r, true, &m) == POOL_OK ? m->id : SERVER_NONE;
 }
 
 /* The backend whose turn it is. */
@@ -537,10 +586,10 @@ static enum pool_outcome acquire_keyless(struct pool *p, struct pool_view *v,
 
 /* Nearly every request ends in the quickest case: one load of a word, one of `usable`, one
  * addition. */
-enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct pool_request *r,
-                               const struct pool_member **member)
+static inline enum pool_outcome acquire(struct pool *p, struct pool_view *v,
+                                        const struct pool_request *r,
+                                        const struct pool_member **member)
 {
-    assert(r->ntried <= MAX_TRIED);
     if (r->keyless)
         return acquire_keyless(p, v, r, member);
     if (r->ntried == 0 && !p->limited) {
@@ -551,5 +600,27 @@ enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct
             return POOL_OK;
         }
     }
-    return acquire_keyed(p, v, r, member);
+    return acquire_keyed(p, v, r, false, member);
+}
+
+/* The number is read before the owners, and written after them. So it is never newer than the
+ * owner; it may be older for a moment. If it is none afterwards, the owner may follow from what
+ * this proxy decided alone. */
+static enum pool_outcome acquire_agreed(struct pool *p, struct pool_view *v,
+                                        const struct pool_request *r,
+                                        const struct pool_member **member)
+{
+    struct pool_agreed a = pool_agreed(p);
+    enum pool_outcome outcome = acquire(p, v, r, member);
+    bool given = outcome == POOL_OK && a.epoch && !r->keyless && r->ntried == 0 &&
+                 pool_find(p, r->hash) == (*member)->id && pool_agreed(p).epoch;
+    *r->agreed = given ? a : (struct pool_agreed){0};
+    return outcome;
+}
+
+enum pool_outcome pool_acquire(struct pool *p, struct pool_view *v, const struct pool_request *r,
+                               const struct pool_member **member)
+{
+    assert(r->ntried <= MAX_TRIED);
+    return r->agreed ? acquire_agreed(p, v, r, member) : acquire(p, v, r, member);
 }

@@ -62,6 +62,10 @@ struct pool {
     _Atomic uint64_t version;     /* grows by one with each publish */
     _Atomic uint32_t live_slots;  /* slots with an owner */
     _Atomic uint32_t live_weight; /* the sum of their backends' weights, for max_load */
+    /* pool_set_agreed(): the two places are used in turn, as in struct server_place */
+    _Atomic uint32_t agreed_turn;
+    _Atomic uint64_t agreed[2][2];
+    _Atomic bool by_agreement; /* the roster's word that the owners follow from it alone */
 };
 
 /* What a thread keeps for itself about one pool: the turn of keyless requests, and the owners that
@@ -85,6 +89,11 @@ enum pool_outcome {
     POOL_FULL,      /* all servers that may are at their limits */
 };
 
+/* The number of an agreement of a fleet: two numbers to compare in order. epoch 0: none. */
+struct pool_agreed {
+    uint64_t epoch, seq;
+};
+
 struct pool_request {
     bool keyless;
     uint64_t hash;         /* hash_key() of the key */
@@ -92,6 +101,10 @@ struct pool_request {
     unsigned ntried;
     /* keyless: the member that is asked out of turn, if it serves a slot now; NULL: none is */
     const struct pool_member *preferred;
+    /* NULL: nobody asks. Else pool_acquire() fills in the agreement that gives the server lent to
+     * this key. None: it is lent for another reason (alone, an exception, a further try, a limit,
+     * no key). */
+    struct pool_agreed *agreed;
 };
 
 /* old: the pool of the same name in the generation before, or NULL. The new pool shares its totals,
@@ -137,9 +150,18 @@ static inline bool pool_stays(const struct pool *p, unsigned id, const struct po
 
 /* The id of the server that serves a key now, limits and loads ignored, or SERVER_NONE. */
 uint16_t pool_find(const struct pool *p, uint64_t hash);
+/* The id of the server that pool_acquire() lends for a key, limits and loads ignored, or
+ * SERVER_NONE: not the one of pool_find() if that is left out here (roster_is_excepted()). */
+uint16_t pool_find_here(struct pool *p, struct pool_view *v, uint64_t hash);
 /* The id of the backend whose point the key belongs to, in service or not. */
 uint16_t pool_home(const struct pool *p, uint64_t hash);
 
 struct pool_owner pool_owner_of(const struct pool *p, unsigned slot);
 /* Control thread: from now on every thread sees owners[nbackends]. */
 void pool_publish(struct pool *p, const struct pool_owner *owners);
+/* Control thread: the owners that are published follow from the agreement of this number; after
+ * roster_agree(). {0, 0}: from none; roster_part() does that itself. */
+void pool_set_agreed(struct pool *p, uint64_t epoch, uint64_t seq);
+/* Any thread: the last number set, or none if the owners follow from more than the agreement: a
+ * server is decided here, or all are out and tried. */
+struct pool_agreed pool_agreed(const struct pool *p);

@@ -19,27 +19,15 @@ struct roster *roster_new(struct pool *p, roster_notify_fn *notify, void *arg)
     r->nbackends = p->nbackends;
     r->nservers = p->nservers;
     r->next_ms = NEVER;
-    r->opinions = mem_zalloc_array(n, sizeof *r->opinions);
-    r->decision.out = mem_zalloc_array(n, sizeof *r->decision.out);
-    r->decision.owner = mem_zalloc_array(nb, sizeof *r->decision.owner);
-    r->slots = mem_zalloc_array(nb, sizeof *r->slots);
+    r->witness = witness_new(p);
+    r->standings = standings_new(p);
     r->words = mem_zalloc_array(nb, sizeof *r->words);
-    r->fresh = mem_zalloc_array(nb, sizeof *r->fresh);
-    r->held = mem_zalloc_array(nb, sizeof *r->held);
-    r->trial_out = mem_zalloc_array(n, sizeof *r->trial_out);
-    r->trial = mem_zalloc_array(nb, sizeof *r->trial);
-    r->busy = mem_zalloc_array(n, sizeof *r->busy);
+    r->out = mem_zalloc_array(n, sizeof *r->out);
+    r->listed = mem_zalloc_array(n, sizeof *r->listed);
     r->before = mem_zalloc_array(nb, sizeof *r->before);
     r->after = mem_zalloc_array(nb, sizeof *r->after);
-    for (unsigned i = 0; i < n; i++) {
-        struct opinion *o = &r->opinions[i];
-        o->delay_ms = r->config->failback.after_ms;
-        verdict_init(&o->verdict, r->config->health.fall, r->config->health.rise, true);
-    }
-    for (unsigned b = 0; b < nb; b++) {
-        r->slots[b].ramp_from = SERVER_NONE;
-        r->words[b] = (struct pool_owner){.owner = (uint16_t)b, .from = SERVER_NONE};
-    }
+    for (unsigned b = 0; b < nb; b++)
+        r->words[b] = r->standings->words[b];
     return r;
 }
 
@@ -50,89 +38,169 @@ void roster_free(struct roster *r)
     free(r->notices);
     free(r->after);
     free(r->before);
-    free(r->busy);
-    free(r->trial);
-    free(r->trial_out);
-    free(r->held);
-    free(r->fresh);
+    free(r->listed);
+    free(r->out);
     free(r->words);
-    free(r->slots);
-    free(r->decision.owner);
-    free(r->decision.out);
-    free(r->opinions);
+    standings_free(r->standings);
+    witness_free(r->witness);
     free(r);
 }
 
-static struct opinion *opinion(const struct roster *r, unsigned server)
+static struct seen *seen(const struct roster *r, unsigned server)
 {
     assert(server < r->nservers);
-    return &r->opinions[server];
+    return &r->witness->seen[server];
 }
 
-/* Ends each event: all opinions are turned into a new decision, and its consequences are drawn. */
-static void settle(struct roster *r, uint64_t now_ms)
+static struct standing *standing(const struct roster *r, unsigned server)
 {
-    roster_decide(r, now_ms);
+    assert(server < r->nservers);
+    return &r->standings->servers[server];
+}
+
+/* Whether what this proxy sees of the server decides how it stands. */
+static bool decides(const struct roster *r, unsigned server)
+{
+    return !standing_is_agreed(r->standings, server);
+}
+
+/* After an agreement, servers may be out that this proxy can reach. It leaves them out, as long as
+ * others serve their keys. True: one was needed, so the decision is to be made again. */
+static bool rescue(struct roster *r, uint64_t now_ms)
+{
+    bool any = false;
+    for (unsigned i = 0; i < r->nservers && r->fleet; i++) {
+        const struct standing *d = standing(r, i);
+        if (d->phase != STANDINGS_DOWN || d->drained || !seen(r, i)->verdict.up || !decides(r, i) ||
+            !standings_want(r->standings, i))
+            continue;
+        standings_rise(r->standings, i, now_ms);
+        any = true;
+    }
+    return any;
+}
+
+void roster_settle(struct roster *r, uint64_t now_ms)
+{
+    do
+        standings_decide(r->standings, now_ms);
+    while (rescue(r, now_ms));
     roster_apply(r, now_ms);
+}
+
+/* ---- verdicts ---- */
+
+/* The witness has turned down. In a fleet it matters at once whether the other servers can be
+ * reached. reason must live until the notices are told. */
+static void fallen(struct roster *r, unsigned server, const char *reason, uint64_t now_ms)
+{
+    roster_push(r, ROSTER_SERVER_DOWN, server)->reason = reason;
+    if (decides(r, server))
+        standings_down(r->standings, server, now_ms);
+    for (unsigned i = 0; i < r->nservers && r->look; i++)
+        if (i != server && seen(r, i)->verdict.up)
+            r->look(r->look_arg, i);
+}
+
+/* The witness has turned up. */
+static void risen(struct roster *r, unsigned server, uint64_t now_ms)
+{
+    if (decides(r, server) && standing(r, server)->phase == STANDINGS_DOWN)
+        standings_rise(r->standings, server, now_ms);
+    /* Failures from before it went down must not count against it now. */
+    server_succeeded(r->pool->members[server].server);
+    roster_push(r, ROSTER_SERVER_UP, server);
+}
+
+static void go_down(struct roster *r, unsigned server, const char *reason, uint64_t now_ms)
+{
+    witness_down(r->witness, server, now_ms, now_ms);
+    fallen(r, server, reason, now_ms);
+    roster_settle(r, now_ms);
+}
+
+static void go_up(struct roster *r, unsigned server, uint64_t now_ms)
+{
+    witness_up(r->witness, server, now_ms);
+    risen(r, server, now_ms);
 }
 
 /* ---- events ---- */
 
-void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms)
+void roster_first(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t began_ms,
+                  uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
-    assert(!r->started && o->phase == UP);
-    opinion_record(o, ok, reason, now_ms);
+    struct seen *v = seen(r, server);
+    assert(!r->started && v->verdict.up);
+    witness_note(r->witness, server, ok, reason, began_ms, now_ms);
     if (ok) /* up already, as every server begins */
         return;
-    opinion_go_down(r, server, o->last.reason, now_ms);
-    o->until_ms =
-        NEVER; /* with `check: off` its name is not resolved, and time does not change that */
-    o->no_wait = true;
+    witness_down(r->witness, server, began_ms, now_ms);
+    /* With `check: off` its name is not resolved, and time does not change that. */
+    v->until_ms = NEVER;
+    fallen(r, server, v->last.reason, now_ms);
+    standing(r, server)->no_wait = decides(r, server);
 }
 
 void roster_resolved(struct roster *r, unsigned server, uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
+    struct seen *v = seen(r, server);
     assert(r->started);
-    if (r->config->health.check != CHECK_OFF || o->phase != DOWN || o->until_ms != NEVER)
+    if (r->config->health.check != CHECK_OFF || v->verdict.up || v->until_ms != NEVER)
         return;
-    opinion_rise(r, server, now_ms);
-    settle(r, now_ms);
+    go_up(r, server, now_ms);
+    roster_settle(r, now_ms);
 }
 
 void roster_start(struct roster *r, uint64_t now_ms)
 {
     assert(!r->started);
     r->started = true;
-    settle(r, now_ms);
+    roster_settle(r, now_ms);
 }
 
 static void count_check(struct roster *r, unsigned server, bool ok, uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
-    switch (verdict_check(&o->verdict, ok)) {
+    switch (witness_check(r->witness, server, ok, now_ms)) {
     case VERDICT_SAME:
-        break;
+        return;
     case VERDICT_DOWN:
-        opinion_go_down(r, server, o->last.reason, now_ms);
-        settle(r, now_ms);
+        fallen(r, server, seen(r, server)->last.reason, now_ms);
         break;
     case VERDICT_UP:
-        opinion_rise(r, server, now_ms);
-        settle(r, now_ms);
+        risen(r, server, now_ms);
         break;
     }
+    roster_settle(r, now_ms);
 }
 
-bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms)
+/* True: the check failed while this proxy stood still, so that says nothing of the server. */
+static bool is_void(struct roster *r, unsigned server, bool ok, uint64_t began_ms)
 {
-    struct opinion *o = opinion(r, server);
+    struct seen *v = seen(r, server);
+    if (ok || !witness_doubts_check(r->witness, began_ms))
+        return false;
+    if (v->suspicion == ROSTER_PENDING) {
+        v->suspicion = ROSTER_UNSUSPECTED;
+        server_succeeded(r->pool->members[server].server);
+    }
+    return true;
+}
+
+bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t began_ms,
+                  uint64_t now_ms)
+{
+    struct seen *v = seen(r, server);
+    bool was_fresh = v->fresh;
     assert(r->started);
-    if (o->suspicion == ROSTER_PENDING && !ok)
-        return roster_verdict(r, server, ok, reason, now_ms);
-    opinion_record(o, ok, reason, now_ms);
+    if (is_void(r, server, ok, began_ms))
+        return roster_changing(r, server);
+    if (v->suspicion == ROSTER_PENDING && !ok)
+        return roster_verdict(r, server, ok, reason, began_ms, now_ms);
+    witness_note(r->witness, server, ok, reason, began_ms, now_ms);
     count_check(r, server, ok, now_ms);
+    if (v->fresh != was_fresh || (ok && r->unproved))
+        roster_tell_news(r);
     return roster_changing(r, server);
 }
 
@@ -141,7 +209,8 @@ bool roster_check(struct roster *r, unsigned server, bool ok, const char *reason
 static bool is_last(const struct roster *r, unsigned server)
 {
     for (unsigned i = 0; i < r->nservers; i++)
-        if (i != server && r->opinions[i].phase != DOWN && !r->opinions[i].drained)
+        if (i != server && seen(r, i)->verdict.up && standing(r, i)->phase != STANDINGS_DOWN &&
+            !standing(r, i)->drained)
             return false;
     return true;
 }
@@ -151,7 +220,7 @@ static void spare(struct roster *r, unsigned server, uint64_t now_ms)
 {
     unsigned count;
     server_succeeded(r->pool->members[server].server);
-    if (!roster_speaks(&r->opinions[server].spared, now_ms, &count))
+    if (!roster_speaks(&seen(r, server)->spared, now_ms, &count))
         return;
     struct roster_notice *n = roster_push(r, ROSTER_SPARED, server);
     n->reason = r->passive_reason;
@@ -159,39 +228,47 @@ static void spare(struct roster *r, unsigned server, uint64_t now_ms)
     roster_flush(r);
 }
 
+/* True: the failures of live traffic may be this proxy's own, and the count starts again. */
+static bool forgives(struct roster *r, unsigned server, uint64_t now_ms)
+{
+    if (!witness_doubts_traffic(r->witness, now_ms))
+        return false;
+    server_succeeded(r->pool->members[server].server);
+    return true;
+}
+
 void roster_passive_down(struct roster *r, unsigned server, uint64_t now_ms)
 {
     assert(r->started);
-    if (opinion(r, server)->phase == DOWN)
-        return; /* a worker noticed these failures before it heard that the server is down */
+    if (!seen(r, server)->verdict.up || forgives(r, server, now_ms))
+        return; /* down: a worker noticed these failures before it heard of that */
     snprintf(r->passive_reason, sizeof r->passive_reason, "%u failures of live traffic in a row",
              r->config->passive.failures);
-    if (is_last(r, server)) {
+    if (is_last(r, server))
         spare(r, server, now_ms);
-        return;
-    }
-    opinion_go_down(r, server, r->passive_reason, now_ms);
-    settle(r, now_ms);
+    else
+        go_down(r, server, r->passive_reason, now_ms);
 }
 
 bool roster_suspect(struct roster *r, unsigned server)
 {
-    struct opinion *o = opinion(r, server);
+    struct seen *v = seen(r, server);
     assert(r->started);
-    if (o->phase == DOWN || !config_health_reads_answer(&r->config->health))
+    if (!v->verdict.up || !config_health_reads_answer(&r->config->health))
         return false;
-    o->suspicion = ROSTER_PENDING;
+    v->suspicion = ROSTER_PENDING;
     return true;
 }
 
-bool roster_verdict(struct roster *r, unsigned server, bool ok, const char *reason, uint64_t now_ms)
+bool roster_verdict(struct roster *r, unsigned server, bool ok, const char *reason,
+                    uint64_t began_ms, uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
+    struct seen *v = seen(r, server);
     struct server *s = r->pool->members[server].server;
-    if (o->suspicion != ROSTER_PENDING)
-        return roster_check(r, server, ok, reason, now_ms);
-    opinion_record(o, ok, reason, now_ms);
-    o->suspicion = ok ? ROSTER_CLEARED : ROSTER_CONFIRMED;
+    if (v->suspicion != ROSTER_PENDING || is_void(r, server, ok, began_ms))
+        return roster_check(r, server, ok, reason, began_ms, now_ms);
+    witness_note(r->witness, server, ok, reason, began_ms, now_ms);
+    v->suspicion = ok ? ROSTER_CLEARED : ROSTER_CONFIRMED;
     atomic_fetch_add_explicit(ok ? &s->suspicions.passed : &s->suspicions.failed, 1,
                               memory_order_relaxed);
     bool falls = !ok && !is_last(r, server);
@@ -199,62 +276,50 @@ bool roster_verdict(struct roster *r, unsigned server, bool ok, const char *reas
     server_succeeded(s); /* the count starts again */
     if (falls) {
         snprintf(r->passive_reason, sizeof r->passive_reason, "%s, asked for by live traffic (%s)",
-                 o->last.reason, blame_name(blame));
-        opinion_go_down(r, server, r->passive_reason, now_ms);
-        settle(r, now_ms);
+                 v->last.reason, blame_name(blame));
+        go_down(r, server, r->passive_reason, now_ms);
     } else {
         count_check(r, server, ok, now_ms);
     }
     roster_flush(r);
+    roster_tell_news(r);
     return roster_changing(r, server);
 }
 
+/* ---- operators ---- */
+
 void roster_drain(struct roster *r, unsigned server, uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
+    const struct standing *d = standing(r, server);
     assert(r->started);
-    if (o->drained)
+    if (d->drained)
         return;
-    o->drained = true;
+    standings_drain(r->standings, server, d->asked_ms, now_ms);
     roster_push(r, ROSTER_DRAINED, server);
-    settle(r, now_ms);
-}
-
-/* Ends a drain, and a wait or hold. */
-static void put_back(struct roster *r, unsigned server, uint64_t now_ms)
-{
-    struct opinion *o = &r->opinions[server];
-    if (!o->drained && !opinion_is_waiting(o))
-        return;
-    roster_push(r, ROSTER_ENABLED, server);
-    o->drained = false;
-    if (opinion_is_waiting(o))
-        opinion_come_back(o, now_ms);
+    roster_settle(r, now_ms);
 }
 
 void roster_enable(struct roster *r, unsigned server, uint64_t now_ms)
 {
-    opinion(r, server);
+    const struct standing *d = standing(r, server);
     assert(r->started);
-    put_back(r, server, now_ms);
-    settle(r, now_ms);
+    if (d->drained || standing_is_waiting(d)) {
+        roster_push(r, ROSTER_ENABLED, server);
+        standings_enable(r->standings, server, d->asked_ms, now_ms);
+    }
+    roster_settle(r, now_ms);
 }
 
 bool roster_failback(struct roster *r, unsigned server, uint64_t now_ms)
 {
-    struct opinion *o = opinion(r, server);
+    const struct standing *d = standing(r, server);
+    bool drained = d->drained;
     assert(r->started);
-    if (o->phase == DOWN)
+    if (!standings_failback(r->standings, server, d->asked_ms, now_ms))
         return false;
-    if (o->drained)
-        put_back(r, server, now_ms);
-    else if (opinion_is_waiting(o))
-        opinion_come_back(o, now_ms);
-    if (server < r->nbackends) { /* a standby has no keys of its own to get back */
-        r->slots[server].ramp_from = SERVER_NONE;
-        r->slots[server].at_once = true;
-    }
-    settle(r, now_ms);
+    if (drained)
+        roster_push(r, ROSTER_ENABLED, server);
+    roster_settle(r, now_ms);
     return true;
 }
 
@@ -276,15 +341,17 @@ void roster_tick(struct roster *r, uint64_t now_ms)
         return;
     bool due = false;
     for (unsigned i = 0; i < r->nservers; i++) {
-        struct opinion *o = &r->opinions[i];
-        if (o->phase == DOWN && now_ms >= o->until_ms) {
-            opinion_rise(r, i, now_ms);
+        const struct seen *v = seen(r, i);
+        if (!v->verdict.up && now_ms >= v->until_ms) {
+            go_up(r, i, now_ms);
             due = true;
         }
-        due |= o->phase == WAITING && !o->drained && now_ms >= o->until_ms;
+        const struct standing *d = standing(r, i);
+        due |=
+            d->phase == STANDINGS_WAITING && !d->drained && decides(r, i) && now_ms >= d->until_ms;
     }
     if (due)
-        settle(r, now_ms);
+        roster_settle(r, now_ms);
     else
         roster_apply(r, now_ms); /* a step of a ramp: the decision stays */
 }
@@ -301,20 +368,20 @@ static bool serves_any(const struct roster *r, unsigned server)
 
 enum roster_state roster_state(const struct roster *r, unsigned server)
 {
-    const struct opinion *o = opinion(r, server);
-    if (o->drained)
+    const struct standing *d = standing(r, server);
+    if (d->drained || seen(r, server)->drained)
         return ROSTER_DRAINING;
-    switch (o->phase) {
-    case DOWN:
+    switch (d->phase) {
+    case STANDINGS_DOWN:
         return ROSTER_DOWN;
-    case WAITING:
-    case HELD:
+    case STANDINGS_WAITING:
+    case STANDINGS_HELD:
         return ROSTER_RETURNING;
-    case UP:
+    case STANDINGS_UP:
         break;
     }
-    if (!is_standby(r, server)) /* a backend in its ramp has only a part of its keys */
-        return r->slots[server].ramp_from == SERVER_NONE ? ROSTER_UP : ROSTER_RETURNING;
+    if (!is_standby(r->standings, server)) /* a backend in its ramp has only a part of its keys */
+        return r->standings->slots[server].ramp_from == SERVER_NONE ? ROSTER_UP : ROSTER_RETURNING;
     return serves_any(r, server) ? ROSTER_PROMOTED : ROSTER_STANDBY;
 }
 
@@ -333,7 +400,7 @@ const char *roster_state_name(enum roster_state s)
 
 const struct roster_check *roster_last_check(const struct roster *r, unsigned server)
 {
-    return &opinion(r, server)->last;
+    return &seen(r, server)->last;
 }
 
 bool roster_all_down(const struct roster *r)
@@ -343,20 +410,20 @@ bool roster_all_down(const struct roster *r)
 
 enum roster_suspicion roster_suspicion(const struct roster *r, unsigned server)
 {
-    return opinion(r, server)->suspicion;
+    return seen(r, server)->suspicion;
 }
 
 bool roster_is_known(const struct roster *r, unsigned server)
 {
-    return opinion(r, server)->known;
+    return seen(r, server)->known;
 }
 
 bool roster_is_down(const struct roster *r, unsigned server)
 {
-    return opinion(r, server)->phase == DOWN;
+    return !seen(r, server)->verdict.up;
 }
 
 bool roster_changing(const struct roster *r, unsigned server)
 {
-    return verdict_changing(&opinion(r, server)->verdict);
+    return verdict_changing(&seen(r, server)->verdict);
 }

@@ -1,9 +1,10 @@
-/* From the roster of one generation to that of the next: servers that stay keep what is believed of
- * them, and slots keep the servers that have their keys.
+/* From the roster of one generation to that of the next: servers that stay keep how they stand, and
+ * what was seen of them, and slots keep the servers that have their keys.
  *
- * A server stays if it is the same object (pool_new()); then its opinion is carried over, whatever
- * its id and its role are now. A slot stays if there was a backend of that name; then its word is
- * carried over, so that roster_tell() sees what the new generation changes, and a ramp goes on. */
+ * A server stays if it is the same object (pool_new()); then both are carried over, whatever its
+ * id and its role are now. What was agreed of a server stays with its name. A slot stays if there
+ * was a backend of that name; then its word is carried over, so that roster_tell() sees what the
+ * new generation changes, and a ramp goes on. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -27,7 +28,7 @@ static uint64_t adopt_delay(const struct roster *r, const struct past *p, uint64
 
 /* When a DOWN ends. With checks only they end it. Without checks time does, but not for a server
  * whose name is not resolved. */
-static uint64_t down_until(const struct roster *r, const struct past *p, const struct opinion *was,
+static uint64_t down_until(const struct roster *r, const struct past *p, const struct seen *was,
                            const struct server *s, uint64_t now_ms)
 {
     if (r->config->health.check != CHECK_OFF)
@@ -46,35 +47,60 @@ static uint64_t wait_until(const struct roster *r, uint64_t until_ms, uint64_t n
 
 /* server_failed() reports the failure that reaches the threshold. A count that is above a new,
  * lower threshold already would never reach it. And what a failure counts depends on the check. */
-static void adopt_row(const struct roster *r, struct opinion *o, const struct past *p,
+static void adopt_row(const struct roster *r, struct seen *v, const struct past *p,
                       struct server *s)
 {
     bool scripted = config_health_reads_answer(&r->config->health);
     if (r->config->passive.failures != p->passive_failures || scripted != p->reads_answer)
         server_succeeded(s);
-    if (o->suspicion == ROSTER_PENDING && (!scripted || r->config->passive.failures == 0))
-        o->suspicion = ROSTER_UNSUSPECTED; /* no check is made that could answer it */
+    if (v->suspicion == ROSTER_PENDING && (!scripted || r->config->passive.failures == 0))
+        v->suspicion = ROSTER_UNSUSPECTED; /* no check is made that could answer it */
 }
 
-static void adopt_opinion(struct roster *r, unsigned id, const struct past *p,
-                          const struct opinion *was, uint64_t now_ms)
+/* How the server stands. A standby is never held, and no server is without `manual`. As a wait,
+ * whose time is over, the hold then ends. */
+static void adopt_standing(struct roster *r, unsigned id, const struct past *p,
+                           const struct standing *was, uint64_t now_ms)
 {
-    struct opinion *o = &r->opinions[id];
+    struct standing *d = &r->standings->servers[id];
+    *d = *was;
+    d->delay_ms = adopt_delay(r, p, was->delay_ms);
+    if (d->phase == STANDINGS_HELD && (is_standby(r->standings, id) || !r->config->failback.manual))
+        d->phase = STANDINGS_WAITING;
+    if (d->phase == STANDINGS_WAITING)
+        d->until_ms = wait_until(r, was->until_ms, now_ms);
+}
+
+/* What was seen of the server. */
+static void adopt_seen(struct roster *r, unsigned id, const struct past *p, const struct seen *was,
+                       uint64_t now_ms)
+{
+    struct seen *v = &r->witness->seen[id];
     struct server *s = r->pool->members[id].server;
-    *o = *was;
-    o->known = true;
-    verdict_init(&o->verdict, r->config->health.fall, r->config->health.rise, was->verdict.up);
-    verdict_take_over(&o->verdict, &was->verdict);
-    o->delay_ms = adopt_delay(r, p, was->delay_ms);
-    /* A standby is never held, and no server is without `manual`. As a wait, whose time is over,
-     * the hold then ends. */
-    if (o->phase == HELD && (is_standby(r, id) || !r->config->failback.manual))
-        o->phase = WAITING;
-    if (o->phase == DOWN)
-        o->until_ms = down_until(r, p, was, s, now_ms);
-    else if (o->phase == WAITING)
-        o->until_ms = wait_until(r, was->until_ms, now_ms);
-    adopt_row(r, o, p, s);
+    *v = *was;
+    v->known = true;
+    v->claimed = false; /* whoever hears of claims tells of them again */
+    verdict_init(&v->verdict, r->config->health.fall, r->config->health.rise, was->verdict.up);
+    verdict_take_over(&v->verdict, &was->verdict);
+    v->exception.delay_ms = adopt_delay(r, p, was->exception.delay_ms);
+    if (!v->verdict.up)
+        v->until_ms = down_until(r, p, was, s, now_ms);
+    adopt_row(r, v, p, s);
+}
+
+/* What was seen last of any server. A server that is none any more proves sight as well. */
+static void adopt_witness(struct roster *r, const struct witness *was, const uint16_t *ids)
+{
+    struct witness *w = r->witness;
+    if (was == NULL)
+        return;
+    w->sees = was->sees;
+    w->sees_other = was->sees_other;
+    w->sight = was->sees && was->sight != SERVER_NONE ? ids[was->sight] : SERVER_NONE;
+    w->sight_ms = was->sight_ms;
+    w->other_sight_ms = was->other_sight_ms;
+    w->stalled = was->stalled;
+    w->stalled_ms = was->stalled_ms;
 }
 
 /* Of each server of then its id now, whatever its role is; SERVER_NONE: it does not stay. free()
@@ -98,13 +124,13 @@ static uint16_t owner_now(const struct roster *r, const uint16_t *ids, unsigned 
         return SERVER_NONE;
     if (owner == was_b)
         return (uint16_t)b;
-    return is_standby(r, ids[owner]) ? ids[owner] : SERVER_GONE;
+    return is_standby(r->standings, ids[owner]) ? ids[owner] : SERVER_GONE;
 }
 
 static void adopt_slot(struct roster *r, unsigned b, const struct past *p, const uint16_t *ids,
                        unsigned was_b)
 {
-    struct slot *s = &r->slots[b];
+    struct slot *s = &r->standings->slots[b];
     struct pool_owner *w = &r->words[b];
     *s = p->slots[was_b];
     *w = p->words[was_b];
@@ -114,6 +140,7 @@ static void adopt_slot(struct roster *r, unsigned b, const struct past *p, const
     w->owner = owner_now(r, ids, b, was_b, w->owner);
     w->from = owner_now(r, ids, b, was_b, w->from);
     s->ramp_from = w->from;
+    r->standings->words[b] = *w;
     if (r->gone && roster_holder(*w, r->nbackends) == SERVER_GONE)
         r->gone[b] = p->servers[holder].member;
 }
@@ -133,9 +160,17 @@ void roster_take_over(struct roster *r, const struct past *p, uint64_t now_ms)
 {
     assert(!r->started);
     uint16_t *ids = ids_now(r, p);
-    for (unsigned id = 0; id < p->nservers; id++)
-        if (ids[id] != SERVER_NONE)
-            adopt_opinion(r, ids[id], p, &p->opinions[id], now_ms);
+    r->agreed = r->standings->follows = p->agreed;
+    r->fleet = p->fleet;
+    for (unsigned id = 0; id < p->nservers; id++) {
+        const struct pool_member *now = p->servers[id].now;
+        bool agreed = p->agreed && p->standings[id].listed; /* that goes by names */
+        if (now && (p->servers[id].stays || agreed))
+            adopt_standing(r, now->id, p, &p->standings[id], now_ms);
+        if (now && p->servers[id].stays)
+            adopt_seen(r, now->id, p, &p->seen[id], now_ms);
+    }
+    adopt_witness(r, p->witness, ids);
     for (unsigned b = 0; b < p->nbackends; b++) {
         const struct pool_member *m = p->servers[b].now;
         if (m && !m->standby)
@@ -155,9 +190,13 @@ static struct past past_of(const struct roster *r, const struct roster *old)
         .nbackends = old->nbackends,
         .nservers = old->nservers,
         .servers = mem_zalloc_array(old->nservers, sizeof *p.servers),
-        .opinions = old->opinions,
-        .slots = old->slots,
+        .standings = old->standings->servers,
+        .seen = old->witness->seen,
+        .slots = old->standings->slots,
         .words = old->words,
+        .witness = old->witness,
+        .agreed = old->agreed,
+        .fleet = old->fleet,
         .all_down = old->all_down,
         .same_ring = r->pool->ring == old->pool->ring,
         .checked = c->health.check != CHECK_OFF,

@@ -20,8 +20,10 @@
 #define MAX_SERVERS 4096
 #define LONGEST_MS (INT64_C(1) << 52) /* of what a document may say */
 
-static const char *const phases[] = {
-    [UP] = "up", [DOWN] = "down", [WAITING] = "waiting", [HELD] = "held"};
+static const char *const phases[] = {[STANDINGS_UP] = "up",
+                                     [STANDINGS_DOWN] = "down",
+                                     [STANDINGS_WAITING] = "waiting",
+                                     [STANDINGS_HELD] = "held"};
 static const char *const suspicions[] = {[ROSTER_UNSUSPECTED] = "none",
                                          [ROSTER_PENDING] = "pending",
                                          [ROSTER_CLEARED] = "cleared",
@@ -117,29 +119,46 @@ static json_t *save_resolved(const struct server *s)
 }
 
 /* Of what a check is to decide. */
-static json_t *save_blame(const struct server *s, const struct opinion *o)
+static json_t *save_blame(const struct server *s, const struct seen *v)
 {
     enum blame blame;
     uint64_t at_ms;
-    if (o->suspicion != ROSTER_PENDING || !suspicions_last(&s->suspicions, &blame, &at_ms))
+    if (v->suspicion != ROSTER_PENDING || !suspicions_last(&s->suspicions, &blame, &at_ms))
         return json_null();
     return number(blame);
+}
+
+/* Of a roster that has had an agreement: what is seen may be another thing than what is decided. */
+static json_t *save_here(const struct roster *r, unsigned id, uint64_t now_ms)
+{
+    const struct seen *v = &r->witness->seen[id];
+    const struct exception *x = &v->exception;
+    if (!r->fleet)
+        return json_null();
+    return json_pack("{s:b, s:o, s:b, s:o, s:o, s:o}", "up", v->verdict.up, "left",
+                     left(v->until_ms, now_ms), "excepted", x->on, "exception_left",
+                     x->on ? left(x->until_ms, now_ms) : json_null(), "delay", number(x->delay_ms),
+                     "ended_ago", x->ended ? ago(x->ended_ms, now_ms) : json_null());
 }
 
 static json_t *save_server(const struct roster *r, unsigned id, uint64_t now_ms)
 {
     const struct server *s = r->pool->members[id].server;
-    const struct opinion *o = &r->opinions[id];
-    return json_pack(
-        "{s:o, s:o, s:o, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
-        "name", text_of(s->name), "address", text_of(s->address_text), "resolved", save_resolved(s),
-        "phase", phases[o->phase], "drained", o->drained, "no_wait", o->no_wait, "tell_held",
-        o->tell_held, "count", number(o->verdict.count), "returned_ago",
-        o->returned ? ago(o->returned_ms, now_ms) : json_null(), "delay", number(o->delay_ms),
-        "left", left(o->until_ms, now_ms), "last_check", save_last(&o->last, now_ms), "suspicion",
-        suspicions[o->suspicion], "blame", save_blame(s, o), "suspected",
-        save_quiet(&o->suspected, now_ms), "spared", save_quiet(&o->spared, now_ms), "failures",
-        number(atomic_load_explicit(&s->failures, memory_order_relaxed)));
+    const struct standing *d = &r->standings->servers[id];
+    const struct seen *v = &r->witness->seen[id];
+    uint64_t until_ms = d->phase == STANDINGS_DOWN ? v->until_ms : d->until_ms;
+    return json_pack("{s:o, s:o, s:o, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, "
+                     "s:o, s:o, s:o}",
+                     "name", text_of(s->name), "address", text_of(s->address_text), "resolved",
+                     save_resolved(s), "phase", phases[d->phase], "drained", d->drained, "no_wait",
+                     d->no_wait, "tell_held", d->tell_held, "count", number(v->verdict.count),
+                     "returned_ago", d->returned ? ago(d->returned_ms, now_ms) : json_null(),
+                     "delay", number(d->delay_ms), "left", left(until_ms, now_ms), "last_check",
+                     save_last(&v->last, now_ms), "suspicion", suspicions[v->suspicion], "blame",
+                     save_blame(s, v), "suspected", save_quiet(&v->suspected, now_ms), "spared",
+                     save_quiet(&v->spared, now_ms), "failures",
+                     number(atomic_load_explicit(&s->failures, memory_order_relaxed)), "here",
+                     save_here(r, id, now_ms));
 }
 
 static json_t *save_name(const struct roster *r, uint16_t id)
@@ -149,7 +168,7 @@ static json_t *save_name(const struct roster *r, uint16_t id)
 
 static bool save_slot(const struct roster *r, unsigned b, uint64_t now_ms, json_t *into)
 {
-    const struct slot *s = &r->slots[b];
+    const struct slot *s = &r->standings->slots[b];
     const struct pool_owner *w = &r->words[b];
     bool ramp = w->from != SERVER_NONE;
     json_t *slot = json_pack(
@@ -197,7 +216,8 @@ json_t *roster_save(const struct roster *r, uint64_t now_ms)
 struct document {
     struct past past;
     char **names, **addresses; /* of each server, as written */
-    struct opinion *opinions;
+    struct standing *standings;
+    struct seen *seen;
     struct slot *slots;
     struct pool_owner *words;
     struct addr *resolved; /* len 0: none */
@@ -215,7 +235,8 @@ static void document_init(struct document *d, unsigned nbackends, unsigned nserv
     d->past.servers = mem_zalloc_array(nservers, sizeof *d->past.servers);
     d->names = mem_zalloc_array(nservers, sizeof *d->names);
     d->addresses = mem_zalloc_array(nservers, sizeof *d->addresses);
-    d->past.opinions = d->opinions = mem_zalloc_array(nservers, sizeof *d->opinions);
+    d->past.standings = d->standings = mem_zalloc_array(nservers, sizeof *d->standings);
+    d->past.seen = d->seen = mem_zalloc_array(nservers, sizeof *d->seen);
     d->past.slots = d->slots = mem_zalloc_array(nbackends, sizeof *d->slots);
     d->past.words = d->words = mem_zalloc_array(nbackends, sizeof *d->words);
     d->resolved = mem_zalloc_array(nservers, sizeof *d->resolved);
@@ -232,7 +253,8 @@ static void document_deinit(struct document *d)
     free(d->names);
     free(d->addresses);
     free(d->past.servers);
-    free(d->opinions);
+    free(d->standings);
+    free(d->seen);
     free(d->slots);
     free(d->words);
     free(d->resolved);
@@ -332,26 +354,57 @@ static void get_resolved(struct document *d, const json_t *o, struct addr *a)
     free(text);
 }
 
-/* A server is up by its checks in every phase but DOWN, and only a wait or hold can be told. */
-static void get_opinion(struct document *d, const json_t *v, struct opinion *o)
+static void get_standing(struct document *d, const json_t *v, struct standing *s)
 {
     uint64_t ms;
-    o->phase = (enum phase)get_word(d, v, "phase", phases, sizeof phases / sizeof *phases);
-    o->drained = get_bool(d, v, "drained");
-    o->no_wait = get_bool(d, v, "no_wait");
-    o->tell_held = get_bool(d, v, "tell_held") && (o->phase == WAITING || o->phase == HELD);
-    o->verdict.up = o->phase != DOWN;
-    o->verdict.count = (unsigned)get_number(d, v, "count", INT32_MAX);
-    o->delay_ms = get_number(d, v, "delay", LONGEST_MS);
-    o->until_ms = get_length(d, v, "left", &ms) ? d->now_ms + ms : NEVER;
-    o->returned = get_length(d, v, "returned_ago", &ms);
-    if (o->returned)
-        o->returned_ms = d->now_ms - ms;
-    get_last(d, v, &o->last);
-    o->suspicion = (enum roster_suspicion)get_word(d, v, "suspicion", suspicions,
+    s->phase =
+        (enum standings_phase)get_word(d, v, "phase", phases, sizeof phases / sizeof *phases);
+    s->drained = get_bool(d, v, "drained");
+    s->no_wait = get_bool(d, v, "no_wait");
+    s->tell_held = get_bool(d, v, "tell_held") &&
+                   (s->phase == STANDINGS_WAITING || s->phase == STANDINGS_HELD);
+    s->delay_ms = get_number(d, v, "delay", LONGEST_MS);
+    s->until_ms = get_length(d, v, "left", &ms) ? d->now_ms + ms : NEVER;
+    s->returned = get_length(d, v, "returned_ago", &ms);
+    if (s->returned)
+        s->returned_ms = d->now_ms - ms;
+}
+
+/* Without this part the server is up by its checks in every phase but one. Documents of programs
+ * that knew no fleet have no such part. */
+static void get_here(struct document *d, const json_t *v, struct seen *s)
+{
+    uint64_t ms;
+    const json_t *here = json_object_get(v, "here");
+    if (here == NULL || json_is_null(here))
+        return;
+    d->past.fleet = true;
+    s->verdict.up = get_bool(d, here, "up");
+    s->until_ms = get_length(d, here, "left", &ms) ? d->now_ms + ms : NEVER;
+    struct exception *x = &s->exception;
+    x->on = get_bool(d, here, "excepted");
+    x->until_ms = get_length(d, here, "exception_left", &ms) ? d->now_ms + ms : NEVER;
+    x->delay_ms = get_number(d, here, "delay", LONGEST_MS);
+    x->ended = get_length(d, here, "ended_ago", &ms);
+    if (x->ended)
+        x->ended_ms = d->now_ms - ms;
+    if (x->on && x->until_ms == NEVER && s->verdict.up) /* else it would never end */
+        wrong(d, "exception_left");
+}
+
+static void get_seen(struct document *d, const json_t *v, const struct standing *how,
+                     struct seen *s)
+{
+    s->verdict.up = how->phase != STANDINGS_DOWN;
+    s->verdict.count = (unsigned)get_number(d, v, "count", INT32_MAX);
+    s->until_ms = how->phase == STANDINGS_DOWN ? how->until_ms : NEVER;
+    s->exception.delay_ms = how->delay_ms;
+    get_last(d, v, &s->last);
+    s->suspicion = (enum roster_suspicion)get_word(d, v, "suspicion", suspicions,
                                                    sizeof suspicions / sizeof *suspicions);
-    get_quiet(d, v, "suspected", &o->suspected);
-    get_quiet(d, v, "spared", &o->spared);
+    get_quiet(d, v, "suspected", &s->suspected);
+    get_quiet(d, v, "spared", &s->spared);
+    get_here(d, v, s);
 }
 
 static void get_server(struct document *d, const json_t *v, unsigned id)
@@ -360,7 +413,8 @@ static void get_server(struct document *d, const json_t *v, unsigned id)
     d->names[id] = get_text(d, v, "name");
     d->addresses[id] = get_text(d, v, "address");
     get_resolved(d, v, &d->resolved[id]);
-    get_opinion(d, v, &d->opinions[id]);
+    get_standing(d, v, &d->standings[id]);
+    get_seen(d, v, &d->standings[id], &d->seen[id]);
     d->failures[id] = get_number(d, v, "failures", INT64_MAX);
     if (!get_length(d, v, "blame", &blame))
         return;
@@ -447,8 +501,8 @@ static void get_all(struct document *d, const struct roster *r, const json_t *v)
     d->past.same_ring = same_ring(d, r, v);
 }
 
-/* Which servers of this process they are, and what lies on those, before opinions are adopted by
- * it. */
+/* Which servers of this process they are, and what lies on those, before what was seen is adopted
+ * by it. */
 static void restore_servers(struct roster *r, struct document *d)
 {
     for (unsigned id = 0; id < d->past.nservers; id++) {

@@ -55,17 +55,17 @@ bool roster_speaks(struct quiet *q, uint64_t now_ms, unsigned *count)
 enum blame roster_tell_suspicion(struct roster *r, unsigned server, bool ok, bool falls,
                                  uint64_t now_ms)
 {
-    struct opinion *o = &r->opinions[server];
+    struct seen *v = &r->witness->seen[server];
     enum blame blame;
     uint64_t at_ms;
     unsigned count;
     if (!suspicions_last(&r->pool->members[server].server->suspicions, &blame, &at_ms))
         blame = BLAME_FIRST_SUSPECT; /* only a test brings a suspicion without a try */
-    bool due = roster_speaks(&o->suspected, now_ms, &count);
+    bool due = roster_speaks(&v->suspected, now_ms, &count);
     if (!due && !falls)
         return blame;
     struct roster_notice *n = roster_push(r, ROSTER_SUSPECTED, server);
-    n->reason = o->last.reason;
+    n->reason = v->last.reason;
     n->blame = blame;
     n->ok = ok;
     n->count = count;
@@ -146,26 +146,27 @@ static const struct pool_member *holder_member(const struct roster *r, unsigned 
 static void tell_held(struct roster *r, uint64_t now_ms)
 {
     for (unsigned i = 0; i < r->nservers; i++) {
-        struct opinion *o = &r->opinions[i];
-        if (!o->tell_held || o->drained)
+        struct standing *d = &r->standings->servers[i];
+        if (!d->tell_held || d->drained)
             continue;
-        assert(o->phase == WAITING || o->phase == HELD);
-        roster_push(r, ROSTER_HELD, i)->wait_ms = o->phase == HELD ? 0 : o->until_ms - now_ms;
-        o->tell_held = false;
+        assert(standing_is_waiting(d));
+        roster_push(r, ROSTER_HELD, i)->wait_ms =
+            d->phase == STANDINGS_HELD ? 0 : d->until_ms - now_ms;
+        d->tell_held = false;
     }
 }
 
 static void tell_ended(struct roster *r, unsigned b)
 {
-    unsigned holder = holder_of(r, r->words[b]), owner = r->fresh[b].owner;
+    unsigned holder = holder_of(r, r->words[b]), owner = r->standings->words[b].owner;
     if (holder != SERVER_NONE && owner != b && owner != holder)
         roster_push(r, ROSTER_TAKEOVER_ENDED, b)->by = holder_member(r, b, holder);
 }
 
 static void tell_home(struct roster *r, unsigned b)
 {
-    struct pool_owner old = r->words[b], new = r->fresh[b];
-    struct slot *s = &r->slots[b];
+    struct pool_owner old = r->words[b], new = r->standings->words[b];
+    struct slot *s = &r->standings->slots[b];
     bool was_ramp = old.from != SERVER_NONE, is_ramp = new.from != SERVER_NONE;
     if (new.owner != b || (old.owner == b && was_ramp == is_ramp))
         return;
@@ -181,8 +182,8 @@ static void tell_home(struct roster *r, unsigned b)
 
 static void tell_promotion(struct roster *r, unsigned b)
 {
-    struct pool_owner old = r->words[b], new = r->fresh[b];
-    if (!is_standby(r, new.owner) || new.owner == old.owner)
+    struct pool_owner old = r->words[b], new = r->standings->words[b];
+    if (!is_standby(r->standings, new.owner) || new.owner == old.owner)
         return;
     struct roster_notice *n = roster_push(r, ROSTER_PROMOTION, b);
     n->by = member_of(r, new.owner);
@@ -193,7 +194,7 @@ static void tell_promotion(struct roster *r, unsigned b)
 
 static void tell_next(struct roster *r, unsigned b)
 {
-    struct pool_owner old = r->words[b], new = r->fresh[b];
+    struct pool_owner old = r->words[b], new = r->standings->words[b];
     if (new.owner != SERVER_NONE || old.owner == SERVER_NONE)
         return;
     struct roster_notice *n = roster_push(r, ROSTER_NEXT, b);
@@ -216,7 +217,7 @@ static void tell_owners(struct roster *r)
             steps[s](r, b);
     /* Keys that had no server before have not moved. */
     for (size_t i = first; i < r->nnotices; i++)
-        if (!r->slots[r->notices[i].member->id].served)
+        if (!r->standings->slots[r->notices[i].member->id].served)
             r->notices[i].moved = -1;
 }
 
@@ -224,7 +225,7 @@ static void tell_owners(struct roster *r)
  * become of all slots: no backend has failed back. */
 static bool tell_all_down(struct roster *r)
 {
-    bool was = r->all_down, is = r->decision.all_down;
+    bool was = r->all_down, is = r->standings->decision.all_down;
     r->all_down = is;
     if (was != is)
         roster_push(r, is ? ROSTER_ALL_DOWN : ROSTER_ALL_DOWN_ENDED, SERVER_NONE);
@@ -233,14 +234,42 @@ static bool tell_all_down(struct roster *r)
     return is && !was;
 }
 
+/* Why the server is left out here, or is not any more. */
+static const char *exception_reason(const struct roster *r, unsigned id, bool begins)
+{
+    const struct seen *v = &r->witness->seen[id];
+    if (begins && v->drained)
+        return "a drain was asked for here";
+    if (begins)
+        return v->last.done && !v->last.ok ? v->last.reason : "failures of live traffic";
+    if (r->out[id])
+        return "out by agreement";
+    return v->verdict.up ? "in service again" : "no other server is left";
+}
+
+static void tell_exceptions(struct roster *r)
+{
+    for (unsigned i = 0; i < r->nservers; i++) {
+        struct seen *v = &r->witness->seen[i];
+        bool excepted = roster_is_excepted(r, i);
+        if (excepted == v->told)
+            continue;
+        v->told = excepted;
+        r->news_due = true;
+        struct roster_notice *n =
+            roster_push(r, excepted ? ROSTER_EXCEPTION : ROSTER_EXCEPTION_ENDED, i);
+        n->reason = exception_reason(r, i, excepted);
+        n->ok = v->verdict.up;
+    }
+}
+
 void roster_tell(struct roster *r, bool changed, uint64_t now_ms)
 {
     tell_held(r, now_ms);
     bool begins = tell_all_down(r);
-    if (!changed)
-        return;
-    if (!begins)
+    if (changed && !begins)
         tell_owners(r);
-    if (r->live)
+    tell_exceptions(r);
+    if (changed && r->live)
         roster_push(r, ROSTER_OWNERS, SERVER_NONE);
 }

@@ -227,6 +227,7 @@ struct snapshot *snapshot_new(struct config *config, const struct snapshot *old,
     s->config = config_ref(config);
     s->generation = generation;
     s->nworkers = nworkers;
+    s->listen_active = old ? old->listen_active : config->cluster && config->cluster->listen_active;
     if (!add_pools(s, old, notify, notify_arg, e)) { /* some pools and rosters may be made */
         snapshot_retire(s);
         snapshot_unref(s);

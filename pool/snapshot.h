@@ -73,6 +73,7 @@ struct snapshot {
     struct config *config;
     uint64_t generation; /* 1, 2, ... */
     unsigned nworkers;
+    bool listen_active; /* cluster.listen of the first generation of this process */
     struct pool **pools;
     struct roster **rosters; /* one for each pool, control thread alone; NULL: retired */
     size_t npools;

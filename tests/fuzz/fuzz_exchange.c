@@ -184,7 +184,7 @@ static void live_failures(struct roster *r, unsigned server, bool suspect)
     if (!suspect)
         roster_passive_down(r, server, time_now());
     else if (roster_suspect(r, server))
-        roster_verdict(r, server, false, "asked", time_now());
+        roster_verdict(r, server, false, "asked", time_now(), time_now());
 }
 
 /* What the worker has said to control. */
@@ -385,10 +385,10 @@ static void control_step(unsigned who, uint8_t arg)
     }
     switch (arg % 9) {
     case 0:
-        roster_check(r, who, false, "fuzz", now);
+        roster_check(r, who, false, "fuzz", now, now);
         break;
     case 1:
-        roster_check(r, who, true, "fuzz", now);
+        roster_check(r, who, true, "fuzz", now, now);
         break;
     case 2:
         roster_drain(r, who, now);
@@ -460,7 +460,7 @@ static void begin(uint8_t options)
     world.snapshot = snapshot_new(config, NULL, 1, 1, on_notice, NULL, &e);
     MUST(world.snapshot);
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
-        roster_first(world.snapshot->rosters[0], i, true, "fuzz", time_now());
+        roster_first(world.snapshot->rosters[0], i, true, "fuzz", time_now(), time_now());
     roster_start(world.snapshot->rosters[0], time_now());
     MUST(worker_init(&world.worker, 0, world.snapshot, &control, &null_fd, &e));
     world.worker.net.transport = options & 64 ? &memory_transport_plain : &memory_transport;

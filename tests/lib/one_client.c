@@ -43,7 +43,7 @@ void one_client_begin(const char *configuration)
     MUST(world.snapshot);
     config_unref(config); /* the snapshot has its own reference */
     for (unsigned i = 0; i < WORLD_SERVERS; i++)
-        roster_first(world.snapshot->rosters[0], i, true, "test", time_now());
+        roster_first(world.snapshot->rosters[0], i, true, "test", time_now(), time_now());
     roster_start(world.snapshot->rosters[0], time_now());
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     MUST(fd >= 0 && worker_init(&world.worker, 0, world.snapshot, &control, &fd, &e));

@@ -109,7 +109,7 @@ static void start(struct fixture *f, const char *down)
         for (unsigned i = 0; i < pool->nservers; i++) {
             bool ok = down == NULL || strcmp(pool->members[i].server->name, down) != 0;
             roster_first(f->snapshot->rosters[p], i, ok, ok ? "connected" : "refused",
-                         uv_now(&f->loop));
+                         uv_now(&f->loop), uv_now(&f->loop));
         }
         roster_start(f->snapshot->rosters[p], uv_now(&f->loop));
     }

@@ -176,7 +176,7 @@ static void reload(struct world *w, const char *line, const char *failed)
     struct world old = *w;
     open_generation(w, line, old.pool);
     if (failed)
-        roster_first(w->roster, id_of(w, failed), false, "refused", w->now_ms);
+        roster_first(w->roster, id_of(w, failed), false, "refused", w->now_ms, w->now_ms);
     roster_adopt(w->roster, old.roster, w->now_ms);
     ck_assert_uint_ge(atomic_load(&w->pool->version), 1); /* it is published, changed or not */
     close_generation(&old);
@@ -188,7 +188,7 @@ static void act(struct world *w, const struct step *s, const char **first)
     switch (s->act) {
     case FAIL:
     case PASS:
-        roster_check(w->roster, id, s->act == PASS, "checked", s->at_ms);
+        roster_check(w->roster, id, s->act == PASS, "checked", s->at_ms, s->at_ms);
         break;
     case PASSIVE:
         roster_passive_down(w->roster, id, s->at_ms);
@@ -650,7 +650,7 @@ START_TEST(time_gives_no_address)
 {
     struct world w = {0};
     open_generation(&w, "b1@? b2", NULL);
-    roster_first(w.roster, 0, false, "resolve: no such name", 0);
+    roster_first(w.roster, 0, false, "resolve: no such name", 0, 0);
     roster_start(w.roster, 0);
     w.now_ms = 10;
     reload(&w, "b1@? b2 ; off", NULL);
@@ -717,9 +717,9 @@ START_TEST(what_was_last_checked_and_who_is_usable_stay)
     struct world w = {0};
     open_generation(&w, "b1 b2 | s1 ; after=5000", NULL);
     roster_start(w.roster, 0);
-    roster_check(w.roster, 0, false, "no route", 10);
-    roster_check(w.roster, 2, false, "refused", 10);
-    roster_check(w.roster, 2, true, "fine", 20);
+    roster_check(w.roster, 0, false, "no route", 10, 10);
+    roster_check(w.roster, 2, false, "refused", 10, 10);
+    roster_check(w.roster, 2, true, "fine", 20, 20);
     w.now_ms = 30;
     reload(&w, "a1 b1 b2 | s1 ; after=5000", NULL);
     const struct roster_check *last = roster_last_check(w.roster, 1);
@@ -757,11 +757,11 @@ static void random_event(struct world *w, struct random *r)
 {
     unsigned id = below(r, w->pool->nservers), what = below(r, 16);
     if (what < 9 && w->file->pool.health.check != CHECK_OFF)
-        roster_check(w->roster, id, what < 5, "x", w->now_ms);
+        roster_check(w->roster, id, what < 5, "x", w->now_ms, w->now_ms);
     else if (what < 11)
         roster_passive_down(w->roster, id, w->now_ms);
     else if (what == 11 && roster_suspect(w->roster, id))
-        roster_verdict(w->roster, id, below(r, 2), "x", w->now_ms);
+        roster_verdict(w->roster, id, below(r, 2), "x", w->now_ms, w->now_ms);
     else if (what == 12)
         roster_drain(w->roster, id, w->now_ms);
     else if (what < 15)
@@ -877,7 +877,7 @@ static void random_reload(struct world *w, struct random *r)
     open_generation(w, line, old.pool);
     for (unsigned i = 0; i < w->pool->nservers; i++)
         if (!pool_find_server(old.pool, w->pool->members[i].server) && below(r, 3) == 0)
-            roster_first(w->roster, i, false, "refused", w->now_ms);
+            roster_first(w->roster, i, false, "refused", w->now_ms, w->now_ms);
     roster_adopt(w->roster, old.roster, w->now_ms);
     for (unsigned i = 0; i < w->pool->nservers; i++) {
         const struct pool_member *was = pool_find_server(old.pool, w->pool->members[i].server);
@@ -898,7 +898,7 @@ static void check_end(struct world *w)
     for (unsigned i = 0; i < w->pool->nservers; i++) {
         roster_enable(w->roster, i, w->now_ms);
         for (unsigned k = 0; k < 2 && w->file->pool.health.check != CHECK_OFF; k++)
-            roster_check(w->roster, i, true, "x", w->now_ms);
+            roster_check(w->roster, i, true, "x", w->now_ms, w->now_ms);
         roster_resolved(w->roster, i, w->now_ms);
     }
     advance(w, w->now_ms + 700000);

@@ -191,7 +191,7 @@ static void world_open(struct world *w)
     int err;
     w->lookups = lookups_new(&w->loop, ask, &err);
     ck_assert(w->lookups != NULL);
-    const struct checker_names names = {w->lookups, on_moved, w};
+    const struct checker_names names = {w->lookups, on_moved, NULL, w};
     w->pool = pool_new(&w->config, 1, NULL, &e);
     ck_assert(w->pool != NULL);
     w->roster = roster_new(w->pool, on_notice, w);
@@ -279,7 +279,7 @@ static struct before *next_generation(struct world *w, const struct config_pool 
 {
     struct error e;
     struct before *b = mem_zalloc(sizeof *b);
-    const struct checker_names names = {w->lookups, on_moved, w};
+    const struct checker_names names = {w->lookups, on_moved, NULL, w};
     *b = (struct before){w, w->pool, w->roster, w->checker};
     w->pool = pool_new(config, 1, b->pool, &e);
     ck_assert(w->pool != NULL);

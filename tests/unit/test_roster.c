@@ -267,17 +267,17 @@ static void act(struct world *w, const struct step *s)
     unsigned id = s->server ? id_of(w, s->server) : 0;
     switch (s->act) {
     case DOWN1:
-        roster_first(w->roster, id, false, "refused", s->at_ms);
+        roster_first(w->roster, id, false, "refused", s->at_ms, s->at_ms);
         break;
     case FIRST_OK:
-        roster_first(w->roster, id, true, "fine", s->at_ms);
+        roster_first(w->roster, id, true, "fine", s->at_ms, s->at_ms);
         break;
     case START:
         roster_start(w->roster, s->at_ms);
         break;
     case FAIL:
     case PASS:
-        roster_check(w->roster, id, s->act == PASS, "checked", s->at_ms);
+        roster_check(w->roster, id, s->act == PASS, "checked", s->at_ms, s->at_ms);
         break;
     case PASSIVE:
         roster_passive_down(w->roster, id, s->at_ms);
@@ -288,7 +288,7 @@ static void act(struct world *w, const struct step *s)
         break;
     case VERDICT_FAIL:
     case VERDICT_PASS:
-        roster_verdict(w->roster, id, s->act == VERDICT_PASS, "checked", s->at_ms);
+        roster_verdict(w->roster, id, s->act == VERDICT_PASS, "checked", s->at_ms, s->at_ms);
         break;
     case RESOLVED:
         roster_resolved(w->roster, id, s->at_ms);
@@ -382,19 +382,19 @@ START_TEST(fall_and_rise_checks_in_a_row_are_needed)
     world_open(&w);
     roster_start(w.roster, 0);
     ck_assert(!roster_changing(w.roster, 0));
-    ck_assert(roster_check(w.roster, 0, false, "a", 1));
-    ck_assert(roster_check(w.roster, 0, false, "b", 2));
-    ck_assert(!roster_check(w.roster, 0, true, "c", 3));
-    ck_assert(roster_check(w.roster, 0, false, "d", 4));
-    ck_assert(roster_check(w.roster, 0, false, "e", 5));
+    ck_assert(roster_check(w.roster, 0, false, "a", 1, 1));
+    ck_assert(roster_check(w.roster, 0, false, "b", 2, 2));
+    ck_assert(!roster_check(w.roster, 0, true, "c", 3, 3));
+    ck_assert(roster_check(w.roster, 0, false, "d", 4, 4));
+    ck_assert(roster_check(w.roster, 0, false, "e", 5, 5));
     ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
-    ck_assert(!roster_check(w.roster, 0, false, "f", 6));
+    ck_assert(!roster_check(w.roster, 0, false, "f", 6, 6));
     ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_DOWN);
     ck_assert(!atomic_load(&w.pool->members[0].server->usable));
-    ck_assert(roster_check(w.roster, 0, true, "g", 7));
-    ck_assert(!roster_check(w.roster, 0, false, "h", 8));
-    ck_assert(roster_check(w.roster, 0, true, "i", 9));
-    ck_assert(!roster_check(w.roster, 0, true, "j", 10));
+    ck_assert(roster_check(w.roster, 0, true, "g", 7, 7));
+    ck_assert(!roster_check(w.roster, 0, false, "h", 8, 8));
+    ck_assert(roster_check(w.roster, 0, true, "i", 9, 9));
+    ck_assert(!roster_check(w.roster, 0, true, "j", 10, 10));
     ck_assert_int_eq(roster_state(w.roster, 0), ROSTER_UP);
     ck_assert(atomic_load(&w.pool->members[0].server->usable));
     const struct roster_check *last = roster_last_check(w.roster, 0);
@@ -756,9 +756,9 @@ START_TEST(who_returns_while_all_are_down_is_used_for_further_tries_at_once)
     w.config.when_all_down = _i ? WHEN_ALL_DOWN_TRY : WHEN_ALL_DOWN_REFUSE;
     world_open(&w);
     roster_start(w.roster, 1);
-    roster_check(w.roster, 1, false, "x", 2);
+    roster_check(w.roster, 1, false, "x", 2, 2);
     ck_assert_int_eq(pool_acquire(w.pool, &v, &again, &m), POOL_NONE_LIVE);
-    roster_check(w.roster, _i ? 0 : 1, _i == 0, "x", 3); /* b1 goes down too, or s1 returns */
+    roster_check(w.roster, _i ? 0 : 1, _i == 0, "x", 3, 3); /* b1 goes down too, or s1 returns */
     ck_assert_int_eq(pool_acquire(w.pool, &v, &again, &m), POOL_OK);
     ck_assert_uint_eq(m->id, 1);
     pool_release(w.pool, m->server);
@@ -788,13 +788,13 @@ START_TEST(each_time_that_all_are_down_is_counted)
     world_open(&w);
     roster_start(w.roster, 1);
     for (unsigned i = 1; i <= 3; i++) {
-        roster_check(w.roster, 0, false, "x", 2 * i);
+        roster_check(w.roster, 0, false, "x", 2 * i, 2 * i);
         ck_assert(roster_all_down(w.roster));
         w.nnotices = 0;
         world_reload(&w); /* is not once more */
         ck_assert(roster_all_down(w.roster));
         ck_assert_uint_eq(atomic_load(&w.pool->totals->all_down), i);
-        roster_check(w.roster, 0, true, "x", 2 * i + 1);
+        roster_check(w.roster, 0, true, "x", 2 * i + 1, 2 * i + 1);
         ck_assert(!roster_all_down(w.roster));
     }
     ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), 0);
@@ -1083,7 +1083,7 @@ START_TEST(the_reason_says_what_took_it_down)
     roster_start(w.roster, 0);
     roster_passive_down(w.roster, 1, 5);
     ck_assert_str_eq(w.reason, "5 failures of live traffic in a row");
-    roster_check(w.roster, 0, false, "connection refused", 6);
+    roster_check(w.roster, 0, false, "connection refused", 6, 6);
     ck_assert_str_eq(w.reason, "connection refused");
     world_close(&w);
 }
@@ -1444,18 +1444,18 @@ START_TEST(a_failover_moves_exactly_the_share_of_the_failed_backend)
     world_open(&w);
     roster_start(w.roster, 0);
     double whole = share_of_slot(&w, 0);
-    roster_check(w.roster, 0, false, "x", 10);
+    roster_check(w.roster, 0, false, "x", 10, 10);
     ck_assert_double_eq(told_moved(&w, ROSTER_SERVER_DOWN), -1);
     ck_assert_double_eq(told_moved(&w, ROSTER_PROMOTION), whole);
     w.nnotices = 0;
-    roster_check(w.roster, 0, true, "x", 20);
+    roster_check(w.roster, 0, true, "x", 20, 20);
     ck_assert_double_eq(told_moved(&w, ROSTER_RAMP), whole);
     w.nnotices = 0;
     /* half of it is back when it fails again */
     roster_tick(w.roster, 520);
-    roster_check(w.roster, 0, false, "x", 530);
+    roster_check(w.roster, 0, false, "x", 530, 530);
     ck_assert_double_eq(told_moved(&w, ROSTER_PROMOTION), whole / 2);
-    roster_check(w.roster, 0, true, "x", 600);
+    roster_check(w.roster, 0, true, "x", 600, 600);
     w.nnotices = 0;
     roster_tick(w.roster, 1500);
     roster_tick(w.roster, 1600);
@@ -1493,7 +1493,7 @@ START_TEST(the_share_told_is_the_share_of_keys_that_move)
     for (unsigned s = 0; s < sizeof steps / sizeof *steps; s++) {
         sample(&w, before);
         w.nnotices = 0;
-        roster_check(w.roster, steps[s].server, steps[s].ok, "x", s);
+        roster_check(w.roster, steps[s].server, steps[s].ok, "x", s, s);
         sample(&w, after);
         unsigned moved = 0;
         for (unsigned i = 0; i < SAMPLES; i++)
@@ -1527,15 +1527,15 @@ START_TEST(of_several_changes_in_one_event_each_tells_its_own_share)
     uint16_t back[] = {0, 1, 2, 3};
     /* other: its own -> s1; then s1 -> liked, and other has nobody */
     one[other] = RING_NONE;
-    roster_check(w.roster, other, false, "x", 1);
+    roster_check(w.roster, other, false, "x", 1, 1);
     w.nnotices = 0;
-    roster_check(w.roster, liked, false, "x", 2);
+    roster_check(w.roster, liked, false, "x", 2, 2);
     none[other] = s1;
     ck_assert_double_eq(told_moved(&w, ROSTER_PROMOTION), ring_share(&w, none, both));
     ck_assert_double_eq(told_moved(&w, ROSTER_NEXT), ring_share(&w, both, one));
     /* liked comes back, s1 goes to other */
     w.nnotices = 0;
-    roster_check(w.roster, liked, true, "x", 3);
+    roster_check(w.roster, liked, true, "x", 3, 3);
     none[other] = RING_NONE;
     back[other] = s1;
     ck_assert_double_eq(told_moved(&w, ROSTER_FAILBACK), ring_share(&w, one, none));
@@ -1551,13 +1551,13 @@ START_TEST(every_promotion_and_every_walk_on_counts_as_a_failover)
     w.config.when_down = _i ? WHEN_DOWN_FAIL : WHEN_DOWN_NEXT;
     world_open(&w);
     roster_start(w.roster, 0);
-    roster_check(w.roster, 0, false, "x", 1);
+    roster_check(w.roster, 0, false, "x", 1, 1);
     ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), 1);
-    roster_check(w.roster, 3, false, "x", 2);
+    roster_check(w.roster, 3, false, "x", 2, 2);
     ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), _i ? 1 : 2);
-    roster_check(w.roster, 3, true, "x", 3);
+    roster_check(w.roster, 3, true, "x", 3, 3);
     ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), _i ? 2 : 3);
-    roster_check(w.roster, 0, true, "x", 4);
+    roster_check(w.roster, 0, true, "x", 4, 4);
     ck_assert_uint_eq(atomic_load(&w.pool->totals->failovers), _i ? 2 : 3);
     world_close(&w);
 }
@@ -1757,11 +1757,11 @@ static void random_event(struct world *w, struct random *r)
     unsigned id = below(r, nservers(w)), what = below(r, 16);
     bool checks = w->config.health.check != CHECK_OFF;
     if (what < 9 && checks)
-        roster_check(w->roster, id, what < 5, "x", w->now_ms);
+        roster_check(w->roster, id, what < 5, "x", w->now_ms, w->now_ms);
     else if (what < 11)
         live_failures(w, id);
     else if (what == 11 && roster_suspect(w->roster, id))
-        roster_verdict(w->roster, id, below(r, 2), "x", w->now_ms);
+        roster_verdict(w->roster, id, below(r, 2), "x", w->now_ms, w->now_ms);
     else if (what == 12)
         roster_drain(w->roster, id, w->now_ms);
     else if (what < 15)
@@ -1806,7 +1806,7 @@ START_TEST(whatever_happens_the_invariants_hold)
     random_world(&w, &r);
     w.now_ms = 1;
     for (unsigned i = 0; i < nservers(&w) && w.config.health.check != CHECK_OFF; i++)
-        roster_first(w.roster, i, below(&r, 4) != 0, "x", 1);
+        roster_first(w.roster, i, below(&r, 4) != 0, "x", 1, 1);
     roster_start(w.roster, 1);
     struct seen s;
     memset(&s, 0, sizeof s);
@@ -1839,7 +1839,7 @@ START_TEST(once_all_is_well_every_key_is_home)
         roster_enable(w.roster, id, w.now_ms);
         if (w.config.health.check != CHECK_OFF)
             for (unsigned k = 0; k < w.config.health.rise; k++)
-                roster_check(w.roster, id, true, "x", w.now_ms);
+                roster_check(w.roster, id, true, "x", w.now_ms, w.now_ms);
     }
     advance(&w, w.now_ms + 30000);
     for (unsigned id = 0; id < nservers(&w); id++) {

@@ -94,13 +94,13 @@ static void happen(struct side *s, unsigned what, unsigned id, bool ok, uint64_t
     uint64_t now_ms = at_ms + s->offset_ms;
     bool checked = s->file->pool.health.check != CHECK_OFF;
     if (what < 9 && checked)
-        roster_check(s->roster, id, what < 5, "x% \xc3\xa4 y", now_ms);
+        roster_check(s->roster, id, what < 5, "x% \xc3\xa4 y", now_ms, now_ms);
     else if (what < 10)
         roster_passive_down(s->roster, id, now_ms);
     else if (what < 14)
         live_failure(s, id, ok, at_ms);
     else if (what == 14 && checked)
-        roster_verdict(s->roster, id, ok, "y", now_ms);
+        roster_verdict(s->roster, id, ok, "y", now_ms, now_ms);
     else if (what == 15)
         roster_drain(s->roster, id, now_ms);
     else if (what < 18)
@@ -146,8 +146,10 @@ static void first_checks(struct random *r, const struct side *adopting, const st
         if (!new)
             continue;
         bool ok = below(r, 3) > 0;
-        roster_first(adopting->roster, i, ok, "first", now_ms + adopting->offset_ms);
-        roster_first(restored->roster, i, ok, "first", now_ms + restored->offset_ms);
+        roster_first(adopting->roster, i, ok, "first", now_ms + adopting->offset_ms,
+                     now_ms + adopting->offset_ms);
+        roster_first(restored->roster, i, ok, "first", now_ms + restored->offset_ms,
+                     now_ms + restored->offset_ms);
     }
 }
 
