@@ -143,6 +143,19 @@ enum field_trailer field_as_trailer(enum field_id id, struct str name)
                                                                          : TRAILER_PASSES;
 }
 
+static char plain(char c)
+{
+    return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
+}
+
+bool field_may_be(struct str name, struct str other)
+{
+    for (size_t i = 0; i < name.n && name.n == other.n; i++)
+        if (plain(name.p[i]) != plain(other.p[i]))
+            return false;
+    return name.n == other.n;
+}
+
 bool field_list_next(struct str *rest, struct str *element)
 {
     if (rest->p == NULL)

@@ -34,6 +34,9 @@ enum field_trailer {
 /* What is to be done with a field of a trailer section. */
 enum field_trailer field_as_trailer(enum field_id id, struct str name);
 
+/* Whether two names may be one to whoever reads them: in any case, and with '_' for '-', as
+ * programs behind CGI and its like get both as HTTP_X_NAME (RFC 3875 4.1.18). */
+bool field_may_be(struct str name, struct str other);
 /* Iterates over a comma-separated list (RFC 9110 5.6.1). For the first call *rest is the whole
  * value, with p not NULL. True: *element is the next element without white space around it,
  * possibly empty. False: there are no more elements. */

@@ -235,3 +235,11 @@ bool framing_trailers(const struct framing *f, const struct head **trailers, con
     *base = f->trailers->bytes.data;
     return true;
 }
+
+void framing_drop_trailers(struct framing *f, struct str name)
+{
+    struct trailers *t = f->trailers;
+    for (unsigned i = 0; t && i < t->head.nfields; i++)
+        if (field_may_be(head_name(t->bytes.data, &t->head.fields[i]), name))
+            t->head.fields[i].hop = true;
+}

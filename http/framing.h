@@ -56,3 +56,5 @@ int framing_status(const struct framing *f);
  * that their offsets refer to; both live until framing_deinit(). Those that are useless as trailers
  * (field_as_trailer()) have `hop` set: they are not passed on. False: there are no trailers. */
 bool framing_trailers(const struct framing *f, const struct head **trailers, const char **base);
+/* After FRAMING_DONE: trailers with this name, by field_may_be(), are not passed on either. */
+void framing_drop_trailers(struct framing *f, struct str name);

@@ -197,6 +197,32 @@ static void put_forwarded(struct buffer *out, const struct head *h, const char *
     }
 }
 
+/* Copies the fields that pass. Returns whether one is Host. */
+static bool put_fields(struct buffer *out, const struct head *h, const char *base)
+{
+    bool host = false;
+    for (unsigned i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        host = host || f->id == FIELD_HOST;
+        if (passes_to_backend(h, f))
+            put_field(out, base, f);
+    }
+    return host;
+}
+
+RARE static bool put_fields_without(struct buffer *out, const struct head *h, const char *base,
+                                    struct str without)
+{
+    bool host = false;
+    for (unsigned i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        host = host || f->id == FIELD_HOST;
+        if (passes_to_backend(h, f) && !field_may_be(head_name(base, f), without))
+            put_field(out, base, f);
+    }
+    return host;
+}
+
 bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
                      const struct rewrite_request *r)
 {
@@ -206,13 +232,8 @@ bool rewrite_request(struct buffer *out, const struct head *h, const char *base,
     PUT(out, " ");
     put_target(out, h, base);
     PUT(out, " HTTP/1.1\r\n");
-    bool host = false;
-    for (unsigned i = 0; i < h->nfields; i++) {
-        const struct head_field *f = &h->fields[i];
-        host = host || f->id == FIELD_HOST;
-        if (passes_to_backend(h, f))
-            put_field(out, base, f);
-    }
+    bool host =
+        r->without.n ? put_fields_without(out, h, base, r->without) : put_fields(out, h, base);
     if (!host && h->host.len) { /* HTTP/1.0 with an absolute-form target and without a Host field */
         PUT(out, "Host: ");
         put_str(out, head_str(base, h->host));

@@ -19,6 +19,8 @@ struct rewrite_request {
     bool upgrade;     /* forward the Upgrade field, of a head with `upgrade` */
     bool trusted;     /* keep X-Forwarded-Proto and -Host if they are there */
     bool no_via;      /* add no Via */
+    /* Fields with this name, by field_may_be(), are not passed on; n 0: none. */
+    struct str without;
 };
 
 /* Appends the head of a request for a backend, always HTTP/1.1, but without the blank line at its

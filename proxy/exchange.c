@@ -1,6 +1,8 @@
 /* The life and the end of an exchange, its clocks, its attempts on servers, and what the connection
  * to a server reports. The way up is in exchange_request.c, the way down in exchange_answer.c. */
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "http/rewrite.h"
@@ -297,6 +299,16 @@ void exchange_settle(struct exchange *x)
 
 /* ---- attempts ---- */
 
+/* EPOCH.SEQ of the agreement by which the request goes to this server. */
+static bool put_epoch(struct exchange *x)
+{
+    char value[48];
+    const struct pool_agreed *a = &x->lease.agreed;
+    const char *name = x->lease.wp->pool->config->epoch_header;
+    int n = snprintf(value, sizeof value, ": %" PRIu64 ".%" PRIu64 "\r\n", a->epoch, a->seq);
+    return buffer_append(&x->out, name, strlen(name)) && buffer_append(&x->out, value, (size_t)n);
+}
+
 /* There is a connection: the head is completed with what differs from try to try, and the parser
  * and the relays begin anew. */
 static void make_ready(struct exchange *x)
@@ -312,6 +324,8 @@ static void make_ready(struct exchange *x)
     bool ok = !x->needs_host ||
               (buffer_append(&x->out, "Host: ", 6) && buffer_append(&x->out, host, strlen(host)) &&
                buffer_append(&x->out, "\r\n", 2));
+    if (x->lease.agreed.epoch)
+        ok = ok && put_epoch(x);
     if (!ok || !buffer_append(&x->out, "\r\n", 2))
         exchange_end_by_proxy(x, END_NO_MEMORY, 503);
 }

@@ -34,6 +34,14 @@ static const struct config_route *find_route(struct exchange *x, const struct he
     return &routes[i];
 }
 
+/* The field that tells the server of the fleet's decision: what a client says in it is not passed
+ * on, as a server would believe it. n 0: none. */
+static struct str epoch_header(const struct exchange *x)
+{
+    const char *name = x->lease.wp->pool->config->epoch_header;
+    return name ? str_of(name) : (struct str){0};
+}
+
 /* Composes the head up to what differs from try to try, and finds the key. False: no memory. */
 static bool compose(struct exchange *x, const struct config_route *route, const struct head *h,
                     const char *base)
@@ -50,7 +58,8 @@ static bool compose(struct exchange *x, const struct config_route *route, const 
                                       .proto = STR("http"),
                                       .upgrade = h->upgrade,
                                       .trusted = c->trusted,
-                                      .no_via = !l->via};
+                                      .no_via = !l->via,
+                                      .without = epoch_header(x)};
     x->issued = route->issued;
     lease_set_key(&x->lease, x->wl, route, &from);
     if (x->lease.keyless)
@@ -241,6 +250,8 @@ static void pass_up(struct exchange *x, uv_buf_t payload, bool last)
     const struct framing *f = &x->request_body.framing;
     bool ok = true;
     buffer_clear(scratch);
+    if (last && f->trailers && epoch_header(x).n)
+        framing_drop_trailers(&x->request_body.framing, epoch_header(x));
     if (f->kind == BODY_CHUNKED)
         ok = body_put_chunk(f, bufs, &n, line, payload, last, scratch);
     else if (payload.len)

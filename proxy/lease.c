@@ -13,6 +13,7 @@ void lease_init(struct lease *l, struct client *c, struct worker_pool *wp,
     l->wp = wp;
     l->member = NULL;
     l->upstream = NULL;
+    l->agreed = (struct pool_agreed){0};
     l->hash = 0;
     l->owner = SERVER_NONE;
     l->keyless = false;
@@ -60,12 +61,14 @@ static const struct pool_member *tied_member(const struct lease *l)
 /* Without a key a login would begin at one server and go on at the next. */
 static enum pool_outcome acquire(struct lease *l, const struct pool_member **member)
 {
-    struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried, NULL};
+    struct pool_request r = {l->keyless, l->hash, l->tried, l->ntried, NULL, NULL};
+    if (l->wp->pool->config->epoch_header)
+        r.agreed = &l->agreed;
     if (l->ntried == LEASE_MAX_TRIED) /* `retries` and servers found down may come to more */
         return POOL_NONE_LIVE;
     /* Asked before a server is picked: if the owner changes in between, that counts as a change. */
     if (l->wp->pool->config->close_moved == CLOSE_MOVED_ALWAYS && !l->keyless)
-        l->owner = pool_find(l->wp->pool, l->hash);
+        l->owner = pool_find_here(l->wp->pool, &l->wp->view, l->hash);
     if (l->keyless && l->client->tied)
         r.preferred = tied_member(l);
     enum pool_outcome outcome = pool_acquire(l->wp->pool, &l->wp->view, &r, member);
@@ -221,12 +224,12 @@ static uint16_t owner_before(const struct lease *l)
 bool lease_lost_key(struct lease *l)
 {
     const struct pool *own = l->wp->pool;
-    const struct worker_pool *now = l->wp->line->now;
+    struct worker_pool *now = l->wp->line->now;
     if (now == NULL || now->pool->config->close_moved != CLOSE_MOVED_ALWAYS)
         return false;
     if (l->keyless)
         return !server_usable(lease_server(l));
-    uint16_t before = owner_before(l), id = pool_find(now->pool, l->hash);
+    uint16_t before = owner_before(l), id = pool_find_here(now->pool, &now->view, l->hash);
     l->owner = SERVER_NONE;
     if (id == SERVER_NONE)
         return false;

@@ -30,7 +30,9 @@ struct lease {
     struct worker_pool *wp;
     const struct pool_member *member; /* lent by the pool; NULL: none */
     struct upstream *upstream;        /* lent by the worker; NULL: none */
-    uint64_t hash;                    /* of the key */
+    struct pool_agreed agreed; /* with `epoch_header`: of the fleet's agreement that gives the
+                                  server that was picked last; epoch 0: none gives it */
+    uint64_t hash;             /* of the key */
     uint16_t owner; /* with `close_moved: always`: who owned the key when that was last asked,
                        limits ignored; as an id in the pool of the lease's generation */
     bool keyless;   /* the request has no key, so `hash` is not set */
@@ -91,9 +93,10 @@ bool lease_retry(struct lease *l);
  */
 enum config_close_moved lease_close_moved(const struct lease *l);
 /* Whether, with `close_moved: always`, the key has got a new owner since this was last asked, and
- * that is not the lent server. The current generation's pool of the same name is asked; if there is
- * none, nobody else has got the key. A lease that limits or a retry have put on another server than
- * the key's owner has not lost its key by that. Without a key: whether the server is out. */
+ * that is not the lent server; a server that is left out here has no keys. The current generation's
+ * pool of the same name is asked; if there is none, nobody else has got the key. A lease that
+ * limits or a retry have put on another server than the key's owner has not lost its key by that.
+ * Without a key: whether the server is out. */
 bool lease_lost_key(struct lease *l);
 
 /* The server has asked for an identity, or taken one: the connection serves no other client. */
