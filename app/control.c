@@ -152,6 +152,8 @@ static void on_message(struct mailbox *m, struct message *msg)
         disposal_take(c->disposal, msg->release, msg->object);
         msg->release = NULL;
         break;
+    case CONTROL_SILENT:
+        break;
     case CONTROL_WORKER_DONE:
         if (++c->ndone == c->crew->nstarted)
             close_all(c);

@@ -1,5 +1,6 @@
 #include "app/crew.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -35,10 +36,10 @@ bool crew_start(struct crew *c, struct snapshot *s, const struct sockets *socket
     bool ok = true;
     for (; ok && ready < c->size; ready += ok) {
         sockets_of(sockets, s->config, ready, false, fds);
-        ok = worker_init(&c->workers[ready], ready, s, control, fds, e);
+        ok = worker_init(&c->workers[ready], ready, s, control, c->silent ? NULL : fds, e);
     }
     free(fds);
-    for (unsigned i = 0; ok && i < ready; i++)
+    for (unsigned i = 0; ok && !c->silent && i < ready; i++)
         ok = add_further(c, i, s->config, sockets, e);
     for (; ok && c->nstarted < c->size; c->nstarted += ok)
         ok = worker_start(&c->workers[c->nstarted], e);
@@ -46,6 +47,74 @@ bool crew_start(struct crew *c, struct snapshot *s, const struct sockets *socket
     for (unsigned i = c->nstarted; !ok && i < ready; i++)
         worker_deinit(&c->workers[i]);
     return ok;
+}
+
+/* ---- standing by ---- */
+
+void crew_stand_by(struct crew *c)
+{
+    c->silent = true;
+}
+
+static bool call_listener(struct worker_call *call, const struct config *config, size_t i,
+                          unsigned worker, int first, const struct sockets *sockets,
+                          struct error *e)
+{
+    const struct config_listener *l = &config->listeners[i];
+    bool ok = true;
+    for (int n = -1, fd = first; ok && fd >= 0; fd = sockets_further(sockets, l, worker, ++n))
+        ok = worker_call_add(call, i, fd, e);
+    if (!ok)
+        error_prefix(e, "listener %s: %s", l->name, l->listen_text);
+    return ok;
+}
+
+static struct worker_call *call_of(const struct config *config, unsigned worker,
+                                   const struct sockets *sockets, struct error *e)
+{
+    struct worker_call *call = worker_call_new();
+    int *fds = mem_zalloc_array(config->nlisteners, sizeof *fds);
+    bool ok = true;
+    sockets_of(sockets, config, worker, false, fds);
+    for (size_t i = 0; ok && i < config->nlisteners; i++)
+        ok = call_listener(call, config, i, worker, fds[i], sockets, e);
+    free(fds);
+    if (ok)
+        return call;
+    worker_call_release(call);
+    return NULL;
+}
+
+bool crew_listen(struct crew *c, const struct snapshot *s, const struct sockets *sockets,
+                 struct error *e)
+{
+    struct worker_call **calls = mem_zalloc_array(c->nstarted, sizeof *calls);
+    unsigned n = 0;
+    assert(c->silent && c->nsilenced == 0);
+    while (n < c->nstarted && (calls[n] = call_of(s->config, n, sockets, e)))
+        n++;
+    c->silent = n < c->nstarted;
+    for (unsigned i = 0; i < n; i++)
+        if (c->silent)
+            worker_call_release(calls[i]);
+        else
+            worker_post(&c->workers[i], WORKER_ACTIVE, calls[i], worker_call_release);
+    free(calls);
+    return !c->silent;
+}
+
+void crew_silence(struct crew *c)
+{
+    c->silent = true;
+    crew_post(c, WORKER_STANDBY);
+}
+
+bool crew_silenced(struct crew *c)
+{
+    if (++c->nsilenced < c->nstarted)
+        return false;
+    c->nsilenced = 0;
+    return true;
 }
 
 void crew_post(struct crew *c, enum worker_message kind)
@@ -75,7 +144,7 @@ bool crew_make_updates(struct crew *c, struct snapshot *s, const struct sockets 
     c->updates = mem_zalloc_array(c->nstarted, sizeof(struct worker_update *));
     for (unsigned i = 0; ok && i < c->nstarted; i++) {
         sockets_of(sockets, s->config, i, true, fds);
-        c->updates[i] = worker_update_new(s, fds, e);
+        c->updates[i] = worker_update_new(s, c->silent ? NULL : fds, e);
         ok = c->updates[i] != NULL;
     }
     free(fds);

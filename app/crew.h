@@ -15,11 +15,23 @@ struct crew {
     unsigned size, nstarted;
     struct worker *workers;
     struct worker_update **updates; /* by crew_make_updates(); NULL: none are made */
+    bool silent;                    /* the workers stand by */
+    unsigned nsilenced;             /* that have answered crew_silence() */
 };
 
 struct crew *crew_new(unsigned size);
-/* The sockets listen. False: the error says why; workers that have started (nstarted) run, and have
- * to be stopped. */
+/* Before crew_start(): workers stand by until crew_listen(). */
+void crew_stand_by(struct crew *c);
+/* All sockets of the configuration listen: workers that stand by accept from them. s is the
+ * snapshot that they were told of last. False: the error says why, and nothing has changed. */
+bool crew_listen(struct crew *c, const struct snapshot *s, const struct sockets *sockets,
+                 struct error *e);
+/* Workers accept what is queued and stand by; each mails CONTROL_SILENT when it has. */
+void crew_silence(struct crew *c);
+/* To be called for each of these. True: it was the last. */
+bool crew_silenced(struct crew *c);
+/* The sockets listen, or the workers stand by. False: the error says why; workers that have started
+ * (nstarted) run, and have to be stopped. */
 bool crew_start(struct crew *c, struct snapshot *s, const struct sockets *sockets,
                 struct mailbox *control, struct error *e);
 /* Mail without an object. */

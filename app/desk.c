@@ -81,7 +81,7 @@ bool desk_switch(struct desk *d, struct snapshot *s)
     d->last = d->now;
     d->now = d->next;
     d->next = NULL;
-    desk_set_ready(d, true);
+    desk_set_ready(d, d->ready);
     return d->last != NULL;
 }
 
@@ -99,6 +99,7 @@ void desk_close(struct desk *d)
 
 void desk_set_ready(struct desk *d, bool ready)
 {
+    d->ready = ready;
     if (d->now)
         admin_set_ready(d->now, ready);
 }

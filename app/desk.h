@@ -17,6 +17,7 @@ struct desk {
     struct net *net;
     const struct admin_hooks *hooks;
     struct inherited *inherited; /* NULL: the process was given none */
+    bool ready;                  /* as desk_set_ready() says */
     struct admin *now;           /* NULL: none is configured, or it is not open */
     struct admin *next;          /* from desk_prepare() to desk_switch(): at another address */
     struct admin *last;          /* from desk_switch() to desk_leave() */

@@ -418,10 +418,28 @@ enum inherited_result inherited_take(struct inherited *in, const struct addr *a,
     return take(in, a, name, fds, n, NULL, e);
 }
 
-bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, int *fds,
-                    unsigned n, struct bind_claim *claim, struct error *e)
+/* Its sockets queue connections while nobody accepts, and that is what they are for. */
+static bool stays_with_manager(const struct inherited *in, const struct addr *a, const char *name)
+{
+    size_t found = 0;
+    match_fn *match = in ? find_match(in, a, name, &found) : NULL;
+    for (size_t i = 0; found && i < in->n; i++)
+        if (match(&in->sockets[i], a, name) && !in->sockets[i].only_at)
+            return true;
+    return false;
+}
+
+bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, bool ahead,
+                    int *fds, unsigned n, struct bind_claim *claim, struct error *e)
 {
     *claim = (struct bind_claim){0};
+    if (ahead && stays_with_manager(in, a, name)) {
+        error_set(
+            e, EINVAL,
+            "its socket is the service manager's, and listens also while this proxy stands by "
+            "(cluster.listen: active)");
+        return false;
+    }
     switch (take(in, a, name, fds, n, claim, e)) {
     case INHERITED_TAKEN:
         return true;
@@ -430,7 +448,7 @@ bool inherited_bind(struct inherited *in, const struct addr *a, const char *name
     case INHERITED_NONE:
         break;
     }
-    return bind_sockets(a, fds, n, claim, e);
+    return ahead ? bind_ahead(a, fds, n, claim, e) : bind_sockets(a, fds, n, claim, e);
 }
 
 static void log_unused(const struct given *g)

@@ -63,9 +63,10 @@ enum inherited_result {
 enum inherited_result inherited_take(struct inherited *in, const struct addr *a, const char *name,
                                      int *fds, unsigned n, struct error *e);
 /* What inherited_take() gives, or else bind_sockets(): see net/bind.h. The claim of a socket that
- * was taken is empty, or lent (inherited_add_files()). */
-bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, int *fds,
-                    unsigned n, struct bind_claim *claim, struct error *e);
+ * was taken is empty, or lent (inherited_add_files()). ahead: of a proxy that may have to stand by;
+ * then bind_ahead(), and a socket that the service manager goes on to have is an error. */
+bool inherited_bind(struct inherited *in, const struct addr *a, const char *name, bool ahead,
+                    int *fds, unsigned n, struct bind_claim *claim, struct error *e);
 /* Closes those that nobody took, with a warning for each in the log. */
 void inherited_close_unused(struct inherited *in);
 /* Closes what is left, without a word. */

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/list.h"
@@ -16,6 +17,8 @@ struct place {
     struct addr address; /* the claim points to it */
     struct bind_claim claim;
     bool fresh, kept;
+    bool given; /* by the process before this one */
+    bool spent; /* a unix socket that has listened: it has to be renewed before it may again */
     unsigned n; /* one for each worker, at least */
     int fds[];
 };
@@ -24,6 +27,8 @@ struct sockets {
     unsigned nworkers;
     struct inherited *inherited; /* NULL: the process was given none */
     struct list places;
+    bool ahead;  /* the proxy stands by from time to time */
+    bool silent; /* it does now */
 };
 
 struct sockets *sockets_new(unsigned nworkers, struct inherited *inherited)
@@ -69,7 +74,8 @@ static bool bind_place(struct sockets *s, const struct config_listener *l, struc
     p->n = n;
     p->address = l->listen;
     p->fresh = true;
-    if (!inherited_bind(s->inherited, &p->address, l->name, p->fds, n, &p->claim, e)) {
+    p->given = given > 0;
+    if (!inherited_bind(s->inherited, &p->address, l->name, s->ahead, p->fds, n, &p->claim, e)) {
         free(p);
         return false;
     }
@@ -88,6 +94,99 @@ static bool listen_place(const struct place *p, struct error *e)
             return false;
         }
     return true;
+}
+
+/* ---- standing by ---- */
+
+static void silence_place(struct place *p)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        bind_silence(p->fds[i]);
+    /* What could not be renewed refuses at least; it must be, before it listens again. */
+    if (p->spent)
+        shutdown(p->fds[0], SHUT_RD);
+}
+
+/* Whether it can be had shows in listen(): only then no other process can. Sockets that come from
+ * the process before this one have shown it there. Of a path the lock says all. */
+static bool try_place(struct place *p, struct error *e)
+{
+    if (p->given || addr_is_unix(&p->address))
+        return true;
+    bool ok = listen_place(p, e);
+    silence_place(p);
+    return ok;
+}
+
+static bool renew(struct place *p, struct error *e)
+{
+    if (!p->spent)
+        return true;
+    p->spent = !bind_renew(p->fds, p->n, &p->claim, e);
+    return !p->spent;
+}
+
+static bool waken_place(struct place *p, struct error *e)
+{
+    if (!renew(p, e))
+        return false;
+    bind_waken(p->fds, p->n);
+    return listen_place(p, e);
+}
+
+void sockets_stand_by(struct sockets *s)
+{
+    s->ahead = s->silent = true;
+}
+
+bool sockets_go_on(struct sockets *s)
+{
+    s->silent = true;
+    list_foreach(l, &s->places)
+    {
+        const struct place *p = container_of(l, struct place, link);
+        if (p->given && bind_listens(p->fds[0]))
+            s->silent = false;
+    }
+    return !s->silent;
+}
+
+bool sockets_waken(struct sockets *s, struct error *e)
+{
+    s->silent = false;
+    list_foreach(l, &s->places)
+    {
+        struct place *p = container_of(l, struct place, link);
+        if (p->fresh || waken_place(p, e))
+            continue;
+        sockets_begin_silence(s);
+        sockets_silence(s);
+        return false;
+    }
+    return true;
+}
+
+/* Each waits for the other's end otherwise: a unix socket has one queue, which is to run dry, so
+ * others must not come to it; the queues of a port are many, and those that listen still take over
+ * from those that do not. */
+void sockets_begin_silence(struct sockets *s)
+{
+    struct error e;
+    s->silent = true;
+    list_foreach(l, &s->places)
+    {
+        struct place *p = container_of(l, struct place, link);
+        if (p->fresh || !addr_is_unix(&p->address) || !bind_listens(p->fds[0]))
+            continue;
+        p->spent = true;
+        if (!renew(p, &e))
+            log_event(LOG_WARN, "socket not renewed", e.text);
+    }
+}
+
+void sockets_silence(struct sockets *s)
+{
+    list_foreach(l, &s->places) silence_place(container_of(l, struct place, link));
 }
 
 /* ---- the interface ---- */
@@ -109,8 +208,8 @@ bool sockets_listen(struct sockets *s, struct error *e)
 {
     list_foreach(l, &s->places)
     {
-        const struct place *p = container_of(l, struct place, link);
-        if (p->fresh && !listen_place(p, e))
+        struct place *p = container_of(l, struct place, link);
+        if (p->fresh && !(s->silent ? try_place(p, e) : listen_place(p, e)))
             return false;
     }
     return true;

@@ -4,6 +4,13 @@
  * used
  *                       \-----------------------> sockets_forget()         it is not
  *
+ * A proxy that stands by (sockets_stand_by()) has them bound, and silent:
+ *
+ *   sockets_listen(): bound, silent --> sockets_waken() --> listen --> sockets_begin_silence()
+ *          ^                                                                   |
+ *          '------------------------------------ sockets_silence() <-----------'   workers have
+ * drained
+ *
  * What for: a listener whose address stays keeps its sockets when the configuration changes, so no
  * client in their queues is lost. Each worker has one socket of each address; those of a TCP port
  * share it, those of a path are duplicates (net/bind.h). Where the process was given more than it
@@ -32,7 +39,22 @@ void sockets_free(struct sockets *s);
  * False: *e says why, for example "listener web: bind 0.0.0.0:80: permission denied", and nothing
  * has changed. */
 bool sockets_bind(struct sockets *s, const struct config *c, struct error *e);
-/* Makes the fresh ones listen. False: *e says why; sockets_forget() is due. */
+/* Before sockets_bind(), once: the machine need not have the addresses yet, and nothing listens
+ * until sockets_waken(). */
+void sockets_stand_by(struct sockets *s);
+/* Before the first sockets_listen(): whether some that were handed over listen. Then all of them
+ * are to, as without sockets_stand_by(). */
+bool sockets_go_on(struct sockets *s);
+/* Makes all that are in use listen, and those that come from now on. False: *e says why, and none
+ * does. */
+bool sockets_waken(struct sockets *s, struct error *e);
+/* The workers are about to accept what is queued: clients of paths are refused from now on, those
+ * of ports by each worker's socket when it has none left. */
+void sockets_begin_silence(struct sockets *s);
+/* The workers have done so: all refuse clients. */
+void sockets_silence(struct sockets *s);
+/* Makes the fresh ones listen; while all are silent it tries that, so that a conflict shows.
+ * False: *e says why; sockets_forget() is due. */
 bool sockets_listen(struct sockets *s, struct error *e);
 /* The sockets of one worker for the listeners of the configuration, by their order. only_fresh: -1
  * for those that are in use. */

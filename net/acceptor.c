@@ -38,6 +38,8 @@ static bool accept_some(struct acceptor *a, unsigned most)
             a->ops->on_accept(a, fd, &peer);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             break;
+        } else if (errno == EINVAL) { /* another thread, which shares the socket, has silenced it */
+            return false;
         } else if (!is_passing(errno)) {
             a->ops->on_error(a, -errno);
             return false;
@@ -97,7 +99,8 @@ static void on_poll_closed(uv_handle_t *handle)
         a->on_stopped(a);
 }
 
-void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a))
+static void stop(struct acceptor *a, unsigned most, bool silence,
+                 void (*on_stopped)(struct acceptor *a))
 {
     assert(a->fd >= 0 && !uv_is_closing((uv_handle_t *)&a->poll));
     a->on_stopped = on_stopped;
@@ -106,8 +109,25 @@ void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct 
     uv_close((uv_handle_t *)&a->poll, on_poll_closed); /* libuv does not use the socket any more */
     a->has_waited = true;                              /* there is no other turn */
     accept_some(a, most);
+    if (silence)
+        bind_silence(a->fd);
     close(a->fd);
     a->fd = -1;
+}
+
+void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a))
+{
+    stop(a, most, false, on_stopped);
+}
+
+void acceptor_deafen(struct acceptor *a)
+{
+    bind_deafen(a->fd);
+}
+
+void acceptor_silence(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a))
+{
+    stop(a, most, true, on_stopped);
 }
 
 /* bind_sockets() lets further sockets of the same user share the port, for the workers of a proxy.

@@ -50,6 +50,12 @@ int acceptor_start(struct acceptor *a, struct net *n, const struct acceptor_ops 
  * kernel has queued, so up to `most` of them are accepted first. on_stopped may be NULL. */
 void acceptor_stop(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a));
 
+/* The socket does not hear who connects from now on (bind_deafen()). */
+void acceptor_deafen(struct acceptor *a);
+/* As acceptor_stop(), and the socket, of which others have duplicates, refuses whoever connects
+ * from then on (bind_silence()). */
+void acceptor_silence(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a));
+
 /* Takes over fd, a socket that is bound or listens, and starts; *bound is its address. False: the
  * text says why, fd is closed, there is nothing to stop. */
 bool acceptor_listen_on(struct acceptor *a, struct net *n, const struct acceptor_ops *ops, int fd,

@@ -23,6 +23,13 @@
  * effect. A program that does not know the lock can only interfere between the refused connect()
  * and the removal.
  *
+ * Standing by: a socket can be bound and refuse clients, and listen when its time has come.
+ *
+ *   bind_ahead() --> bind_listen() <--> bind_silence()
+ *
+ * While it is silent no other process can bind the port, but for one of the same user that shares
+ * it. A silent socket of a path can't listen any more: bind_renew() puts another one in its place.
+ *
  * Ownership: the caller closes the descriptors and releases the claim. Threads: control. */
 #pragma once
 #include <stdbool.h>
@@ -50,6 +57,9 @@ struct bind_claim {
  * 0.0.0.0:80: permission denied". */
 bool bind_sockets(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
                   struct error *e);
+/* The same, and the machine need not have the address yet. */
+bool bind_ahead(const struct addr *a, int *fds, unsigned n, struct bind_claim *claim,
+                struct error *e);
 /* More sockets for a TCP port that sockets share already, as bind_sockets() makes them or systemd
  * with ReusePort=; of another process of this user, too. False: that can't be, and none is open. */
 bool bind_further(const struct addr *a, int *fds, unsigned n);
@@ -57,6 +67,22 @@ bool bind_further(const struct addr *a, int *fds, unsigned n);
  * is. first: it is fds[0] of those that share a port; it must listen before the others do. False:
  * *e is for example "listen: address already in use". */
 bool bind_listen(int fd, bool first, int backlog, struct error *e);
+/* Whether it listens. */
+bool bind_listens(int fd);
+/* Some time before bind_silence(): a TCP socket that listens does not hear who connects from now
+ * on; only handshakes that have begun come to their end. So nobody has connected when it is
+ * silenced, to be reset. TCP asks again after a second. Does nothing to a unix socket. Any thread.
+ */
+void bind_deafen(int fd);
+/* A TCP socket refuses whoever connects from now on, and keeps its port, unless that was 0 when it
+ * was bound; what is in its queue is reset. Does nothing to a unix socket. Any thread. */
+void bind_silence(int fd);
+/* Before bind_listen(): undoes for all sockets of a TCP port what keeps others from it. */
+void bind_waken(const int *fds, unsigned n);
+/* Puts a new unix socket, which does not listen, in the place of the one at the path: clients are
+ * refused. The old socket is closed here, with fds[n]; what it has queued is for those who have
+ * duplicates of it. False: *e says why, and all is as before. */
+bool bind_renew(int *fds, unsigned n, struct bind_claim *claim, struct error *e);
 /* Removes the file of the socket, unless another file has replaced it, and the lock, so that
  * another process can bind the path. Connections are not affected. If it is lent, the
  * files stay, and so does the lock while the other process has it. Does nothing with an empty

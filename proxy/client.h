@@ -9,11 +9,11 @@
  * Invariants: it counts among the connections of its listener from client_accept() to client_end().
  * If a PROXY head is required, the mode begins while the conn delivers the bytes that end the head;
  * otherwise before any byte was read. The generation changes in client_renew() alone, between two
- * requests. A client ends (client_ends()) when its worker stops, its listener is gone or has
- * another mode: its next answer is its last. An idle one waits for that, as its request may be on
- * its way, up to its idle deadline or until its worker leaves (client_leaves()). Its deadline is
- * armed in a queue of its own generation's listener, or of the worker.
- * Ownership: the worker's; freed in the conn's last close callback. Threads: one worker. */
+ * requests. A client ends (client_ends()) when its worker stops or stands by, its listener is gone
+ * or has another mode: its next answer is its last. An idle one waits for that, as its request may
+ * be on its way, up to its idle deadline or until its worker leaves (client_leaves()). Its deadline
+ * is armed in a queue of its own generation's listener, or of the worker. Ownership: the worker's;
+ * freed in the conn's last close callback. Threads: one worker. */
 #pragma once
 #include "net/conn.h"
 #include "proxy/descriptors.h"
@@ -124,7 +124,7 @@ static inline bool client_ends(const struct client *c)
 /* Whether not even a request that may be on its way is waited for. */
 static inline bool client_leaves(const struct client *c)
 {
-    return client_worker(c)->leaving;
+    return client_worker(c)->leaving || client_worker(c)->silent;
 }
 
 static inline struct str client_source(const struct client *c)

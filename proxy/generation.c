@@ -160,7 +160,7 @@ static bool start_listeners(struct generation *g, struct worker_update *u, struc
         int fd = u->fds[i];
         u->fds[i] = -1;
         wl->listener->now = wl;
-        wl->listener->takes = wl->mode;
+        wl->listener->takes = g->worker->silent ? NULL : wl->mode;
         if (fd < 0 || listener_start(wl->listener, fd, &why) || !ok)
             continue;
         error_set(e, why.code, "listener %s: %s: %s", wl->config->name, wl->config->listen_text,
@@ -182,6 +182,42 @@ static void end_listeners(struct generation *g)
         listener_stop(l);
         l->now = NULL;
     }
+}
+
+bool generation_waken(struct worker *w, struct worker_socket *sockets, size_t n, struct error *e)
+{
+    bool ok = true;
+    struct generation *g = w->current;
+    for (size_t i = 0; i < g->snapshot->nlisteners; i++)
+        g->listeners[i].listener->takes = g->listeners[i].mode;
+    for (size_t i = 0; i < n; i++) {
+        struct worker_listener *wl = &g->listeners[sockets[i].listener];
+        struct error why;
+        int fd = sockets[i].fd;
+        sockets[i].fd = -1;
+        if (listener_start(wl->listener, fd, &why) || !ok)
+            continue;
+        error_set(e, why.code, "listener %s: %s: %s", wl->config->name, wl->config->listen_text,
+                  why.text);
+        ok = false;
+    }
+    return ok;
+}
+
+void generation_deafen(struct worker *w)
+{
+    struct generation *g = w->current;
+    for (size_t i = 0; i < g->snapshot->nlisteners; i++) {
+        g->listeners[i].listener->takes = NULL;
+        listener_deafen(g->listeners[i].listener);
+    }
+}
+
+void generation_silence(struct worker *w)
+{
+    struct generation *g = w->current;
+    for (size_t i = 0; i < g->snapshot->nlisteners; i++)
+        listener_silence(g->listeners[i].listener);
 }
 
 /* ---- clients catch up ---- */

@@ -21,6 +21,19 @@ struct worker_update {
 void generation_init(struct worker *w);
 /* The worker stops: its listeners end, and no client is behind. */
 void generation_stop(struct worker *w);
+/* One of the sockets of WORKER_ACTIVE. */
+struct worker_socket {
+    size_t listener; /* its number in the current snapshot */
+    int fd;          /* -1: it was taken over */
+};
+
+/* The listeners accept from these sockets, too, which are taken over. */
+bool generation_waken(struct worker *w, struct worker_socket *sockets, size_t n, struct error *e);
+/* The listeners hear of nobody who connects from now on, and their clients end, as do those of
+ * later generations until generation_waken(). */
+void generation_deafen(struct worker *w);
+/* They accept what is queued, and their sockets become silent. */
+void generation_silence(struct worker *w);
 /* Keeps a reference of its own to the snapshot, and takes the sockets over: they are -1 afterwards.
  * False: not all listeners could be started, and the error is that of the first; the generation is
  * taken up nevertheless. */

@@ -44,6 +44,7 @@ enum control_message {
     CONTROL_SUSPICION,    /* object: struct server; the same, but a check is to decide */
     CONTROL_SNAPSHOT,     /* object: struct snapshot; a worker has done with it, and control frees
                              it if nobody else has a reference, as that may take long */
+    CONTROL_SILENT,       /* from: the worker; it has carried out WORKER_STANDBY */
     CONTROL_WORKER_DONE,  /* from: the worker; its loop has ended */
 };
 
@@ -130,6 +131,8 @@ struct worker {
     struct deadline_queue linger; /* clients that got their last answer and have to read it */
     struct deadline_queue watch;  /* sessions that are not read from yet */
     struct deadline_queue grace;  /* while leaving: connections that have said nothing yet */
+    struct deadline silence;      /* armed while sockets are deaf, and not silent yet */
+    struct deadline_queue silences;
     struct list clients, upstreams;
     struct list behind;       /* clients that the current generation has not been made known to */
     struct deadline catch_up; /* armed while there are such, see generation.c */
@@ -149,6 +152,7 @@ struct worker {
     struct buffer scratch; /* to compose heads in; empty between callbacks */
     bool stopping;         /* it accepts nothing any more, and ends with its last client */
     bool leaving;          /* and clients that are idle are closed */
+    bool silent;           /* it stands by: as `leaving`, until it is called */
     uint64_t date_ms;      /* when `date` was made, on the loop's clock; 0: never */
     size_t date_len;
     char date[64];              /* "Date: ...\r\n" */

@@ -60,7 +60,9 @@ bool listener_start(struct listener *l, int fd, struct error *e)
     return true;
 }
 
-void listener_stop(struct listener *l)
+typedef void stop_fn(struct acceptor *a, unsigned most, void (*on_stopped)(struct acceptor *a));
+
+static void stop_all(struct listener *l, stop_fn *stop)
 {
     struct listening *s = l->sockets;
     l->sockets = NULL;
@@ -68,7 +70,23 @@ void listener_stop(struct listener *l)
      * a flood could go on. */
     for (struct listening *next; s; s = next) {
         next = s->next;
-        acceptor_stop(&s->acceptor, BIND_BACKLOG + 1, on_stopped);
+        stop(&s->acceptor, BIND_BACKLOG + 1, on_stopped);
         descriptors_add_others(-1);
     }
+}
+
+void listener_stop(struct listener *l)
+{
+    stop_all(l, acceptor_stop);
+}
+
+void listener_deafen(struct listener *l)
+{
+    for (struct listening *s = l->sockets; s; s = s->next)
+        acceptor_deafen(&s->acceptor);
+}
+
+void listener_silence(struct listener *l)
+{
+    stop_all(l, acceptor_silence);
 }

@@ -15,3 +15,8 @@
 bool listener_start(struct listener *l, int fd, struct error *e);
 /* Accepts what is queued, then closes the sockets. A second call does nothing. */
 void listener_stop(struct listener *l);
+/* Its sockets of ports do not hear who connects from now on (bind_deafen()). */
+void listener_deafen(struct listener *l);
+/* As listener_stop(), but control goes on to have the sockets, and they refuse whoever connects
+ * from then on (bind_silence()). */
+void listener_silence(struct listener *l);

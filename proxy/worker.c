@@ -21,6 +21,7 @@
 
 #define LINGER_MS 2000 /* how long a client may take to read the last answer and close */
 #define WATCH_MS 100   /* how long a client is not watched after its last request */
+#define SILENCE_MS 100 /* until the last handshake has come to its end */
 #define GRACE_MS 250   /* while leaving: for the first byte of a connection just accepted */
 
 static void close_idle_upstreams(struct worker *w)
@@ -36,9 +37,24 @@ static void retire(struct worker *w)
     if (w->stopping)
         return;
     w->stopping = true;
+    deadline_cancel(&w->silence);
     generation_stop(w);
     close_idle_upstreams(w);
     worker_maybe_done(w);
+}
+
+static void stop_clients(struct list *clients)
+{
+    list_foreach_safe(it, nxt, clients) client_stop(container_of(it, struct client, all));
+}
+
+static void close_clients(struct list *clients)
+{
+    list_foreach_safe(it, nxt, clients)
+    {
+        struct client *c = container_of(it, struct client, all);
+        c->ops->close(c);
+    }
 }
 
 /* Ends what is idle, too. */
@@ -48,11 +64,7 @@ static void stop(struct worker *w)
         return;
     w->leaving = true;
     retire(w);
-    list_foreach_safe(it, nxt, &w->clients)
-    {
-        struct client *c = container_of(it, struct client, all);
-        client_stop(c);
-    }
+    stop_clients(&w->clients);
     worker_maybe_done(w);
 }
 
@@ -60,11 +72,7 @@ static void stop(struct worker *w)
 static void abort_all(struct worker *w)
 {
     stop(w);
-    list_foreach_safe(it, nxt, &w->clients)
-    {
-        struct client *c = container_of(it, struct client, all);
-        c->ops->close(c);
-    }
+    close_clients(&w->clients);
 }
 
 /* Closes the idle connections to the server. */
@@ -98,6 +106,84 @@ static void take_up(struct worker *w, struct worker_update *u)
         log_event(LOG_ERROR, "accept failed", e.text);
 }
 
+/* ---- standing by ---- */
+
+struct worker_call {
+    size_t n;
+    struct worker_socket *sockets;
+};
+
+struct worker_call *worker_call_new(void)
+{
+    return mem_zalloc(sizeof(struct worker_call));
+}
+
+bool worker_call_add(struct worker_call *c, size_t listener, int fd, struct error *e)
+{
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) {
+        error_errno(e, errno, "dup");
+        return false;
+    }
+    c->sockets = mem_grow(c->sockets, c->n + 1, sizeof *c->sockets);
+    c->sockets[c->n++] = (struct worker_socket){listener, own};
+    return true;
+}
+
+void worker_call_release(void *call)
+{
+    struct worker_call *c = call;
+    for (size_t i = 0; i < c->n; i++)
+        if (c->sockets[i].fd >= 0)
+            close(c->sockets[i].fd);
+    free(c->sockets);
+    free(c);
+}
+
+static void waken(struct worker *w, struct worker_call *call)
+{
+    struct error e;
+    if (w->stopping || !w->silent)
+        return;
+    w->silent = false;
+    if (!generation_waken(w, call->sockets, call->n, &e))
+        log_event(LOG_ERROR, "accept failed", e.text);
+}
+
+/* Nobody comes any more, and who was coming is there. */
+static void silence(struct worker *w)
+{
+    generation_silence(w);
+    mailbox_post(w->control, CONTROL_SILENT, w->index, NULL, NULL);
+}
+
+static void on_silence(struct deadline *d)
+{
+    silence(container_of(d, struct worker, silence));
+}
+
+static void stand_by(struct worker *w)
+{
+    if (w->stopping || w->silent) {
+        mailbox_post(w->control, CONTROL_SILENT, w->index, NULL, NULL);
+        return;
+    }
+    w->silent = true;
+    generation_deafen(w);
+    stop_clients(&w->clients);
+    stop_clients(&w->behind);
+    deadline_arm(&w->silences, &w->silence);
+}
+
+/* A worker that was called meanwhile has other clients, too. */
+static void cut(struct worker *w)
+{
+    if (!w->silent)
+        return;
+    close_clients(&w->clients);
+    close_clients(&w->behind);
+}
+
 static void on_message(struct mailbox *m, struct message *msg)
 {
     struct worker *w = container_of(m, struct worker, mailbox);
@@ -114,6 +200,15 @@ static void on_message(struct mailbox *m, struct message *msg)
         break;
     case WORKER_GENERATION:
         take_up(w, msg->object);
+        break;
+    case WORKER_ACTIVE:
+        waken(w, msg->object);
+        break;
+    case WORKER_STANDBY:
+        stand_by(w);
+        break;
+    case WORKER_CUT:
+        cut(w);
         break;
     case WORKER_RETIRE:
         retire(w);
@@ -137,8 +232,9 @@ struct worker_update *worker_update_new(struct snapshot *s, const int *fds, stru
         u->fds[i] = -1;
     for (size_t i = 0; i < s->nlisteners; i++) {
         const struct config_listener *config = s->listeners[i].config;
-        u->fds[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
-        if (fds[i] < 0 || u->fds[i] >= 0)
+        int fd = fds ? fds[i] : -1;
+        u->fds[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0 || u->fds[i] >= 0)
             continue;
         error_errno(e, errno, "listener %s: %s: dup", config->name, config->listen_text);
         worker_update_release(u);
@@ -172,7 +268,7 @@ static bool begin(struct worker *w, struct snapshot *s, const int *fds, struct e
 bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct mailbox *control,
                  const int *fds, struct error *e)
 {
-    *w = (struct worker){.index = index, .control = control};
+    *w = (struct worker){.index = index, .control = control, .silent = fds == NULL};
     list_init(&w->clients);
     list_init(&w->upstreams);
     list_init(&w->tied);
@@ -190,6 +286,8 @@ bool worker_init(struct worker *w, unsigned index, struct snapshot *s, struct ma
     upstream_idle_init(w);
     deadline_queue_init(&w->linger, &w->net.clock, LINGER_MS, client_on_close_deadline);
     deadline_queue_init(&w->watch, &w->net.clock, WATCH_MS, session_on_watch_deadline);
+    deadline_init(&w->silence);
+    deadline_queue_init(&w->silences, &w->net.clock, SILENCE_MS, on_silence);
     deadline_queue_init(&w->grace, &w->net.clock, GRACE_MS, client_on_close_deadline);
     w->reader = mem_zalloc(sizeof *w->reader);
     generation_init(w);

@@ -235,12 +235,12 @@ static void round_trip(const void *arg)
     ck_assert_uint_eq(inherited_matching(in, &path, "x"), 1);
     const struct addr other = parse("127.0.0.1:81");
     ck_assert_uint_eq(inherited_matching(in, &other, "127.0.0.1:80"), 0); /* never by name */
-    ck_assert_msg(inherited_bind(in, &web, "x", out, 2, &got, &e), "%s", e.text);
+    ck_assert_msg(inherited_bind(in, &web, "x", false, out, 2, &got, &e), "%s", e.text);
     ck_assert(identity(out[0]) == identity(201) && identity(out[1]) == identity(202));
     ck_assert_ptr_null(got.at);
     close(out[0]);
     close(out[1]);
-    ck_assert_msg(inherited_bind(in, &path, "x", out, 1, &got, &e), "%s", e.text);
+    ck_assert_msg(inherited_bind(in, &path, "x", false, out, 1, &got, &e), "%s", e.text);
     ck_assert(got.at == &path && got.lent && got.ino == claim.ino && got.dev == claim.dev);
     close(out[0]);
     inherited_free(in);

@@ -210,14 +210,14 @@ START_TEST(what_is_not_given_is_bound)
     struct addr at, taken;
     close(open_at("127.0.0.1:1", 0, &at));
     add(listen_at("127.0.0.1:1", 0, &taken), "x");
-    ck_assert(inherited_bind(in, &taken, "web", fds, N, &claim, &e));
+    ck_assert(inherited_bind(in, &taken, "web", false, fds, N, &claim, &e));
     close_taken(N);
-    ck_assert_msg(inherited_bind(in, &at, "web", fds, N, &claim, &e), "%s", e.text);
+    ck_assert_msg(inherited_bind(in, &at, "web", false, fds, N, &claim, &e), "%s", e.text);
     struct addr got = {.len = ADDR_LEN_MAX};
     ck_assert_int_eq(getsockname(fds[0], &got.sa, &got.len), 0);
     ck_assert(addr_eq(&got, &at));
     close_taken(N);
-    ck_assert_msg(inherited_bind(NULL, &at, "web", fds, N, &claim, &e), "%s", e.text);
+    ck_assert_msg(inherited_bind(NULL, &at, "web", false, fds, N, &claim, &e), "%s", e.text);
     close_taken(N);
 }
 END_TEST
