@@ -5,8 +5,10 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "admin/answer.h"
+#include "admin/asks.h"
 #include "admin/config.h"
 #include "admin/later.h"
 #include "admin/prometheus.h"
@@ -14,6 +16,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "httpd/httpd.h"
+#include "ring/hash.h"
 
 #define MAX_CONNECTIONS 256 /* scrapers and operators are few, and descriptors are for clients */
 
@@ -24,6 +27,7 @@ struct admin {
     struct httpd *server;
     bool ready;
     bool closed; /* see admin_set_closed() */
+    struct asks asks;
     admin_closed_fn *on_closed;
     void *closed_arg;
 };
@@ -114,6 +118,12 @@ static bool origin_is_ours(const struct call *c)
 
 /* --- GET --- */
 
+/* NULL: this proxy decides by itself. */
+static const struct admin_fleet *fleet_of(const struct admin *a)
+{
+    return a->hooks ? a->hooks->fleet : NULL;
+}
+
 static bool get_healthz(struct call *c)
 {
     return answer_document(c, 200, json_pack("{s:b}", "alive", 1));
@@ -127,33 +137,49 @@ static bool pool_is_live(const struct pool *p)
     return false;
 }
 
+/* In a fleet the backends may be in service by agreement although this proxy reaches none. */
+static const char *pool_trouble(const struct snapshot *s, size_t pool)
+{
+    const struct roster *r = s->rosters[pool];
+    if (!pool_is_live(s->pools[pool]))
+        return "a pool has no live backend";
+    if (roster_is_lost(r))
+        return "no server of a pool can be reached from here";
+    return NULL;
+}
+
 /* For load balancers: a pool without a live backend can serve nothing, and another proxy may. */
 static bool get_readyz(struct call *c)
 {
     const struct snapshot *s = c->admin->snapshot;
-    for (size_t i = 0; i < s->npools; i++)
-        if (!pool_is_live(s->pools[i]))
+    for (size_t i = 0; i < s->npools; i++) {
+        const char *trouble = pool_trouble(s, i);
+        if (trouble)
             return answer_document(c, 503,
-                                   json_pack("{s:b, s:s, s:o}", "ready", 0, "reason",
-                                             "a pool has no live backend", "pool",
+                                   json_pack("{s:b, s:s, s:o}", "ready", 0, "reason", trouble,
+                                             "pool",
                                              status_text(str_of(s->pools[i]->config->name))));
-    if (!c->admin->ready)
-        return answer_document(
-            c, 503, json_pack("{s:b, s:s}", "ready", 0, "reason", "starting or stopping"));
+    }
+    const struct admin_hooks *h = c->admin->hooks;
+    const char *why = !c->admin->ready    ? "starting or stopping"
+                      : h && h->stands_by ? "standby"
+                                          : NULL;
+    if (why)
+        return answer_document(c, 503, json_pack("{s:b, s:s}", "ready", 0, "reason", why));
     return answer_document(c, 200, json_pack("{s:b}", "ready", 1));
 }
 
 static bool get_status(struct call *c)
 {
-    return answer_document(c, 200,
-                           status_document(c->admin->snapshot, uv_now(c->admin->net->loop)));
+    return answer_document(
+        c, 200,
+        status_document(c->admin->snapshot, fleet_of(c->admin), uv_now(c->admin->net->loop)));
 }
 
 static bool get_metrics(struct call *c)
 {
     c->a->type = PROMETHEUS_TYPE;
-    const struct admin_hooks *hooks = c->admin->hooks;
-    return prometheus_write(c->a->text, c->admin->snapshot, hooks ? hooks->reloads : NULL);
+    return prometheus_write(c->a->text, c->admin->snapshot, c->admin->hooks);
 }
 
 /* The index of a pool, or -1. */
@@ -217,7 +243,7 @@ static bool route_by_listener(struct call *c, struct str listener, struct str ke
     size_t route = find_route_of(c, &s->listeners[i]);
     if (route == ROUTE_NONE)
         return answer_error(c, 404, "no route of this listener matches");
-    const struct pool *p = s->pools[s->listeners[i].config->routes[route].pool];
+    struct pool *p = s->pools[s->listeners[i].config->routes[route].pool];
     return answer_document(c, 200, status_route(p, key));
 }
 
@@ -247,6 +273,61 @@ static bool get_route(struct call *c)
 
 /* --- POST --- */
 
+/* A request: a few milliseconds of the thread that checks servers. */
+#define ROUTES_MAX_KEYS 16384
+
+static bool append_name(struct buffer *b, const char *before, const struct pool *p, uint16_t id)
+{
+    const char *name = id == SERVER_NONE ? "-" : p->members[id].server->name;
+    return buffer_append(b, before, 1) && buffer_append(b, name, strlen(name));
+}
+
+/* As `ringproxy route` writes it, with a third column where this proxy sends the key elsewhere. */
+static bool append_route(struct buffer *b, struct pool *p, struct pool_view *v, struct str key)
+{
+    uint64_t hash = hash_key(key);
+    uint16_t now = pool_find(p, hash), here = pool_find_here(p, v, hash);
+    return buffer_append(b, key.p, key.n) && append_name(b, "\t", p, now) &&
+           (here == now || append_name(b, "\t", p, here)) && buffer_append(b, "\n", 1);
+}
+
+static bool answer_routes(struct call *c, struct pool *p, struct str keys)
+{
+    struct pool_view view = {0};
+    bool ok = true;
+    size_t n = 0;
+    for (; ok && keys.n > 0 && n <= ROUTES_MAX_KEYS; n++) {
+        const char *end = memchr(keys.p, '\n', keys.n);
+        struct str key = {keys.p, end ? (size_t)(end - keys.p) : keys.n};
+        ok = append_route(c->a->text, p, &view, key);
+        size_t used = key.n + (end != NULL);
+        keys = (struct str){keys.p + used, keys.n - used};
+    }
+    pool_view_deinit(&view);
+    c->a->type = "text/plain; charset=utf-8";
+    if (n <= ROUTES_MAX_KEYS)
+        return ok;
+    buffer_clear(c->a->text);
+    return answer_error(c, 413, "more than 16384 keys");
+}
+
+/* Many keys at once, one a line. */
+static bool post_route(struct call *c)
+{
+    const struct snapshot *s = c->admin->snapshot;
+    struct buffer pool = {0};
+    bool ok;
+    int i;
+    if (httpd_query(c->q->query, "pool", &pool) != QUERY_FOUND)
+        ok = answer_error(c, 400, "required: ?pool=POOL, percent-encoded, and keys, one a line");
+    else if ((i = find_pool(s, content(&pool))) < 0)
+        ok = answer_error(c, 404, "no such pool");
+    else
+        ok = answer_routes(c, s->pools[i], c->q->body);
+    buffer_release(&pool);
+    return ok;
+}
+
 static bool do_drain(struct roster *r, unsigned id, uint64_t now_ms)
 {
     roster_drain(r, id, now_ms);
@@ -262,7 +343,10 @@ static bool do_enable(struct roster *r, unsigned id, uint64_t now_ms)
 static const struct action {
     const char *name;
     bool (*run)(struct roster *r, unsigned id, uint64_t now_ms); /* false: the server is down */
-} actions[] = {{"drain", do_drain}, {"enable", do_enable}, {"failback", roster_failback}};
+    enum admin_verb verb;                                        /* the same, of a fleet */
+} actions[] = {{"drain", do_drain, ADMIN_DRAIN},
+               {"enable", do_enable, ADMIN_ENABLE},
+               {"failback", roster_failback, ADMIN_FAILBACK}};
 
 #define NACTIONS (sizeof actions / sizeof actions[0])
 
@@ -275,10 +359,12 @@ static bool run_action(struct call *c, const struct action *action, int pool, in
         return answer_error(c, 503, "starting or stopping");
     if (m->closed)
         return answer_error(c, 503, "handing over to another process");
+    if (fleet_of(m))
+        return asks_begin(&m->asks, c->q, (size_t)pool, (unsigned)server, action->verb);
     if (!action->run(m->snapshot->rosters[pool], (unsigned)server, now_ms))
         return answer_error(c, 409, "the server is down");
-    return answer_document(c, 200,
-                           status_server(m->snapshot, (size_t)pool, (unsigned)server, now_ms));
+    return answer_document(
+        c, 200, status_server(m->snapshot, NULL, (size_t)pool, (unsigned)server, now_ms));
 }
 
 /* Cuts the part up to the next '/' off the front of rest. */
@@ -438,10 +524,14 @@ static const struct route {
     bool (*post)(struct call *c);
     bool (*put)(struct call *c);
 } routes[] = {
-    {"/healthz", true, get_healthz, NULL, NULL}, {"/readyz", true, get_readyz, NULL, NULL},
-    {"/status", false, get_status, NULL, NULL},  {"/metrics", false, get_metrics, NULL, NULL},
-    {"/route", false, get_route, NULL, NULL},    {"/config", false, get_config, NULL, put_config},
-    {"/reload", false, NULL, post_reload, NULL}, {"/upgrade", false, NULL, post_upgrade, NULL},
+    {"/healthz", true, get_healthz, NULL, NULL},
+    {"/readyz", true, get_readyz, NULL, NULL},
+    {"/status", false, get_status, NULL, NULL},
+    {"/metrics", false, get_metrics, NULL, NULL},
+    {"/route", false, get_route, post_route, NULL},
+    {"/config", false, get_config, NULL, put_config},
+    {"/reload", false, NULL, post_reload, NULL},
+    {"/upgrade", false, NULL, post_upgrade, NULL},
 };
 
 #define NROUTES (sizeof routes / sizeof routes[0])
@@ -459,14 +549,14 @@ static bool answer_method(struct call *c, struct str allowed)
     return httpd_field(c->a, "Allow", allowed) && answer_error(c, 405, "method not allowed");
 }
 
-/* What has a GET, and perhaps a PUT. */
+/* What has a GET, and perhaps a PUT or a POST. */
 static bool run_get(struct call *c, const struct route *route)
 {
     uint8_t method = c->q->head->method;
     if (method == METHOD_GET || method == METHOD_HEAD)
         return route->get(c);
     if (route->put == NULL)
-        return answer_method(c, STR("GET, HEAD"));
+        return answer_method(c, route->post ? STR("GET, HEAD, POST") : STR("GET, HEAD"));
     return method == METHOD_PUT ? route->put(c) : answer_method(c, STR("GET, HEAD, PUT"));
 }
 
@@ -503,7 +593,7 @@ static bool dispatch(struct call *c)
         return ok;
     if (route == NULL && action == NULL)
         return answer_error(c, 404, "no such resource");
-    if (route && route->get)
+    if (route && route->get && !(route->post && c->q->head->method == METHOD_POST))
         return run_get(c, route);
     if (!may_post(c, &ok))
         return ok;
@@ -540,6 +630,7 @@ struct admin *admin_new(struct net *n, struct snapshot *s, const struct admin_ho
     a->net = n;
     a->snapshot = s;
     a->hooks = hooks;
+    a->asks = (struct asks){.snapshot = &a->snapshot, .hooks = hooks, .loop = n->loop};
     const struct httpd_options options = {
         .handle = handle, .admit = admit, .arg = a, .max_connections = MAX_CONNECTIONS};
     a->server = httpd_new(n, &options);
@@ -603,6 +694,7 @@ static void on_server_closed(void *arg)
 
 void admin_close(struct admin *a, admin_closed_fn *on_closed, void *arg)
 {
+    asks_end(&a->asks);
     a->on_closed = on_closed;
     a->closed_arg = arg;
     a->snapshot = NULL;

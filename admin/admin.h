@@ -45,8 +45,9 @@ int admin_socket(const struct admin *a);
 void admin_set_closed(struct admin *a, bool closed);
 /* From now on everything is read from this snapshot, the token too. */
 void admin_set_snapshot(struct admin *a, struct snapshot *s);
-/* ready: the rosters have started, the listeners are open, and no stop has begun. /readyz says so
- * if also every pool has a live backend. POSTs of operators get 503 while it is false. */
+/* ready: the rosters have started, the listeners are open or stand by, and no stop has begun.
+ * /readyz says so if also every pool has a live backend, and the hooks that it does not stand by.
+ * POSTs of operators get 503 while it is false. */
 void admin_set_ready(struct admin *a, bool ready);
 /* From now on the snapshot is not used. The memory is freed later, before on_closed, which may be
  * NULL. */

@@ -2,8 +2,8 @@
  *
  * What for: admin knows HTTP and the snapshot, but not how a configuration is read or put in
  * service. Control, which does, gives it these functions.
- * Invariants: `done` is called once for each call of `reload` or `upgrade`, perhaps within that
- * call. Ownership: see each member. Threads: control. */
+ * Invariants: `done` is called once for each call of `reload`, `upgrade` or a fleet's `request`,
+ * perhaps within that call. Ownership: see each member. Threads: control. */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
@@ -28,6 +28,78 @@ struct admin_reloads {
     uint64_t ok, refused;
 };
 
+/* ---- the fleet, in plain data: admin does not know cluster/ ---- */
+
+struct admin_place {
+    const char *pool, *server;
+};
+
+/* A figure of one kind, for a label of a metric. */
+struct admin_count {
+    const char *kind;
+    uint64_t n;
+};
+
+struct admin_member {
+    const char *node;
+    const char *role; /* "alone", "follower", "keeper"; NULL: it was heard of, but not what it says;
+                         then only node and seen_ms have a meaning */
+    uint64_t seen_ms; /* so long ago */
+    bool silent;      /* for longer than its lock would last: what it said last is below */
+    uint64_t epoch, seq; /* of the publication that it routes by */
+    bool listen_active, accepting, ready;
+    uint32_t priority;
+    const char *const *differs; /* pools of which it has another configuration than this proxy */
+    size_t ndiffers;
+    const struct admin_place *except; /* servers that it leaves out against the agreement */
+    size_t nexcept;
+};
+
+struct admin_fleet_status {
+    const char *name, *node;
+    bool redis_up;
+    const char *role;    /* "alone", "follower", "keeper" */
+    uint64_t since_ms;   /* so long in this role */
+    const char *keeper;  /* its node; NULL: not known */
+    bool node_twice;     /* another process has the name of this node */
+    uint64_t epoch, seq; /* of the publication that was applied last; epoch 0: none ever was */
+    uint64_t age_ms;     /* since then */
+    const struct admin_member *members; /* this one included */
+    size_t nmembers, nlive;             /* nlive: those that are not silent */
+    /* since the start, for the metrics */
+    uint64_t publications, stalls;
+    const struct admin_count *refused; /* values of others, by what they were to be */
+    size_t nrefused;
+    const struct admin_count *redis_errors; /* by kind */
+    size_t nredis_errors;
+};
+
+struct admin_votes {
+    unsigned down, up, voters;
+};
+
+enum admin_verb { ADMIN_DRAIN, ADMIN_ENABLE, ADMIN_FAILBACK };
+enum admin_outcome {
+    ADMIN_AGREED,  /* a publication carries it */
+    ADMIN_HERE,    /* it was carried out here, and the fleet has not said so in time */
+    ADMIN_REFUSED, /* failback of a server that is down */
+    ADMIN_CROWDED, /* nothing was done: too many wait, or another process takes over */
+};
+typedef void admin_requested_fn(void *arg, enum admin_outcome outcome);
+
+/* Pools and servers are those of the snapshot in service, by index and id. */
+struct admin_fleet {
+    /* What is known now; it stays until the next call, or the end of this turn of the loop. */
+    const struct admin_fleet_status *(*status)(void *arg);
+    /* The votes about a server. False: this proxy does not count them, only the keeper does. */
+    bool (*votes)(void *arg, size_t pool, unsigned server, struct admin_votes *votes);
+    /* What an operator asks for, at a server. Takes until a publication carries it, a few seconds
+     * at most. */
+    void (*request)(void *arg, size_t pool, unsigned server, enum admin_verb verb,
+                    admin_requested_fn *done, void *done_arg);
+    void *arg;
+};
+
 struct admin_hooks {
     /* Reads the configuration again and puts it in service. *r and its text need not live longer
      * than the call. Answers: 200 {"generation","moved":{pool: share}}, with dry_run the plan; 412;
@@ -41,4 +113,7 @@ struct admin_hooks {
     void (*upgrade)(void *arg, uint64_t timeout_ms, admin_done_fn *done, void *done_arg);
     void *arg;
     const struct admin_reloads *reloads; /* counts; NULL: none are told */
+    bool stands_by; /* it accepts no clients, as another one has the role; control changes it */
+    const struct admin_fleet *fleet; /* NULL: this proxy decides by itself. May be another one from
+                                        one call to the next, as reloads join and leave */
 };

@@ -340,9 +340,88 @@ static void reload_results(struct text *t, const struct admin_reloads *r)
     print(t, "ringproxy_reloads_total{result=\"refused\"} %" PRIu64 "\n", r->refused);
 }
 
-bool prometheus_write(struct buffer *out, const struct snapshot *s,
-                      const struct admin_reloads *reloads)
+/* --- the fleet --- */
+
+static void gauge(struct text *t, const char *name, const char *help, uint64_t value)
 {
+    family(t, name, "gauge", help);
+    print(t, "%s %" PRIu64 "\n", name, value);
+}
+
+static void counter(struct text *t, const char *name, const char *help, uint64_t value)
+{
+    family(t, name, "counter", help);
+    print(t, "%s %" PRIu64 "\n", name, value);
+}
+
+static void counts(struct text *t, const char *name, const char *help, const char *key,
+                   const struct admin_count *c, size_t n)
+{
+    family(t, name, "counter", help);
+    for (size_t i = 0; i < n; i++)
+        print(t, "%s{%s=\"%s\"} %" PRIu64 "\n", name, key, c[i].kind, c[i].n);
+}
+
+static void role(struct text *t, const struct admin_fleet_status *f)
+{
+    static const char *const roles[] = {"alone", "follower", "keeper"};
+    static const char name[] = "ringproxy_cluster_role";
+    family(t, name, "gauge", "1 for the role that this proxy has in its fleet.");
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        print(t, "%s{role=\"%s\"} %d\n", name, roles[i], strcmp(f->role, roles[i]) == 0);
+}
+
+static uint64_t server_excepted(const struct roster *r, const struct pool_member *m)
+{
+    return roster_is_excepted(r, m->id);
+}
+
+/* How many members have another configuration of a pool. */
+static void differing(struct text *t, const struct snapshot *s, const struct admin_fleet_status *f)
+{
+    static const char name[] = "ringproxy_cluster_digest_differs";
+    family(t, name, "gauge", "Members that have another configuration of the pool.");
+    for (size_t p = 0; p < s->npools; p++) {
+        const char *pool = s->pools[p]->config->name;
+        unsigned n = 0;
+        for (size_t i = 0; i < f->nmembers; i++)
+            for (size_t d = 0; d < f->members[i].ndiffers; d++)
+                n += strcmp(f->members[i].differs[d], pool) == 0;
+        print(t, "%s{", name);
+        label(t, "pool", pool);
+        print(t, "} %u\n", n);
+    }
+}
+
+static void fleet(struct text *t, const struct snapshot *s, const struct admin_hooks *hooks)
+{
+    const struct admin_fleet_status *f = hooks->fleet->status(hooks->fleet->arg);
+    role(t, f);
+    gauge(t, "ringproxy_cluster_members", "Members of the fleet that are not silent, this one too.",
+          f->nlive);
+    gauge(t, "ringproxy_cluster_accepting", "0 while this proxy stands by for another one.",
+          !hooks->stands_by);
+    gauge(t, "ringproxy_cluster_redis_up", "1 while Redis answers.", f->redis_up);
+    counts(t, "ringproxy_cluster_redis_errors_total", "What failed at Redis, by kind.", "kind",
+           f->redis_errors, f->nredis_errors);
+    gauge(t, "ringproxy_cluster_epoch", "Of the publication that was applied last; 0: none.",
+          f->epoch);
+    gauge(t, "ringproxy_cluster_seq", "Of the publication that was applied last.", f->seq);
+    counter(t, "ringproxy_cluster_publications_total", "What this proxy has published as keeper.",
+            f->publications);
+    counts(t, "ringproxy_cluster_refused_total", "Values of others that were refused, by reason.",
+           "reason", f->refused, f->nrefused);
+    server_family(t, s, "ringproxy_cluster_exceptions", "gauge",
+                  "1 while this proxy leaves the server out against the agreement.",
+                  server_excepted);
+    differing(t, s, f);
+    counter(t, "ringproxy_cluster_stalls_total", "How often this process stood still for long.",
+            f->stalls);
+}
+
+bool prometheus_write(struct buffer *out, const struct snapshot *s, const struct admin_hooks *hooks)
+{
+    const struct admin_reloads *reloads = hooks ? hooks->reloads : NULL;
     struct text t = {out, true};
     family(&t, "ringproxy_build_info", "gauge", "The version that runs; always 1.");
     print(&t, "ringproxy_build_info{version=\"%s\"} 1\n", RINGPROXY_VERSION);
@@ -355,5 +434,7 @@ bool prometheus_write(struct buffer *out, const struct snapshot *s,
     print(&t, "ringproxy_log_dropped_total %" PRIu64 "\n", log_dropped());
     listeners(&t, s);
     pools(&t, s);
+    if (hooks && hooks->fleet)
+        fleet(&t, s, hooks);
     return t.ok;
 }

@@ -13,7 +13,7 @@
 
 #define PROMETHEUS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* Appends all metrics; reloads: NULL if there are none to tell. False: memory is out, and the
- * buffer has a part of them. */
+/* Appends all metrics; hooks: what they tell of reloads and the fleet, NULL for neither. False:
+ * memory is out, and the buffer has a part of them. */
 bool prometheus_write(struct buffer *out, const struct snapshot *s,
-                      const struct admin_reloads *reloads);
+                      const struct admin_hooks *hooks);

@@ -45,6 +45,18 @@ static json_t *append(json_t *array, json_t *item)
     return NULL;
 }
 
+/* Adds a member to an object that may be NULL for want of memory, as may the value. Takes over both
+ * references. */
+static json_t *add(json_t *object, const char *key, json_t *value)
+{
+    if (object && json_object_set_new(object, key, value) == 0)
+        return object;
+    if (object == NULL)
+        json_decref(value);
+    json_decref(object);
+    return NULL;
+}
+
 /* The backends that have keys at this server; in a ramp both servers count. */
 static json_t *serving(const struct pool *p, unsigned id)
 {
@@ -101,14 +113,29 @@ static json_t *add_resolved(json_t *object, const struct server *v)
         addr_format(&at, text);
         resolved = text_of(text);
     }
-    if (resolved && json_object_set_new(object, "resolved", resolved) == 0)
+    return add(object, "resolved", resolved);
+}
+
+/* Adds what is known of a server in a fleet alone: `here`, where this proxy leaves it out against
+ * the agreement, and at the keeper `votes`. Takes over the reference. */
+static json_t *add_fleet(json_t *object, const struct snapshot *s, const struct admin_fleet *f,
+                         size_t pool, unsigned id)
+{
+    struct admin_votes v;
+    if (f == NULL)
         return object;
-    json_decref(object);
-    return NULL;
+    if (roster_is_excepted(s->rosters[pool], id))
+        object = add(object, "here", json_string("down"));
+    if (f->votes(f->arg, pool, id, &v))
+        object = add(object, "votes",
+                     json_pack("{s:I, s:I, s:I}", "down", (json_int_t)v.down, "up",
+                               (json_int_t)v.up, "voters", (json_int_t)v.voters));
+    return object;
 }
 
 /* json_pack() takes over the reference of each "o", and fails if one of them is NULL. */
-json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64_t now_ms)
+json_t *status_server(const struct snapshot *s, const struct admin_fleet *fleet, size_t pool,
+                      unsigned id, uint64_t now_ms)
 {
     assert(pool < s->npools && id < s->pools[pool]->nservers);
     const struct pool *p = s->pools[pool];
@@ -122,19 +149,19 @@ json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64
                                (json_int_t)active, "errors", (json_int_t)server_errors(v),
                                "last_check", last_check(roster_last_check(r, id), now_ms),
                                "suspicion", suspicion(v, roster_suspicion(r, id), now_ms));
-    return add_resolved(object, v);
+    return add_fleet(add_resolved(object, v), s, fleet, pool, id);
 }
 
-static json_t *servers(const struct snapshot *s, size_t pool, unsigned from, unsigned to,
-                       uint64_t now_ms)
+static json_t *servers(const struct snapshot *s, const struct admin_fleet *fleet, size_t pool,
+                       unsigned from, unsigned to, uint64_t now_ms)
 {
     json_t *list = json_array();
     for (unsigned id = from; id < to && list; id++)
-        list = append(list, status_server(s, pool, id, now_ms));
+        list = append(list, status_server(s, fleet, pool, id, now_ms));
     return list;
 }
 
-static json_t *pools(const struct snapshot *s, uint64_t now_ms)
+static json_t *pools(const struct snapshot *s, const struct admin_fleet *fleet, uint64_t now_ms)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < s->npools && list; i++) {
@@ -142,19 +169,10 @@ static json_t *pools(const struct snapshot *s, uint64_t now_ms)
         list =
             append(list, json_pack("{s:o, s:b, s:o, s:o}", "name", text_of(p->config->name),
                                    "all_down_routing", roster_all_down(s->rosters[i]), "backends",
-                                   servers(s, i, 0, p->nbackends, now_ms), "standbys",
-                                   servers(s, i, p->nbackends, p->nservers, now_ms)));
+                                   servers(s, fleet, i, 0, p->nbackends, now_ms), "standbys",
+                                   servers(s, fleet, i, p->nbackends, p->nservers, now_ms)));
     }
     return list;
-}
-
-/* Adds a condition of a route that has it. Takes over the reference. */
-static json_t *add_condition(json_t *route, const char *key, json_t *value)
-{
-    if (route && value && json_object_set_new(route, key, value) == 0)
-        return route;
-    json_decref(route);
-    return NULL;
 }
 
 static json_t *route_path(const struct config_route *r)
@@ -174,13 +192,13 @@ static json_t *route(const struct config *c, const struct config_route *r)
 {
     json_t *object = json_pack("{s:o}", "pool", text_of(c->pools[r->pool].name));
     if (r->host)
-        object = add_condition(object, "host", text_of(r->host));
+        object = add(object, "host", text_of(r->host));
     if (r->path)
-        object = add_condition(object, "path", route_path(r));
+        object = add(object, "path", route_path(r));
     if (r->nmethods)
-        object = add_condition(object, "methods", route_methods(r));
+        object = add(object, "methods", route_methods(r));
     if (r->sni)
-        object = add_condition(object, "sni", text_of(r->sni));
+        object = add(object, "sni", text_of(r->sni));
     return object;
 }
 
@@ -224,19 +242,93 @@ static json_t *listeners(const struct snapshot *s)
     return list;
 }
 
-json_t *status_document(const struct snapshot *s, uint64_t now_ms)
+/* ---- the fleet ---- */
+
+static json_t *text_or_null(const char *s)
 {
-    return json_pack("{s:s, s:I, s:o, s:o}", "version", RINGPROXY_VERSION, "generation",
-                     (json_int_t)s->generation, "listeners", listeners(s), "pools",
-                     pools(s, now_ms));
+    return s ? text_of(s) : json_null();
 }
 
-json_t *status_route(const struct pool *p, struct str key)
+static json_t *differing(const struct admin_member *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->ndiffers && list; i++)
+        list = append(list, text_of(m->differs[i]));
+    return list;
+}
+
+static json_t *exceptions(const struct admin_member *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->nexcept && list; i++)
+        list = append(list, json_pack("{s:o, s:o}", "pool", text_of(m->except[i].pool), "server",
+                                      text_of(m->except[i].server)));
+    return list;
+}
+
+static json_t *member(const struct admin_member *m)
+{
+    json_t *object =
+        json_pack("{s:o, s:o, s:I, s:b}", "node", text_of(m->node), "role", text_or_null(m->role),
+                  "seen_ms", (json_int_t)m->seen_ms, "silent", m->silent);
+    if (m->role == NULL)
+        return object;
+    const char *listen = m->listen_active ? "active" : "always";
+    object = add(object, "epoch", json_integer((json_int_t)m->epoch));
+    object = add(object, "seq", json_integer((json_int_t)m->seq));
+    object = add(object, "listen", json_string(listen));
+    object = add(object, "accepting", json_boolean(m->accepting));
+    object = add(object, "priority", json_integer((json_int_t)m->priority));
+    object = add(object, "ready", json_boolean(m->ready));
+    object = add(object, "digest_differs", differing(m));
+    return add(object, "except", exceptions(m));
+}
+
+static json_t *members(const struct admin_fleet_status *f)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < f->nmembers && list; i++)
+        list = append(list, member(&f->members[i]));
+    return list;
+}
+
+/* Numbers of a publication, where none was ever applied. */
+static json_t *number_of(const struct admin_fleet_status *f, uint64_t n)
+{
+    return f->epoch ? json_integer((json_int_t)n) : json_null();
+}
+
+static json_t *fleet_object(const struct admin_fleet_status *f)
+{
+    return json_pack("{s:o, s:o, s:b, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "name",
+                     text_of(f->name), "node", text_of(f->node), "node_twice", f->node_twice,
+                     "redis", f->redis_up ? "up" : "down", "role", f->role, "since_ms",
+                     (json_int_t)f->since_ms, "keeper", text_or_null(f->keeper), "epoch",
+                     number_of(f, f->epoch), "seq", number_of(f, f->seq), "age_ms",
+                     number_of(f, f->age_ms), "members", members(f));
+}
+
+json_t *status_document(const struct snapshot *s, const struct admin_fleet *fleet, uint64_t now_ms)
+{
+    json_t *document = json_pack("{s:s, s:I, s:o, s:o}", "version", RINGPROXY_VERSION, "generation",
+                                 (json_int_t)s->generation, "listeners", listeners(s), "pools",
+                                 pools(s, fleet, now_ms));
+    return fleet ? add(document, "cluster", fleet_object(fleet->status(fleet->arg))) : document;
+}
+
+static json_t *name_of(const struct pool *p, uint16_t id)
+{
+    return id == SERVER_NONE ? json_null() : text_of(p->members[id].server->name);
+}
+
+json_t *status_route(struct pool *p, struct str key)
 {
     uint64_t hash = hash_key(key);
-    uint16_t now = pool_find(p, hash);
-    json_t *server = now == SERVER_NONE ? json_null() : text_of(p->members[now].server->name);
-    return json_pack("{s:o, s:o, s:o, s:o}", "pool", text_of(p->config->name), "key",
-                     status_text(key), "server", server, "home",
-                     text_of(p->members[pool_home(p, hash)].server->name));
+    struct pool_view view = {0};
+    uint16_t now = pool_find(p, hash), here = pool_find_here(p, &view, hash);
+    pool_view_deinit(&view);
+    json_t *object =
+        json_pack("{s:o, s:o, s:o, s:o}", "pool", text_of(p->config->name), "key", status_text(key),
+                  "server", name_of(p, now), "home", name_of(p, pool_home(p, hash)));
+    return here == now ? object : add(object, "here", name_of(p, here));
 }

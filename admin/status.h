@@ -10,14 +10,18 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "admin/hooks.h"
 #include "base/str.h"
 #include "pool/snapshot.h"
 
-/* The document of /status. now_ms is of the clock that the rosters are given. */
-json_t *status_document(const struct snapshot *s, uint64_t now_ms);
+/* The document of /status. fleet: NULL if this proxy decides by itself. now_ms is of the clock that
+ * the rosters are given. */
+json_t *status_document(const struct snapshot *s, const struct admin_fleet *fleet, uint64_t now_ms);
 /* One server of a pool; its id is as in pool/failover.h. */
-json_t *status_server(const struct snapshot *s, size_t pool, unsigned id, uint64_t now_ms);
-/* The server of a key now, limits and loads ignored, and the backend that the key belongs to. */
-json_t *status_route(const struct pool *p, struct str key);
+json_t *status_server(const struct snapshot *s, const struct admin_fleet *fleet, size_t pool,
+                      unsigned id, uint64_t now_ms);
+/* The server of a key now, limits and loads ignored, and the backend that the key belongs to; if
+ * this proxy sends the key elsewhere than the fleet has agreed, also to whom. */
+json_t *status_route(struct pool *p, struct str key);
 /* Any bytes as a JSON string. */
 json_t *status_text(struct str s);

@@ -372,6 +372,64 @@ START_TEST(a_key_of_any_bytes_has_a_route)
 }
 END_TEST
 
+/* Many keys at once. */
+static void post_routes(struct fixture *f, struct talk *t, const char *query, const char *keys,
+                        size_t n)
+{
+    char head[256];
+    snprintf(head, sizeof head,
+             "POST /route%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: "
+             "%zu\r\n\r\n",
+             query, n);
+    talk_open(t, &f->loop, admin_address(f->admin));
+    talk_say(t, head);
+    talk_send(t, keys, n);
+    talk_wait_end(t);
+}
+
+START_TEST(many_keys_have_a_line_each)
+{
+    struct fixture f;
+    struct talk t;
+    char expected[64];
+    start(&f, "b1");
+    struct pool *p = f.snapshot->pools[0];
+    post_routes(&f, &t, "?pool=cache", "k/ 1\n\nk/ 2", 10);
+    ck_assert(talk_has(&t, "200 OK\r\n") && talk_has(&t, "text/plain"));
+    const char *one = pool_home(p, hash_key(STR("k/ 1"))) == 0 ? "s1" : "b2";
+    const char *none = pool_home(p, hash_key(STR(""))) == 0 ? "s1" : "b2";
+    const char *two = pool_home(p, hash_key(STR("k/ 2"))) == 0 ? "s1" : "b2";
+    snprintf(expected, sizeof expected, "\r\n\r\nk/ 1\t%s\n\t%s\nk/ 2\t%s\n", one, none, two);
+    ck_assert(talk_has(&t, expected));
+    talk_close(&t);
+    post_routes(&f, &t, "?pool=none", "a", 1);
+    ck_assert(talk_has(&t, " 404 "));
+    talk_close(&t);
+    post_routes(&f, &t, "", "a", 1);
+    ck_assert(talk_has(&t, " 400 "));
+    talk_close(&t);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(too_many_keys_are_refused)
+{
+    struct fixture f;
+    struct talk t;
+    char *keys = mem_zalloc(20000);
+    memset(keys, '\n', 20000);
+    start(&f, NULL);
+    post_routes(&f, &t, "?pool=other", keys, 16384);
+    ck_assert(talk_has(&t, "200 OK\r\n"));
+    talk_close(&t);
+    post_routes(&f, &t, "?pool=other", keys, 16385);
+    ck_assert(talk_has(&t, " 413 ") && talk_has(&t, "{\"error\":\"more than 16384 keys\"}"));
+    talk_close(&t);
+    free(keys);
+    finish(&f);
+}
+END_TEST
+
 START_TEST(what_does_not_exist_is_refused_in_json)
 {
     static const struct {
@@ -417,6 +475,9 @@ START_TEST(a_wrong_method_is_told_the_right_one)
     start(&f, NULL);
     ck_assert_int_eq(ask_with(&f, &t, "POST /status", ""), 405);
     ck_assert(talk_has(&t, "\r\nAllow: GET, HEAD\r\n"));
+    talk_close(&t);
+    ck_assert_int_eq(ask_with(&f, &t, "DELETE /route", ""), 405);
+    ck_assert(talk_has(&t, "\r\nAllow: GET, HEAD, POST\r\n"));
     talk_close(&t);
     ck_assert_int_eq(ask_with(&f, &t, "GET /pools/cache/backends/b1/drain", ""), 405);
     ck_assert(talk_has(&t, "\r\nAllow: POST\r\n"));
@@ -644,6 +705,7 @@ START_TEST(metrics_have_every_figure)
 END_TEST
 
 static const struct admin_reloads reloads = {.ok = 3, .refused = 2};
+static const struct admin_hooks hooks = {.reloads = &reloads};
 
 /* Every sample belongs to the family announced last, and no family comes twice. */
 START_TEST(each_family_is_announced_once)
@@ -653,7 +715,7 @@ START_TEST(each_family_is_announced_once)
     char family[128] = "", seen[4096] = "|";
     start(&f, NULL);
     cell_add(&f.snapshot->listeners[1].stats->cells[0].codes[404], 1);
-    ck_assert(prometheus_write(&out, f.snapshot, &reloads));
+    ck_assert(prometheus_write(&out, f.snapshot, &hooks));
     ck_assert(buffer_append(&out, "", 1));
     ck_assert_int_eq(out.data[out.end - 2], '\n');
     unsigned samples = 0, families = 0;
@@ -687,7 +749,7 @@ START_TEST(labels_are_escaped)
     start(&f, NULL);
     free(f.config->listeners[0].name);
     f.config->listeners[0].name = mem_strdup("a\"b\\c\nd");
-    ck_assert(prometheus_write(&out, f.snapshot, &reloads));
+    ck_assert(prometheus_write(&out, f.snapshot, &hooks));
     ck_assert(buffer_append(&out, "", 1));
     ck_assert_ptr_nonnull(
         strstr(out.data, "\nringproxy_connections{listener=\"a\\\"b\\\\c\\nd\"} 0\n"));
@@ -1089,6 +1151,8 @@ static Suite *build(void)
     tcase_add_test(t, routes_name_who_serves_and_whose_it_is);
     tcase_add_test(t, a_route_nobody_serves_is_null);
     tcase_add_test(t, a_key_of_any_bytes_has_a_route);
+    tcase_add_test(t, many_keys_have_a_line_each);
+    tcase_add_test(t, too_many_keys_are_refused);
     tcase_add_test(t, what_does_not_exist_is_refused_in_json);
     tcase_add_test(t, a_wrong_method_is_told_the_right_one);
     tcase_add_test(t, operators_drain_and_enable);
