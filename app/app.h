@@ -2,8 +2,8 @@
  *
  * What for: main.c finds a command by its name and runs it.
  * Invariants: a command gets its own name as argv[0], then its arguments, and returns the exit
- * status: 0 done, 1 failed, 2 bad usage or configuration; `plan` also 3. Results go to stdout,
- * messages to stderr. Threads: the main thread. */
+ * status: 0 done, 1 failed, 2 bad usage or configuration; `plan` also 3, `lock` its command's and
+ * some more (lock_run.h). Results go to stdout, messages to stderr. Threads: the main thread. */
 #pragma once
 
 #define APP_OK 0

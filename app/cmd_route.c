@@ -134,7 +134,7 @@ static uint16_t find_server(const struct config_pool *p, const char *name)
     return SERVER_NONE;
 }
 
-/* As the running proxy does when its checks have put every server out (roster_decide.c). */
+/* As the running proxy does when its checks have put every server out (standings_decide.c). */
 static void try_all(const struct pool *p, bool *out)
 {
     if (p->config->when_all_down != WHEN_ALL_DOWN_TRY || memchr(out, false, p->nservers))

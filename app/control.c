@@ -12,11 +12,14 @@
 #include "app/crew.h"
 #include "app/desk.h"
 #include "app/disposal.h"
+#include "app/member_admin.h"
+#include "app/membership.h"
 #include "app/notice.h"
 #include "app/notify.h"
 #include "app/reload.h"
 #include "app/service.h"
 #include "app/sockets.h"
+#include "app/standby.h"
 #include "app/upgrade.h"
 #include "base/limit.h"
 #include "base/log.h"
@@ -55,7 +58,11 @@ struct control {
     struct reload *reload;
     struct upgrade *upgrade;
     struct crew *crew;
+    struct membership *membership; /* in a fleet, or in none */
+    struct member_admin member_admin;
+    struct standby standby;
     unsigned ndone;              /* workers that have ended */
+    bool left;                   /* while it stops: the fleet knows */
     struct inherited *inherited; /* what this process was given and nobody has taken */
     struct takeover *takeover;   /* the process before this one; NULL: there is none */
     struct notify notify;        /* what systemd is told */
@@ -63,6 +70,7 @@ struct control {
 
 static void begin_stop(struct control *c);
 static void close_all(struct control *c);
+static void close_when_done(struct control *c);
 static void on_stop_timeout(uv_timer_t *timer);
 
 static void fail(struct control *c, const char *event, const char *reason)
@@ -99,16 +107,20 @@ static const struct config *config_of(const struct control *c)
 
 /* The owners are published by now, so what the workers send elsewhere goes to the right server.
  * Workers are told of each server that goes down, because requests may wait for it; of other
- * changes only where connections have to be closed for them. The last server of a pool with
- * `when_all_down: try` goes on like before, and nothing is better elsewhere. */
+ * changes only where connections have to be closed for them: with the end of an exception keys go
+ * back. The last server of a pool with `when_all_down: try` goes on like before, and nothing is
+ * better elsewhere. One that is left out here because an operator asked for that finishes what it
+ * has, as any drained server. */
 static void on_notice(void *arg, const struct roster_notice *n)
 {
     struct control *c = arg;
     notice_log(n);
     notify_changed(&c->notify);
-    if (n->event == ROSTER_SERVER_DOWN && !server_usable(n->member->server))
+    bool down = n->event == ROSTER_SERVER_DOWN || (n->event == ROSTER_EXCEPTION && !n->ok);
+    if (down && !server_usable(n->member->server))
         crew_post_server(c->crew, WORKER_SERVER_DOWN, n->member->server);
-    else if (n->event == ROSTER_OWNERS && n->pool->config->close_moved == CLOSE_MOVED_ALWAYS)
+    else if ((n->event == ROSTER_OWNERS || n->event == ROSTER_EXCEPTION_ENDED) &&
+             n->pool->config->close_moved == CLOSE_MOVED_ALWAYS)
         crew_post_owners(c->crew, n->pool->totals);
 }
 
@@ -119,9 +131,15 @@ static void on_moved(void *arg, struct server *server)
     crew_post_server(c->crew, WORKER_SERVER_MOVED, server);
 }
 
+static void before_result(void *arg)
+{
+    const struct control *c = arg;
+    membership_awake(c->membership);
+}
+
 static struct checker_names names_of(struct control *c)
 {
-    return (struct checker_names){.lookups = c->lookups, .on_moved = on_moved, .arg = c};
+    return (struct checker_names){c->lookups, on_moved, before_result, c};
 }
 
 /* A worker reported failures of live traffic. Its request may be of an older generation, so the
@@ -133,11 +151,34 @@ static void live_failures(struct control *c, const struct server *server, bool s
     const struct pool_member *m = i < s->npools ? pool_find_server(s->pools[i], server) : NULL;
     if (m == NULL)
         return;
+    membership_awake(c->membership);
     if (!suspect)
         roster_passive_down(s->rosters[i], m->id, uv_now(&c->loop));
     else if (roster_suspect(s->rosters[i], m->id))
         checker_ask(c->service->checkers[i], m->id);
 }
+
+/* ---- standing by ---- */
+
+static const struct snapshot *snapshot_of(void *arg)
+{
+    const struct control *c = arg;
+    return c->service->snapshot;
+}
+
+static void on_accepting(void *arg, bool accepting)
+{
+    struct control *c = arg;
+    c->admin_hooks.stands_by = !accepting;
+    membership_accepting(c->membership, accepting);
+    if (c->state != CONTROL_RUNNING)
+        return;
+    notice_listeners(accepting ? "listening" : "listener silent", config_of(c), NULL,
+                     c->crew->size);
+    notify_changed(&c->notify);
+}
+
+static const struct standby_ops standby_ops = {snapshot_of, on_accepting};
 
 static void on_message(struct mailbox *m, struct message *msg)
 {
@@ -153,10 +194,12 @@ static void on_message(struct mailbox *m, struct message *msg)
         msg->release = NULL;
         break;
     case CONTROL_SILENT:
+        if (crew_silenced(c->crew) && c->state == CONTROL_RUNNING)
+            standby_silenced(&c->standby);
         break;
     case CONTROL_WORKER_DONE:
-        if (++c->ndone == c->crew->nstarted)
-            close_all(c);
+        ++c->ndone;
+        close_when_done(c);
         break;
     }
     message_free(msg);
@@ -203,6 +246,7 @@ static void hold(void *arg)
 {
     struct control *c = arg;
     desk_set_closed(&c->desk, true);
+    membership_freeze(c->membership, true);
     reload_hold(c->reload, on_held, c);
 }
 
@@ -222,6 +266,9 @@ static bool collect(void *arg, struct handover_draft *d, struct error *e)
         int fd = admin_socket(c->desk.now);
         handover_add_sockets(d, &s->config->admin_listen, &fd, 1, NULL);
     }
+    char *member = membership_save(c->membership);
+    handover_add_member(d, member);
+    free(member);
     bool ok = handover_add_pools(d, s, uv_now(&c->loop));
     if (!ok)
         error_set(e, ENOMEM, "the document: %s", strerror(ENOMEM));
@@ -232,6 +279,7 @@ static void on_upgrade_failed(void *arg)
 {
     struct control *c = arg;
     desk_set_closed(&c->desk, false);
+    membership_freeze(c->membership, false);
     reload_begin(c->reload);
 }
 
@@ -250,9 +298,12 @@ static void on_handed_over(void *arg, int pid)
     struct control *c = arg;
     uint64_t all = config_of(c)->shutdown_timeout_ms;
     c->state = CONTROL_RETIRING;
+    standby_hand_over(&c->standby);
     if (reload_waits(c->reload))
         uv_kill(pid, SIGHUP);
     reload_stop(c->reload);
+    membership_hand_over(c->membership);
+    c->left = true;
     sockets_hand_over(c->sockets);
     desk_close(&c->desk);
     uv_timer_start(&c->stop_timer, on_retire_timeout, all < RETIRE_MS ? all : RETIRE_MS, 0);
@@ -291,26 +342,50 @@ static void on_stop_timeout(uv_timer_t *timer)
     crew_post(c->crew, WORKER_ABORT);
 }
 
-/* Before the workers run there is nothing to wait for. After that, CONTROL_WORKER_DONE of the last
- * one leads to close_all(). */
+static void close_when_done(struct control *c)
+{
+    if (c->left && c->ndone == c->crew->nstarted)
+        close_all(c);
+}
+
+static void on_left(void *arg)
+{
+    struct control *c = arg;
+    c->left = true;
+    close_when_done(c);
+}
+
+/* The last worker that ends, or the fleet that has been told, leads to close_all(). Before the
+ * workers run there are none to wait for. */
+static void stop_workers(void *arg)
+{
+    struct control *c = arg;
+    sockets_release(c->sockets);
+    crew_post(c->crew, WORKER_STOP);
+    if (c->left || c->membership == NULL)
+        on_left(c);
+    else
+        membership_leave(c->membership, on_left, c);
+}
+
+/* An active proxy accepts traffic until on_standby has moved the address, or had its time. */
 static void begin_stop(struct control *c)
 {
     if (c->state >= CONTROL_STOPPING)
         return;
-    bool running = c->state == CONTROL_RUNNING || c->state == CONTROL_RETIRING;
+    bool was_retiring = c->state == CONTROL_RETIRING;
     c->state = CONTROL_STOPPING;
     notify_stopping();
     notify_changed(&c->notify);
     reload_stop(c->reload);
     upgrade_stop(c->upgrade);
-    sockets_release(c->sockets);
     desk_set_ready(&c->desk, false);
-    if (!running || c->crew->nstarted == 0) {
-        close_all(c);
-        return;
-    }
-    uv_timer_start(&c->stop_timer, on_stop_timeout, config_of(c)->shutdown_timeout_ms, 0);
-    crew_post(c->crew, WORKER_STOP);
+    if (c->crew->nstarted)
+        uv_timer_start(&c->stop_timer, on_stop_timeout, config_of(c)->shutdown_timeout_ms, 0);
+    if (was_retiring)
+        stop_workers(c);
+    else
+        standby_leave(&c->standby, stop_workers, c);
 }
 
 /* Closes everything with a handle on the control loop, which ends with the last of them. */
@@ -319,9 +394,14 @@ static void close_all(struct control *c)
     if (c->state == CONTROL_CLOSING)
         return;
     c->state = CONTROL_CLOSING;
+    standby_close(&c->standby);
     reload_close(c->reload);
     upgrade_close(c->upgrade);
     takeover_close(c->takeover);
+    c->admin_hooks.fleet = NULL;
+    member_admin_deinit(&c->member_admin);
+    membership_close(c->membership);
+    c->membership = NULL;
     service_close(c->service);
     c->service = NULL;
     lookups_close(c->lookups);
@@ -335,34 +415,6 @@ static void close_all(struct control *c)
 }
 
 /* ---- start ---- */
-
-static bool listens_on(const struct config *c, const struct addr *a)
-{
-    for (size_t i = 0; i < c->nlisteners; i++)
-        if (addr_eq(&c->listeners[i].listen, a))
-            return true;
-    return false;
-}
-
-/* The listeners of a configuration whose addresses the other one, or NULL, does not have. */
-static void log_listeners(const struct control *c, const char *event, const struct config *f,
-                          const struct config *other)
-{
-    for (size_t i = 0; i < f->nlisteners; i++) {
-        const struct config_listener *l = &f->listeners[i];
-        struct log_line line;
-        if ((other && listens_on(other, &l->listen)) || !log_begin(&line, LOG_INFO, event))
-            continue;
-        log_str(&line, "listener", l->name);
-        log_str(&line, "address", l->listen_text);
-        if (l->nroutes == 1)
-            log_str(&line, "pool", f->pools[l->routes[0].pool].name);
-        else
-            log_u64(&line, "routes", l->nroutes);
-        log_u64(&line, "workers", c->crew->size);
-        log_end(&line);
-    }
-}
 
 static void describe(void *arg, char *text, size_t size)
 {
@@ -378,8 +430,10 @@ static void describe(void *arg, char *text, size_t size)
 static void begin_to_tell(void *arg)
 {
     struct control *c = arg;
-    if (c->takeover)
+    if (c->takeover) {
         notify_main_pid(getpid());
+        membership_begin(c->membership);
+    }
     notify_open(&c->notify, &c->loop, describe, c);
     notify_ready();
     notify_changed(&c->notify);
@@ -408,14 +462,14 @@ static void tell_ready(struct control *c)
     takeover_ready(c->takeover, begin_to_tell, c);
 }
 
-/* The first checks are done, and the traffic begins. */
-static void on_first_checked(void *arg)
+/* The traffic begins. */
+static void on_joined(void *arg)
 {
     struct control *c = arg;
     struct error e;
     if (c->state != CONTROL_STARTING)
         return;
-    service_start(c->service, NULL, uv_now(&c->loop));
+    standby_look(&c->standby);
     bool ok = begin_to_serve(c, &e);
     c->state = CONTROL_RUNNING;
     if (!ok) {
@@ -424,14 +478,62 @@ static void on_first_checked(void *arg)
         return;
     }
     sockets_keep(c->sockets, config_of(c));
-    log_listeners(c, "listening", config_of(c), NULL);
+    if (c->standby.role == NULL)
+        notice_listeners("listening", config_of(c), NULL, c->crew->size);
     desk_set_ready(&c->desk, true);
     tell_ready(c);
+    standby_start(&c->standby);
     notify_changed(&c->notify);
     if (c->hooks && c->hooks->on_ready)
         c->hooks->on_ready(c->hooks->arg);
     reload_begin(c->reload);
 }
+
+/* The first checks are done. A fleet may know better by now who is out. */
+static void on_first_checked(void *arg)
+{
+    struct control *c = arg;
+    if (c->state != CONTROL_STARTING)
+        return;
+    service_start(c->service, NULL, uv_now(&c->loop));
+    membership_checked(c->membership, c->service->snapshot, c->takeover != NULL);
+    if (c->takeover)
+        on_joined(c);
+}
+
+/* ---- the fleet ---- */
+
+static void on_look(void *arg, size_t pool, unsigned server)
+{
+    const struct control *c = arg;
+    if (pool < c->service->snapshot->npools)
+        checker_look(c->service->checkers[pool], server);
+}
+
+static bool is_ready(void *arg)
+{
+    const struct control *c = arg;
+    return c->state == CONTROL_RUNNING && standby_is_able(&c->standby);
+}
+
+static void on_wish(void *arg, enum fleet_wish w, uint64_t epoch)
+{
+    struct control *c = arg;
+    struct role *role = c->standby.role;
+    if (role == NULL)
+        return;
+    if (w == FLEET_ANNOUNCE)
+        role_announce(role);
+    else
+        role_wish(role, w == FLEET_ACTIVE, epoch);
+}
+
+static const struct membership_ops membership_ops = {
+    .joined = on_joined,
+    .look = on_look,
+    .is_ready = is_ready,
+    .wish = on_wish,
+};
 
 /* ---- reload ---- */
 
@@ -475,13 +577,18 @@ static bool switch_over(void *arg, struct service *next)
     struct config *is = next->snapshot->config, *was = old->snapshot->config;
     log_set_level(is->log_level);
     notice_log_warnings(is);
+    membership_leave_before(c->membership, is);
     c->service = next;
     service_start(next, old, uv_now(&c->loop));
+    membership_follow(c->membership, next->snapshot);
+    c->admin_hooks.fleet = member_admin_fleet(&c->member_admin);
     sockets_keep(c->sockets, is);
     crew_update(c->crew);
+    standby_configure(&c->standby, is);
     bool moved = desk_switch(&c->desk, next->snapshot);
-    log_listeners(c, "listening", is, was);
-    log_listeners(c, "listener closed", was, is);
+    notice_listeners(standby_accepts(&c->standby) ? "listening" : "listener silent", is, was,
+                     c->crew->size);
+    notice_listeners("listener closed", was, is, c->crew->size);
     service_close(old);
     notify_changed(&c->notify);
     return moved;
@@ -564,7 +671,8 @@ static bool init(struct control *c, struct config *config, struct error *e)
     c->crew = crew_new(config->workers);
     c->sockets = sockets_new(config->workers, c->inherited);
     c->disposal = disposal_new(e);
-    if (c->disposal == NULL || !init_loop(c, e))
+    if (c->disposal == NULL || !init_loop(c, e) ||
+        !standby_init(&c->standby, &c->loop, config, c->crew, c->sockets, &standby_ops, c, e))
         return false;
     struct snapshot *s = snapshot_new(config, NULL, takeover_generation(c->takeover),
                                       config->workers, on_notice, c, e);
@@ -573,6 +681,15 @@ static bool init(struct control *c, struct config *config, struct error *e)
     const struct checker_names names = names_of(c);
     c->service = service_new(s, c->disposal);
     service_open(c->service, &c->net, &names);
+    struct membership_options o = {
+        .net = &c->net, .lookups = c->lookups, .config = config, .ops = &membership_ops, .arg = c};
+    o.resume = takeover_member(c->takeover);
+    c->membership = membership_new(&o, e);
+    if (c->membership == NULL)
+        return false;
+    member_admin_init(&c->member_admin, c->membership);
+    c->admin_hooks.stands_by = c->standby.role != NULL;
+    c->admin_hooks.fleet = member_admin_fleet(&c->member_admin);
     if (c->takeover == NULL) { /* else the process before this one tells */
         notify_open(&c->notify, &c->loop, describe, c);
         notify_changed(&c->notify);
@@ -590,6 +707,9 @@ static bool open_all(struct control *c, struct error *e)
     inherited_reserve(c->inherited, config_of(c));
     if (!sockets_bind(c->sockets, config_of(c), e))
         return false;
+    standby_begin(&c->standby);
+    if (c->standby.role && c->hooks && c->hooks->on_role)
+        c->hooks->on_role(c->hooks->arg, c->standby.role, &c->loop);
     if (c->takeover)
         return true; /* see begin_to_serve(), and tell_ready() for what nobody uses */
     bool ok = desk_open(&c->desk, c->service->snapshot, e);
@@ -607,6 +727,8 @@ static void run(struct control *c, struct config *config)
     }
     log_event(LOG_INFO, "start", "ringproxy " RINGPROXY_VERSION);
     if (open_all(c, &e)) {
+        if (c->takeover == NULL)
+            membership_begin(c->membership);
         service_first(c->service, NULL, on_first_checked, c);
     } else {
         fail(c, "start failed", e.text);

@@ -73,6 +73,12 @@ static bool write_all(int fd, const char *text, size_t n)
     return true;
 }
 
+void handover_add_member(struct handover_draft *d, const char *text)
+{
+    if (text)
+        json_object_set_new(d->root, "member", mem_check(json_string(text)));
+}
+
 int handover_seal(const struct handover_draft *d, struct error *e)
 {
     char *text = json_dumps(d->root, JSON_COMPACT);
@@ -217,6 +223,11 @@ bool handover_restore(const struct handover *h, struct snapshot *s, uint64_t now
         return false;
     }
     return true;
+}
+
+const char *handover_member(const struct handover *h)
+{
+    return json_string_value(json_object_get(h->root, "member"));
 }
 
 void handover_deinit(struct handover *h)

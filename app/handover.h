@@ -37,6 +37,8 @@ void handover_add_sockets(struct handover_draft *d, const struct addr *at, const
                           unsigned n, const struct bind_claim *claim);
 /* What the rosters know. False: memory is out. */
 bool handover_add_pools(struct handover_draft *d, const struct snapshot *s, uint64_t now_ms);
+/* What the fleet's member is, as text (see app/membership.h); NULL: there is none. */
+void handover_add_member(struct handover_draft *d, const char *text);
 /* Returns the document as a sealed memfd, which is the caller's, or -1. */
 int handover_seal(const struct handover_draft *d, struct error *e);
 void handover_draft_deinit(struct handover_draft *d);
@@ -53,4 +55,6 @@ bool handover_read(struct handover *h, int fd, struct inherited *in, struct erro
 /* Before first checks: the rosters get what the document has of the pools of their names. */
 bool handover_restore(const struct handover *h, struct snapshot *s, uint64_t now_ms,
                       struct error *e);
+/* Of handover_add_member(), until handover_deinit(); NULL: there is none. */
+const char *handover_member(const struct handover *h);
 void handover_deinit(struct handover *h);

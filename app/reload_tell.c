@@ -239,19 +239,34 @@ static void log_reloaded(const struct prepared *p, const struct snapshot *s, con
     log_end(&l);
 }
 
-/* The number of threads is fixed at the start. */
-static bool log_restart(const struct snapshot *s)
+/* The number of threads is fixed at the start, and so is what the sockets are bound for. Returns
+ * the keys that differ. */
+static json_t *log_restart(const struct snapshot *s)
 {
+    static const char *const listens[] = {"always", "active"};
+    const struct config *c = s->config;
+    bool active = c->cluster && c->cluster->listen_active;
+    json_t *keys = json_array();
     struct log_line l;
-    if (s->config->workers == s->nworkers)
-        return false;
-    if (log_begin(&l, LOG_WARN, "needs restart")) {
-        log_str(&l, "key", "workers");
-        log_u64(&l, "running", s->nworkers);
-        log_u64(&l, "file", s->config->workers);
-        log_end(&l);
+    if (c->workers != s->nworkers) {
+        json_array_append_new(keys, json_string("workers"));
+        if (log_begin(&l, LOG_WARN, "needs restart")) {
+            log_str(&l, "key", "workers");
+            log_u64(&l, "running", s->nworkers);
+            log_u64(&l, "file", c->workers);
+            log_end(&l);
+        }
     }
-    return true;
+    if (active != s->listen_active) {
+        json_array_append_new(keys, json_string("cluster.listen"));
+        if (log_begin(&l, LOG_WARN, "needs restart")) {
+            log_str(&l, "key", "cluster.listen");
+            log_str(&l, "running", listens[s->listen_active]);
+            log_str(&l, "file", listens[active]);
+            log_end(&l);
+        }
+    }
+    return keys;
 }
 
 /* The names of the pools with that change. */
@@ -280,11 +295,10 @@ json_t *tell_reloaded(const struct prepared *p, const struct snapshot *s)
         moved = moved ? add_share(moved, pool, m[i].share) : NULL;
         least = least ? add_share(least, pool, m[i].least) : NULL;
     }
-    bool restart = log_restart(s);
+    json_t *restart = log_restart(s);
     log_reloaded(p, s, m);
     free(m);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "generation", (json_int_t)s->generation,
                      "moved", moved, "least", least, "added", names(plan, PLAN_ADDED), "removed",
-                     names(plan, PLAN_REMOVED), "needs_restart",
-                     restart ? json_pack("[s]", "workers") : json_array());
+                     names(plan, PLAN_REMOVED), "needs_restart", restart);
 }

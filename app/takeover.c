@@ -86,6 +86,11 @@ uint64_t takeover_generation(const struct takeover *t)
     return t ? t->handover.generation + 1 : 1;
 }
 
+const char *takeover_member(const struct takeover *t)
+{
+    return t ? handover_member(&t->handover) : NULL;
+}
+
 bool takeover_restore(struct takeover *t, struct snapshot *s, uint64_t now_ms, struct error *e)
 {
     if (t == NULL)

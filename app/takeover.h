@@ -24,6 +24,9 @@ struct takeover;
 bool takeover_begin(struct takeover **t, struct inherited *in, struct error *e);
 /* What the first generation of this process is numbered: the one that follows. t NULL: 1. */
 uint64_t takeover_generation(const struct takeover *t);
+/* What the process before was in a fleet, see membership_save(), until takeover_restore(); NULL: it
+ * was in none. */
+const char *takeover_member(const struct takeover *t);
 /* Before the first checks. t NULL: does nothing. */
 bool takeover_restore(struct takeover *t, struct snapshot *s, uint64_t now_ms, struct error *e);
 /* Opens the line on the loop. False: the process should stop. */

@@ -383,6 +383,35 @@ static void check_retries(struct bed *b, const bool *out)
     }
 }
 
+/* Whether by its own point, or as the next owner for one that is out: with one standby for three,
+ * it is at another slot if one more is out. */
+START_TEST(who_is_left_out_is_as_if_it_had_been_tried)
+{
+    for (uint16_t left = 2; left < 5; left++) {
+        struct bed b;
+        const uint16_t out[] = {1, 5}, tried[] = {left};
+        unsigned moved = 0;
+        bed_open(&b, config_of(6, 1));
+        publish_out(&b, out, 2);
+        uint16_t agreed[KEYS], next[KEYS];
+        for (unsigned i = 0; i < KEYS; i++) {
+            agreed[i] = route(&b, hash_of(i));
+            next[i] = route_after(&b, hash_of(i), tried, 1, NULL);
+        }
+        atomic_store(&b.pool->members[left].server->usable, false);
+        for (unsigned i = 0; i < KEYS; i++) {
+            bool moves = agreed[i] == left;
+            moved += moves;
+            ck_assert_uint_eq(route(&b, hash_of(i)), moves ? next[i] : agreed[i]);
+            ck_assert_uint_eq(pool_find_here(b.pool, &b.view, hash_of(i)), route(&b, hash_of(i)));
+            ck_assert_uint_eq(pool_find(b.pool, hash_of(i)), agreed[i]);
+        }
+        ck_assert_uint_gt(moved, 0);
+        bed_close(&b);
+    }
+}
+END_TEST
+
 START_TEST(further_tries_follow_promotion_and_never_repeat)
 {
     for (int fail = 0; fail < 2; fail++) {
@@ -1020,6 +1049,7 @@ static Suite *pool_suite(void)
     tcase_add_test(t, a_ramp_splits_keys_at_its_exact_share);
     tcase_add_test(t, a_server_that_is_not_usable_gets_nothing_whatever_was_published);
     tcase_add_test(t, standbys_are_found_without_a_publish);
+    tcase_add_test(t, who_is_left_out_is_as_if_it_had_been_tried);
     tcase_add_test(t, further_tries_follow_promotion_and_never_repeat);
     tcase_add_test(t, the_second_try_goes_to_the_backends_own_standby);
     tcase_add_test(t, a_held_backend_is_out_for_further_tries_too);
