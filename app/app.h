@@ -13,6 +13,7 @@
 
 int cmd_check(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_lock(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_run(int argc, char **argv);

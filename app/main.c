@@ -27,6 +27,8 @@ static const struct command {
      "print what a change of the configuration moves; exit 3: more than --max-move"},
     {"plan", cmd_plan, "FILE --failures [1 or 2] [--pool P] [--worst N] [--json]",
      "print who would serve what with each server, or each two, out"},
+    {"lock", cmd_lock, "[--redis URL]... [--ttl 10s] [--wait 30s] [-v] NAME -- COMMAND...",
+     "run a command under a distributed lock; exit 75: no lock, 69: it was lost meanwhile"},
 };
 static const size_t ncommands = sizeof commands / sizeof *commands;
 
