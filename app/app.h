@@ -18,4 +18,5 @@ int cmd_plan(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_route(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_upgrade(int argc, char **argv);

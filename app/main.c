@@ -13,6 +13,9 @@ static const struct command {
 } commands[] = {
     {"demo", cmd_demo, "", "a proxy, four backends and a standby to try things on"},
     {"run", cmd_run, "-c FILE", "run the proxy in the foreground"},
+    {"status", cmd_status,
+     "[-c FILE] [--admin URL] [--token-file FILE] [--timeout 10s] [--json] [--watch]",
+     "print the state of the running proxy: listeners, servers, its fleet"},
     {"reload", cmd_reload,
      "[-c FILE] [--admin URL] [--token-file FILE] [--force] [--timeout 60s] [--json]",
      "have the running proxy read its file again, print what came of it"},
