@@ -3,24 +3,31 @@ fails the test if a proxy did not end well."""
 
 import json
 import os
+import signal
 
 import pytest
 
 import harness
 import pace
 from client import Load
+from fleet import fleet, redis, relays  # noqa: F401  fixtures
 from scripted import Backend, Deaf, TcpBackend
 
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'threads: also run under the thread sanitizer')
+    # A job in the background, or under nohup, ignores these, and so would all that it starts.
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Tests that take long, most of it waiting: they begin first, so that none of them is waited for alone at
 # the end.
 LONG = ('test_good_clients_of_bad_servers', 'test_attack.py::test_chaos', 'never_reads', 'slow_reader', 'test_tcp_real.py',
         'test_upload.py', 'answer_that_stops_after', 'hung_backend', 'starting_proxy', 'test_ramp', 'slow_pages_and_quiet',
-        'other_proxies_are_played', 'failback_waits', 'hung_server', 'slow_drip', 'test_pause.py', 'every_way_to_hurt')
+        'other_proxies_are_played', 'test_fleet_', 'test_active', 'test_lock', 'test_standby.py', 'failback_waits',
+        'hung_server', 'slow_drip', 'test_pause.py', 'every_way_to_hurt')
 
 
 def pytest_collection_modifyitems(items):

@@ -53,7 +53,7 @@ def test_version_and_help():
     assert run('nonsense', program=RINGBENCH).returncode == 2
 
 
-@pytest.mark.parametrize('command', ['demo', 'run', 'reload', 'check', 'route', 'plan'])
+@pytest.mark.parametrize('command', ['demo', 'run', 'status', 'reload', 'check', 'route', 'plan'])
 def test_each_command_has_help(command):
     for option in ('--help', '-h'):
         done = run(command, option)
@@ -63,7 +63,7 @@ def test_each_command_has_help(command):
         assert all(form.split()[1] == command for form in forms)
 
 
-@pytest.mark.parametrize('command', ['run', 'reload', 'check', 'route'])
+@pytest.mark.parametrize('command', ['run', 'status', 'reload', 'check', 'route'])
 def test_an_unknown_option_is_named(command):
     done = run(command, '--nonsense')
     assert done.returncode == 2 and done.stdout == ''

@@ -39,7 +39,9 @@ BROKEN = [
     ('wrong type', 'workers: many\n', r':1:10: workers: '),
     ('out of range', 'workers: 0\n', r':1:10: workers: 0 is out of range, allowed 1 to 256'),
     ('not yaml', 'workers: [1\n', r':\d+:\d+: '),
-    ('cluster', 'cluster: {name: x}\n', r':1:\d+: cluster: .*not supported by this version'),
+    ('cluster', 'cluster: {name: x}\n', r':1:\d+: cluster.redis: missing, it is required'),
+    ('redis with TLS', 'cluster: {name: x, redis: "rediss://:secret@h"}\n',
+     r':1:\d+: cluster.redis: rediss \(TLS\) is not supported by this version, allowed redis:'),
     ('admin without a token', 'admin: {listen: 0.0.0.0:9900}\n', r':1:\d+: admin.*token_file'),
     ('bad duration', 'shutdown_timeout: 5\n', r':1:19: shutdown_timeout: '),
 ]

@@ -6,6 +6,7 @@ wait for ever. The rows of a group share a proxy. A key of config/schema.c that 
 
 import collections
 import contextlib
+import json
 import os
 import pathlib
 import select
@@ -18,6 +19,7 @@ import harness
 import pace
 from client import Broken, Client, get, pipelined
 from dns import Dns
+from fleet import Redis
 from harness import CHECK_OFF, accepts, free_port, merged, wait_until
 from scripted import Backend, TcpBackend, reset
 from test_sni import hello
@@ -318,10 +320,9 @@ def pool_names(s):
     return [one['name'] for one in s.admin.json('/status')['pools']]
 
 
-# There is one value, so a change can only be refused; `cluster` is taken by no version yet.
+# There is one value, so a change can only be refused.
 
 @row('document', 'log.access', ([], ['log.access: stdout is not supported']), {'top': {'log': {'access': 'stdout'}}})
-@row('document', 'cluster', ([], ['cluster: not supported']), {'top': {'cluster': {'redis': []}}})
 @row('document', 'pools[].ring.hash', ([], ['pools[0].ring.hash: md5 is unknown']), p(ring={'hash': 'md5'}))
 def refused(lines):
     return [line.split(': ', 1)[1] for line in lines]
@@ -334,6 +335,118 @@ def test_a_stop_lasts_as_long_as_the_new_file_says(rig):
     s.start().apply({'top': {'shutdown_timeout': '200ms'}})
     with s.held():
         s.proxy.stop(expect=1)
+
+
+# --- the fleet ----------------------------------------------------------------------------------
+
+def member(**more):
+    """A member at a Redis that nobody can reach, which is alone."""
+    return {'top': {'cluster': {'redis': 'unix:/nonexistent/redis.sock', 'name': 'edge', 'node': 'edge-1', **more}}}
+
+
+@row('document', 'cluster.listen', ([], ['cluster.listen']), member(listen='active'), member())
+def needs_restart(s):
+    return s.said['needs_restart']
+
+
+def as_member(s):
+    """The object of /status; None: this proxy decides by itself."""
+    return s.admin.json('/status').get('cluster')
+
+
+@row('member', 'cluster', (None, 'alone'), member())
+def role(s):
+    return (as_member(s) or {}).get('role')
+
+
+@row('member', 'cluster.name', ('edge', 'other'), member(name='other'), member())
+def fleet_name(s):
+    return as_member(s)['name']
+
+
+@row('member', 'cluster.node', ('edge-1', 'edge-2'), member(node='edge-2'), member())
+def node(s):
+    return as_member(s)['node']
+
+
+@row('member', 'cluster.priority', (100, 7), member(priority=7), member())
+def priority(s):
+    return next(m['priority'] for m in as_member(s)['members'] if m['node'] == 'edge-1')
+
+
+def skip_if_nothing_joins(s):
+    if as_member(s) is None:
+        pytest.skip('the section is read, and nothing joins yet')
+
+
+@elsewhere('cluster.lock_ttl', 'cluster.preempt', 'cluster.redis')
+def test_what_a_member_says_in_redis_follows_the_new_file(rig, redis, tmp_path):
+    s, second = Site(rig), Redis(tmp_path, 'second').start()
+    rig.daemons.append(second)
+    s.base = merged(s.base, member(redis=redis.url(), lock_ttl='3s'))
+    s.start()
+    skip_if_nothing_joins(s)
+
+    def term(at):
+        """The lock's, by its value: TOKEN TERM NODE/INSTANCE."""
+        value = at.call('GET', at.key('lock'))
+        return value and value.split()[1]
+
+    def preempts():
+        view = redis.call('HGET', redis.key('views'), 'edge-1')
+        return view and json.loads(view)['preempt']
+    wait_until(lambda: term(redis) == b'3000' and preempts() is True, 'a keeper')
+    s.apply({'top': {'cluster': {'preempt': 'false'}}})
+    wait_until(lambda: preempts() is False, 'what the new file says')
+    assert term(redis) == b'3000'
+    s.apply({'top': {'cluster': {'lock_ttl': '4s'}}})
+    wait_until(lambda: term(redis) == b'4000', 'a lock of the new length')
+    s.apply({'top': {'cluster': {'redis': second.url()}}})
+    wait_until(lambda: term(second) == b'3000' and term(redis) is None, 'the lock at the other Redis, none at the first')
+    s.apply({'top': {'cluster': None}})
+    wait_until(lambda: term(second) is None, 'the lock to be given back')
+    assert as_member(s) is None
+
+
+@elsewhere('cluster.on_active', 'cluster.on_standby')
+def test_the_commands_of_a_role_are_those_of_the_new_file(fleet, tmp_path):
+    """The second one stands by until the first one ends."""
+    ran = tmp_path / 'ran'
+
+    def commands(word):
+        return {f'on_{role}': ['sh', '-c', f'echo {word} {role} >> {ran}'] for role in ('active', 'standby')}
+
+    def lines():
+        return ran.read_text().splitlines() if ran.exists() else []
+    fleet.backends('b1')
+    first = fleet.member(cluster={'listen': 'active', 'priority': 200}, ready=False)
+    wait_until(first.alive, 'the first one')
+    skip_if_nothing_joins(first)
+    wait_until(lambda: accepts(first.port), 'the first one to be active')
+    second = fleet.member(cluster={'listen': 'active', **commands('old')})
+    wait_until(lambda: lines() == ['old standby'], 'the command of a start')  # what an earlier process left is undone
+    second.config.write_text(fleet.text(second.parts, cluster={'listen': 'active', **commands('new')}))
+    wait_until(lambda: second.admin.request('POST', '/reload')[0] == 200, 'the reload')  # 503 as long as it starts
+    first.stop()
+    wait_until(lambda: accepts(second.port) and 'new active' in lines(), 'the second one to be active')
+    second.stop()
+    assert lines() == ['old standby', 'new active', 'new standby']
+
+
+@elsewhere('pools[].agree')
+def test_whose_word_counts_is_as_the_new_file_says(fleet):
+    """Two members, and one of them can't reach b1."""
+    fleet.backends('b1', 'b2')
+    one, other = fleet.members(2, pool={'agree': 'majority'})
+    skip_if_nothing_joins(one)
+    fleet.wait_roles()
+    one.paths['b1'].refuse()
+    wait_until(lambda: one.server('b1').get('here') == 'down', 'an exception')
+    assert other.server('b1')['state'] == one.server('b1')['state'] == 'up'
+    for m in (one, other):
+        m.config.write_text(fleet.text(m.parts, pool={'agree': 'all'}))
+        assert m.admin.request('POST', '/reload')[0] == 200
+    fleet.wait_out('b1')
 
 
 # --- listeners ----------------------------------------------------------------------------------
@@ -569,6 +682,11 @@ def new_connections_of_three_requests(s):
         return s.b1.connections - before
 
 
+@row('pool', 'pools[].epoch_header', ('1.1', None), p(epoch_header='X-Ring-Epoch'))
+def epoch_of_a_client(s):
+    return s.seen('X-Ring-Epoch', X_Ring_Epoch='1.1')
+
+
 def pool_timeout(word, **more):
     given = p(**merged({'timeouts': {word: '1h'}}, more))
     return {'to': p(timeouts={word: '100ms'}), 'given': given, 'gives': (..., True)}
@@ -788,6 +906,9 @@ def check(r, s):
 @pytest.mark.parametrize('group', sorted(ROWS))
 def test_a_key_means_after_a_reload_what_the_file_says(rig, group):
     s = Site(rig).start()
+    if group == 'member':
+        s.apply(member())
+        skip_if_nothing_joins(s)
     for r in ROWS[group]:
         print(f'--- {r.key}', flush=True)
         check(r, s)
